@@ -1,0 +1,50 @@
+# Each target says what it does; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup report test lint lock clean
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python on the path that TensorFlow has wheels for.
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Make .venv and install the locked packages, hashes checked
+
+report: setup ## Run every variant and write the comparison report
+	@echo "Running every variant (python pipeline.py --all)."
+	@$(BIN)/python pipeline.py --all
+
+test: setup ## Run the tests
+	@echo "Running the tests."
+	@$(BIN)/python -m pytest
+
+lint: setup ## Check format, style and types
+	@echo "Checking format and style (ruff), then types (mypy)."
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+lock: setup ## Resolve the versions anew into requirements.lock
+	@echo "Resolving versions."
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --no-header \
+		--no-annotate --upgrade pyproject.toml --output-file requirements.lock
+
+clean: ## Remove the environment and caches; runs/ and reports/ stay
+	@echo "Removing $(VENV) and caches."
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Bakeoff needs Python 3.11, 3.12 or 3.13 on the path; none was found."; exit 2; }
+	@echo "Making $(VENV) with $(PYTHON) and installing the locked packages (some minutes the first time)."
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Installed."

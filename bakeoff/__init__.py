@@ -1,0 +1,1 @@
+"""Reproducible model bake-offs: parameterised notebooks in, one comparison report out."""

@@ -1,0 +1,178 @@
+"""Which code decides a step's numbers, and which only its page: digests of notebooks and lab modules."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bakeoff.store import Memory, digest_value
+
+PROJECT = Path(__file__).parent.parent
+NOTEBOOKS = PROJECT / "notebooks"
+LAB = "bakeoff.lab"
+_PLOTS = f"{LAB}.plots"
+_MODELS = f"{LAB}.models"
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What a stage's notebook declares, computes and shows."""
+
+    parameters: tuple[str, ...]  # names that its `parameters` cell declares, without inputs and output
+    computing: str  # digest of the code that decides numbers
+    showing: str  # digest of everything else a reader sees
+    modules: tuple[str, ...]  # lab modules that its code imports
+
+
+@dataclass
+class Code:
+    """Digests of the project's code, worked out once a file version."""
+
+    memory: Memory
+    project: Path = PROJECT
+
+    def notebook(self, name: str) -> Notebook:
+        """The notebook notebooks/<name>.ipynb."""
+        facts = self.memory.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-1", _read_notebook)
+        return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], tuple(facts["modules"]))
+
+    def computing(self, notebook: Notebook, builder: str | None) -> dict[str, str]:
+        """Lab module -> digest of its code, for all that decides numbers; of the builders only the one used."""
+        roots = [*notebook.modules, *([f"{_MODELS}.{self.builder_modules[builder]}"] if builder else [])]
+        return {name: self._facts(name)["digest"] for name in self._reached(roots, plots=False)}
+
+    def showing(self, notebook: Notebook) -> dict[str, str]:
+        """Lab module -> digest, for the figures, tables and sentences."""
+        reached = self._reached(notebook.modules, plots=True)
+        return {name: self._facts(name)["digest"] for name in reached if name.startswith(_PLOTS)}
+
+    @cached_property
+    def builder_modules(self) -> dict[str, str]:
+        """Builder name -> module below bakeoff.lab.models."""
+        from bakeoff.rules import builders
+
+        return builders()
+
+    def _facts(self, module: str) -> dict[str, Any]:
+        return self.memory.recall(self._file(module), "module-1", _read_module)
+
+    def _file(self, module: str) -> Path:
+        path = self.project.joinpath(*module.split("."))
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+    def _exists(self, module: str) -> bool:
+        return self._file(module).is_file()
+
+    def _reached(self, roots: Iterable[str], plots: bool) -> list[str]:
+        """Every lab module that the roots import, directly or not, sorted; plots only when asked for."""
+        waiting, reached = list(roots), set()
+        while waiting:
+            module = waiting.pop()
+            if module in reached or not module.startswith(LAB) or not self._exists(module):
+                continue
+            if module.startswith(_PLOTS) and not plots:
+                continue
+            reached.add(module)
+            waiting += self._facts(module)["imports"]
+        return sorted(reached)
+
+
+def read_parameter_names(path: Path) -> list[str]:
+    """The names that a notebook's `parameters` cell declares, without inputs and output."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [name for cell in cells if _tagged(cell, "parameters") for name in _declared(_source(cell))]
+
+
+def _read_notebook(path: Path) -> dict[str, Any]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [_source(cell) for cell in cells if cell["cell_type"] == "code" and not _tagged(cell, "colab", "parameters")]
+    trees = [ast.parse(source) for source in code]
+    plots = {name for tree in trees for name in _plot_names(tree)}
+    computing = [[ast.dump(node) for node in tree.body if not _only_shows(node, plots)] for tree in trees]
+    showing = [_source(cell) for cell in cells] + [_tags(cell) for cell in cells]
+    return {
+        "parameters": read_parameter_names(path),
+        "computing": digest_value([statements for statements in computing if statements]),
+        "showing": digest_value(showing),
+        "modules": sorted({module for tree in trees for module in _imports(tree)}),
+    }
+
+
+def _read_module(path: Path) -> dict[str, Any]:
+    """Digest without comments and docstrings, and the lab modules that the file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.parts[-2:] == ("models", "__init__.py"):  # a builder that is added changes no other variant's numbers
+        tree.body = [node for node in tree.body if not _assigns(node, "BUILDERS")]
+    imports = sorted(_imports(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            _drop_docstring(node)
+    return {"digest": digest_value(ast.dump(tree)), "imports": imports}
+
+
+def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        node.body = node.body[1:]
+
+
+def _assigns(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Names of imported lab modules; `from bakeoff.lab import data` counts as bakeoff.lab.data."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith(LAB)}
+
+
+def _plot_names(tree: ast.AST) -> set[str]:
+    """The names under which a cell imports the modules of figures and sentences."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PLOTS)
+        for alias in node.names
+    }
+
+
+def _only_shows(node: ast.stmt, plots: set[str]) -> bool:
+    """Whether a statement can decide no number: an import of plots, or a bare call of one of their functions."""
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").startswith(_PLOTS)
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        return False
+    called: ast.expr = node.value.func
+    while isinstance(called, ast.Attribute):
+        called = called.value
+    return isinstance(called, ast.Name) and called.id in plots
+
+
+def _declared(source: str) -> list[str]:
+    """The names that a `parameters` cell assigns, without those that every stage has."""
+    targets = [node.targets[0] for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [t.id for t in targets if isinstance(t, ast.Name) and t.id not in ("inputs", "output")]
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _tags(cell: dict[str, Any]) -> str:
+    return " ".join(cell.get("metadata", {}).get("tags", []))
+
+
+def _tagged(cell: dict[str, Any], *tags: str) -> bool:
+    return any(tag in cell.get("metadata", {}).get("tags", []) for tag in tags)

@@ -1,0 +1,102 @@
+"""One notebook, executed by papermill in a worker process; success is what is checked here afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import StepError
+
+FAILED = "failed.ipynb"
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to execute one step; nothing in it refers to the plan."""
+
+    stage: str
+    notebook: Path
+    folder: Path
+    parameters: Mapping[str, Any]
+    outputs: Sequence[str]
+    environment: Mapping[str, str]
+    kernel: str
+    timeout_seconds: int
+
+
+def execute(job: Job) -> float:
+    """Execute the job's notebook in its folder; returns the seconds it took.
+
+    The executed notebook is put in place only when every code cell ran and every output is there.
+    Raises StepError otherwise, and leaves what was executed as failed.ipynb.
+    """
+    os.environ.update(job.environment)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    executed = job.folder / f".executed.{os.getpid()}.partial.ipynb"
+    started = time.perf_counter()
+    try:
+        _run(job, executed)
+        _check(job, executed)
+    except StepError:
+        if executed.exists():
+            executed.replace(job.folder / FAILED)
+        raise
+    (job.folder / FAILED).unlink(missing_ok=True)
+    executed.replace(job.folder / "notebook.ipynb")
+    return time.perf_counter() - started
+
+
+def _run(job: Job, executed: Path) -> None:
+    import nbclient.exceptions
+    import papermill
+
+    try:
+        papermill.execute_notebook(
+            job.notebook,
+            executed,
+            parameters=dict(job.parameters),
+            kernel_name=job.kernel,
+            progress_bar=False,
+            request_save_on_cell_execute=False,
+            execution_timeout=job.timeout_seconds,
+            cwd=str(job.folder),
+        )
+    except papermill.PapermillExecutionError as error:
+        raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(error.evalue)}") from None
+    except nbclient.exceptions.CellTimeoutError:
+        raise StepError(
+            job.stage,
+            None,
+            f"a cell ran longer than {job.timeout_seconds} s; raise stage_timeout_seconds if that is right",
+        ) from None
+    except nbclient.exceptions.DeadKernelError:
+        raise StepError(job.stage, None, "the kernel died (often: out of memory); run the same command again") from None
+
+
+def _check(job: Job, executed: Path) -> None:
+    """papermill reports killed kernels and sys.exit() as success: look at the cells and the files ourselves."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    for number, cell in enumerate(code, start=1):
+        if cell["execution_count"] is None:
+            raise StepError(
+                job.stage, number, "this cell never ran; the kernel ended before it. Run the same command again"
+            )
+        for output in cell["outputs"]:
+            if output["output_type"] == "error":
+                raise StepError(job.stage, number, f"{output['ename']}: {_one_line(output['evalue'])}")
+    for name in job.outputs:
+        if not (job.folder / name).is_file():
+            raise StepError(job.stage, None, f"the notebook ran but did not write {name}")
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in _COLORS.sub("", text).splitlines() if line.strip()]
+    return " ".join(lines)[:500] if lines else "no message"

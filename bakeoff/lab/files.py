@@ -1,0 +1,87 @@
+"""Reading and writing a stage's files, so that a file is either whole or not there.
+
+Every file is written under a temporary name in the same folder and then put in its place in one move;
+a full disk, an error or a killed process leaves the previous file as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with the same suffix; move it to `path` when the block ends well.
+
+    The folder is made if need be. When the block raises, `path` stays untouched and the temporary file goes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON; numbers that JSON lacks (NaN, infinity) become null."""
+    text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read what `write_json` wrote."""
+    return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write a table without its index; floats keep all their digits."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_npy(path: str | Path, array: np.ndarray) -> None:
+    """Write one array as .npy, which `np.load(path, mmap_mode="r")` opens without reading it."""
+    with replacing(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write named arrays as one .npz, uncompressed; equal arrays give equal bytes."""
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Have the contents on the disk before the name points to them; a folder is left to the system."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _plain(value: Any) -> Any:
+    """`value` in the types that JSON knows: numpy numbers and arrays, tuples and paths are turned into them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,275 @@
+"""What every trainer shares: the recipe, compiling, fitting, and the file with a row for each epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pandas as pd
+
+from bakeoff.lab.batches import Batches, Examples
+from bakeoff.lab.files import write_csv
+
+if TYPE_CHECKING:
+    from bakeoff.lab.preprocessing import View
+
+OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "sgd": keras.optimizers.SGD,
+    "rmsprop": keras.optimizers.RMSprop,
+}
+SPARSE, CATEGORICAL, BINARY = (
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "binary_crossentropy",
+)
+HISTORY_COLUMNS = (
+    "epoch",
+    "train_accuracy",
+    "train_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "seconds",
+    "learning_rate",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; the fields are parameters of the same names."""
+
+    loss: str = SPARSE
+    label_smoothing: float = 0.0
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32
+    epochs: int = 10
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a trainer gets besides the network: images, recipe, its own options, and where files go."""
+
+    train: Examples
+    validation: Examples | None
+    num_outputs: int
+    recipe: Recipe
+    options: Mapping[str, Any]
+    folder: Path
+
+    def option(self, name: str, default: Any) -> Any:
+        """A trainer's option, or its default."""
+        return self.options.get(name, default)
+
+
+def _three_a_step(epochs: int, options: Mapping[str, Any]) -> tuple[float, float]:
+    return 3.0 * epochs, 1.0 * epochs
+
+
+def _whole(model: keras.Model) -> keras.Model | None:
+    return model
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What a trainer's module offers as TRAINER.
+
+    `run(model, job, history)` trains, and returns what training.json shall say besides the usual. `options` are the
+    names in trainer_options that it knows. `passes(epochs, options)` are the forward passes that a training and a
+    validation image cost in all (a training step counts three). `trained_part(model)` is what to save.
+    """
+
+    run: Callable[[keras.Model, Job, HistoryFile], dict[str, Any]]
+    options: tuple[str, ...] = ()
+    passes: Callable[[int, Mapping[str, Any]], tuple[float, float]] = _three_a_step
+    trained_part: Callable[[keras.Model], keras.Model | None] = _whole
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Keeps a row for each epoch and rewrites history.csv after each: result and sign of progress in one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / "history.csv"
+        self.rows: list[dict[str, Any]] = []
+        self.training_seconds = 0.0  # without validation
+        self.steps = 0
+        self._steps_of_epoch = 0
+        self._begun = 0.0
+        self._trained: float | None = None
+        write_csv(self.path, self.frame)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows so far, with the columns of history.csv."""
+        return pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Start the clock."""
+        self._begun, self._trained = time.perf_counter(), None
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Count the steps."""
+        self._steps_of_epoch = batch + 1
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Validation begins, the training of this epoch is over."""
+        self._trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Add the epoch's row."""
+        now, logs = time.perf_counter(), logs or {}
+        self.training_seconds += (self._trained or now) - self._begun
+        self.steps += self._steps_of_epoch
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        values = [logs.get(name) for name in ("accuracy", "loss", "val_accuracy", "val_loss")]
+        row = [epoch + 1, *(None if value is None else float(value) for value in values), now - self._begun, rate]
+        self.rows.append(dict(zip(HISTORY_COLUMNS, row, strict=True)))
+        write_csv(self.path, self.frame)
+
+
+def fit(
+    model: keras.Model,
+    job: Job,
+    history: HistoryFile,
+    *,
+    first_epoch: int = 0,
+    last_epoch: int | None = None,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    drop_last: bool = False,
+) -> None:
+    """Fit a compiled network on the epochs from `first_epoch` up to, but without, `last_epoch` (None: to the end)."""
+    recipe = job.recipe
+    train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)
+    validation = batches_for(job, job.validation) if job.validation is not None else None
+    model.fit(
+        train,
+        steps_per_epoch=len(train),
+        initial_epoch=first_epoch,
+        epochs=recipe.epochs if last_epoch is None else last_epoch,
+        validation_data=validation,
+        validation_steps=len(validation) if validation is not None else None,
+        shuffle=False,  # Batches shuffles; Keras would shuffle the order of batches a second time
+        callbacks=[*callbacks, history],
+        verbose=0,
+    )
+
+
+def batches_for(
+    job: Job, examples: Examples, *, shuffle: bool = False, first_epoch: int = 0, drop_last: bool = False
+) -> Batches:
+    """The job's training batches (`shuffle`, with its augmentation), or plain ones for validation."""
+    recipe = job.recipe
+    return Batches(
+        examples,
+        recipe.batch_size,
+        num_outputs=job.num_outputs,
+        one_hot=needs_one_hot(recipe, job.num_outputs),
+        seed=recipe.seed,
+        shuffle=shuffle,
+        augmentation=recipe.augmentation if shuffle else None,
+        first_epoch=first_epoch,
+        drop_last=drop_last,
+    )
+
+
+def needs_one_hot(recipe: Recipe, num_outputs: int) -> bool:
+    """Whether labels must be one-hot: the sparse loss takes class numbers, but cannot smooth them."""
+    return num_outputs > 1 and (recipe.loss != SPARSE or recipe.label_smoothing > 0)
+
+
+def compile_model(
+    model: keras.Model,
+    recipe: Recipe,
+    num_outputs: int,
+    *,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    steps_per_execution: int | None = None,
+) -> None:
+    """Compile a network with the recipe's loss, the accuracy that belongs to the task, and its optimizer."""
+    model.compile(
+        optimizer=optimizer or make_optimizer(recipe),
+        loss=make_loss(recipe, num_outputs),
+        metrics=[make_accuracy(recipe, num_outputs)],
+        # Keras on JAX runs operation by operation unless it compiles.
+        jit_compile=recipe.jit_compile or keras.backend.backend() == "jax",
+        steps_per_execution=steps_per_execution or recipe.steps_per_execution,
+    )
+
+
+def make_optimizer(recipe: Recipe, *, learning_rate: Any = None) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer, with another learning rate or a schedule if one is given.
+
+    Raises ValueError for an unknown name or an argument that the optimizer does not take.
+    """
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {recipe.optimizer!r}: take one of {', '.join(OPTIMIZERS)}")
+    rate = recipe.learning_rate if learning_rate is None else learning_rate
+    try:
+        return OPTIMIZERS[recipe.optimizer](learning_rate=rate, **recipe.optimizer_options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{recipe.optimizer} does not take optimizer_options {dict(recipe.optimizer_options)}: {error}"
+        ) from None
+
+
+def make_loss(recipe: Recipe, num_outputs: int) -> keras.losses.Loss:
+    """The mean loss over a batch; a sparse loss with label smoothing is computed on one-hot labels.
+
+    Raises ValueError when the loss is unknown or does not suit the number of outputs.
+    """
+    if recipe.loss not in (SPARSE, CATEGORICAL, BINARY):
+        raise ValueError(f"unknown loss {recipe.loss!r}: take one of {SPARSE}, {CATEGORICAL}, {BINARY}")
+    if num_outputs == 1 and recipe.loss != BINARY:
+        raise ValueError(f"a network with one output needs loss {BINARY}, not {recipe.loss}")
+    if recipe.loss == BINARY:
+        return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+    if needs_one_hot(recipe, num_outputs):
+        return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy()
+
+
+def make_accuracy(recipe: Recipe, num_outputs: int) -> keras.metrics.Metric:
+    """The share of images whose likeliest class is the true one.
+
+    Named explicitly: with binary cross-entropy on one-hot labels, Keras' own choice would count outputs, not images.
+    """
+    if num_outputs == 1:
+        return keras.metrics.BinaryAccuracy(name="accuracy")
+    if needs_one_hot(recipe, num_outputs):
+        return keras.metrics.CategoricalAccuracy(name="accuracy")
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+
+def cut_to_budget(
+    train: View,
+    validation: View | None,
+    budget_tflop: float | None,
+    *,
+    forward_gflop: float,
+    passes: tuple[float, float],
+    batch_size: int,
+) -> tuple[View, View | None]:
+    """The training and validation images that a budget pays for: the first n of each, in the proportion they had.
+
+    At least one batch is trained on. `passes` are the forward passes that a training and a validation image cost,
+    `forward_gflop` the arithmetic of one.
+    """
+    share = len(validation) / len(train) if validation is not None else 0.0
+    gflop = forward_gflop * (passes[0] + share * passes[1])
+    if budget_tflop is None or gflop * len(train) <= budget_tflop * 1000:
+        return train, validation
+    count = min(len(train), max(int(budget_tflop * 1000 / gflop), batch_size))
+    if validation is None:
+        return train.first(count), None
+    return train.first(count), validation.first(min(len(validation), max(1, round(count * share))))

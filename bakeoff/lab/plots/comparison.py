@@ -1,0 +1,126 @@
+"""Tables of the comparison: the ranking, what is not ranked and why, the sources, the departures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bakeoff.lab.plots.evaluation import percent
+from bakeoff.lab.plots.verdict import duration, whole
+from bakeoff.lab.results import STAND_IN, Results, reasons_not_to_rank
+
+LONGEST_MESSAGE = 200
+
+
+def _share(share: float) -> str:
+    return "" if np.isnan(share) else percent(share)
+
+
+def ranking(results: Results, against: pd.DataFrame) -> pd.DataFrame:
+    """The ranked variants with accuracy, interval, distance behind the first, cost and notes, as text."""
+    ranked = results.ranked
+    behind = against.set_index("variant")
+    frame = pd.DataFrame(
+        {
+            "rank": ranked["rank"],
+            "variant": ranked["variant"],
+            "test accuracy": [_share(share) for share in ranked["test_accuracy"]],
+            "95 % interval": [
+                f"{100 * low:.1f} to {100 * high:.1f}"
+                for low, high in zip(ranked["accuracy_low"], ranked["accuracy_high"], strict=True)
+            ],
+            "points behind the first": [_behind(behind, variant) for variant in ranked["variant"]],
+            "told apart": [_told_apart(behind, variant) for variant in ranked["variant"]],
+            "parameters": [whole(number) for number in ranked["parameters"]],
+            "training": [duration(seconds) for seconds in ranked["train_seconds"]],
+            "ms an image": ["" if np.isnan(ms) else f"{ms:.1f}" for ms in ranked["milliseconds_per_image"]],
+            "note": [_note(row) for _, row in ranked.iterrows()],
+        }
+    )
+    if (ranked["replicates"] > 1).any():
+        spreads = [f"{_plain_points(row['spread'])} ({row['replicates']})" for _, row in ranked.iterrows()]
+        frame.insert(4, "spread of trainings (how many)", spreads)
+    return frame
+
+
+def _plain_points(share: float) -> str:
+    return "" if np.isnan(share) else f"{100 * share:.1f}"
+
+
+def _behind(behind: pd.DataFrame, variant: str) -> str:
+    if variant not in behind.index:
+        return ""
+    row = behind.loc[variant]
+    return f"{100 * row['difference']:.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+
+
+def _told_apart(behind: pd.DataFrame, variant: str) -> str:
+    return "" if variant not in behind.index else "yes" if behind.loc[variant, "told_apart"] else "no"
+
+
+def _note(row: pd.Series) -> str:
+    notes = ["limited"] * bool(row["limited"]) + ["stand-in data"] * (row["dataset"] == STAND_IN)
+    notes += ["validated on the test set"] * (row["validation_source"] == "test")
+    if row["search_seconds"] > 0:
+        notes.append(f"after a search of {duration(row['search_seconds'])}")
+    return ", ".join(notes)
+
+
+def below(results: Results) -> pd.DataFrame:
+    """Finished rows that are not ranked, each with the reason."""
+    rows = results.below
+    frame = pd.DataFrame({"variant": rows["variant"], "test accuracy": [_share(s) for s in rows["test_accuracy"]]})
+    if (rows["task"] == "binary").any():
+        frame["balanced accuracy"] = [_share(share) for share in rows["balanced_accuracy"]]
+    return frame.assign(
+        **{"training": [duration(s) for s in rows["train_seconds"]], "why it is not ranked": rows["reason"]}
+    )
+
+
+def failed(results: Results) -> pd.DataFrame:
+    """Failed and blocked rows with the first line of their message."""
+    rows = results.failed
+    first = [(message.splitlines() or ["no message"])[0] for message in rows["message"]]
+    short = [text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…" for text in first]
+    return pd.DataFrame({"variant": rows["variant"], "status": rows["status"], "message": short})
+
+
+def sources(results: Results) -> pd.DataFrame:
+    """Each test accuracy that a source prints beside ours; whatever was not run as the source did is "not tested"."""
+    of_variant = {row["variant"]: row for _, row in results.ranked.iterrows()}
+    rows = results.rows[results.rows["published_test_accuracy"].notna()].drop_duplicates("variant")
+    listed = [_beside(of_variant.get(row["variant"], row)) for _, row in rows.iterrows()]
+    return pd.DataFrame(listed, columns=["variant", "source", "source's figure", "here", "difference", "reading"])
+
+
+def _beside(row: pd.Series) -> tuple[str, ...]:
+    theirs, ours = row["published_test_accuracy"], row["test_accuracy"]
+    if reason := _not_tested(row):
+        return row["variant"], row["source"], _share(theirs), _share(ours), "", f"not tested: {reason}"
+    reading = "within our 95 % interval"
+    if not row["accuracy_low"] <= theirs <= row["accuracy_high"]:
+        reading = "higher here" if ours > theirs else "lower here"
+    return (
+        row["variant"],
+        row["source"],
+        _share(theirs),
+        _share(ours),
+        f"{100 * (ours - theirs):+.1f} points",
+        reading,
+    )
+
+
+def _not_tested(row: pd.Series) -> str:
+    if row["status"] != "ok":
+        return f"the run {row['status']}" if row["status"] == "failed" else f"the run is {row['status']}"
+    if row["dataset"] == STAND_IN:
+        return "stand-in data"
+    if row["limited"]:
+        return "limited run"
+    return "; ".join(reasons_not_to_rank(row))
+
+
+def departures(results: Results) -> pd.DataFrame:
+    """What each variant's run changed in the catalogue's schedule; empty when none did."""
+    rows = results.rows[results.rows["limited"] != ""].drop_duplicates(["variant", "limited"])
+    return pd.DataFrame({"variant": rows["variant"], "departs from the catalogue by": rows["limited"]})

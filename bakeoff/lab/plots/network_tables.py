@@ -1,0 +1,104 @@
+"""Tables and sentences of the build page: counts beside the source's, options, and the cost of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bakeoff.lab.plots.network import percent, plain, weighty
+
+if TYPE_CHECKING:
+    from bakeoff.lab.models import Network
+
+
+def where_sentence(network: Network) -> str:
+    """Which part has most of the parameters, and which does most of the arithmetic."""
+    found = weighty(network)
+    heavy = max(found, key=lambda box: box.parameters)
+    busy = max(found, key=lambda box: box.gflop)
+    share = percent(heavy.parameters / max(network.parameters, 1))
+    effort = percent(busy.gflop / max(network.forward_gflop, 1e-12))
+    if heavy == busy:
+        return f"One part, {plain(heavy)}, holds {share} of the parameters and does {effort} of the arithmetic."
+    return (
+        f"{plain(heavy)} holds {share} of the parameters; {plain(busy)} does {effort} of the arithmetic.".capitalize()
+    )
+
+
+def effort_sentence(network: Network) -> str:
+    """What one image costs, and what that means for training."""
+    return (
+        f"One image takes **{_flop(network.forward_gflop)}** (floating point operations) on its way through the"
+        " network. Training all of its parameters takes about three times that:"
+        f" {_flop(3000 * network.forward_gflop)} for every 1 000 images."
+    )
+
+
+def source_of_options(inputs: Mapping[str, str], options: Mapping[str, Any]) -> str:
+    """Whether the options are the parameters' own or those that a search found best."""
+    if "search" not in inputs:
+        return "No search comes before this stage: the network is built with the options in `builder_options`."
+    values = ", ".join(f"{name} {_value(value)}" for name, value in options.items())
+    return f"The search stage chose the options; the network is built with its best values: {values}."
+
+
+def options_table(network: Network, published: Mapping[str, Any]) -> pd.DataFrame:
+    """What the network was built with, beside the source's best values where it searched for them."""
+    best = published.get("best", {})
+    settings = {**network.options, "weights": network.weights, "image_size": network.image_size or "as the images are"}
+    columns = {"option": list(settings), "built with": [_value(value) for value in settings.values()]}
+    if best:
+        columns["the source's best"] = [_value(best[name]) if name in best else "" for name in settings]
+    return pd.DataFrame(columns)
+
+
+def parameter_table(network: Network, published: Mapping[str, Any]) -> pd.DataFrame:
+    """Parameters all told, trainable and fixed, beside those that the source prints."""
+    printed = {"all": published.get("parameters"), "trainable": published.get("trainable")}
+    fixed = None if None in printed.values() else published["parameters"] - published["trainable"]
+    ours = (network.parameters, network.trainable_parameters, network.non_trainable_parameters)
+    rows = [
+        {
+            "parameters": name,
+            "this network": _number(own),
+            "the source": "not printed" if theirs is None else _number(theirs),
+            "difference": "" if theirs is None else f"{own - theirs:+,}".replace(",", " ") if own != theirs else "none",
+        }
+        for name, own, theirs in zip(
+            ("all", "trainable", "fixed"), ours, (printed["all"], printed["trainable"], fixed), strict=True
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def parameter_sentence(network: Network, published: Mapping[str, Any]) -> str:
+    """Whether the network has as many parameters as the source prints."""
+    ours, theirs = network.parameters, published.get("parameters")
+    if theirs is None:
+        return f"**{_number(ours)} parameters.** There is no printed count to compare this with."
+    if ours == theirs:
+        return f"**{_number(ours)} parameters, exactly as many as the source prints.**"
+    share = f"{abs(ours - theirs) / theirs:.1%}".replace("%", " %")
+    return (
+        f"**{_number(ours)} parameters, where the source prints {_number(theirs)}: {share}"
+        f" {'more' if ours > theirs else 'fewer'}.** The two can only agree where the images' size and channels, the"
+        " number of classes and every option are the source's."
+    )
+
+
+def _number(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _flop(gflop: float) -> str:
+    """Floating point operations with the unit that keeps the number readable."""
+    for unit, size in (("TFLOP", 1e3), ("GFLOP", 1.0), ("MFLOP", 1e-3)):
+        if gflop >= size:
+            return f"{gflop / size:.3g} {unit}"
+    return f"{gflop * 1e6:.3g} kFLOP"
+
+
+def _value(value: Any) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)

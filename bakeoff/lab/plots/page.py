@@ -1,0 +1,67 @@
+"""One look for every page: figure style, and figures and tables that carry caption and alternative text."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours: told apart by colour-blind readers and in gray print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
+PIXELS_PER_INCH = 110
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for every figure that follows."""
+    matplotlib.rcParams.update(
+        {
+            "figure.dpi": PIXELS_PER_INCH,
+            "figure.figsize": (7.0, 3.6),
+            "figure.constrained_layout.use": True,
+            "axes.prop_cycle": plt.cycler(color=COLORS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "font.size": 9,
+            "legend.frameon": False,
+            "image.interpolation": "nearest",
+        }
+    )
+
+
+def show(figure: Figure, caption: str, alt: str) -> None:
+    """Display a figure with its caption; `alt` says in words what a reader who cannot see it must know.
+
+    The report reads both from the output's metadata.
+    """
+    if not caption.strip() or not alt.strip():
+        raise ValueError("every figure needs a caption and an alternative text: show(figure, caption=..., alt=...)")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
+    plt.close(figure)
+    metadata = {"image/png": {"alt": alt}, "bakeoff": {"caption": caption, "kind": "figure"}}
+    display({"image/png": buffer.getvalue(), "text/plain": alt}, raw=True, metadata=metadata)
+    _caption("Figure", caption)
+
+
+def table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
+    """Display a table without its index, numbers rounded to `digits` decimals, with its caption."""
+    html = frame.to_html(index=False, float_format=lambda x: f"{x:.{digits}f}", na_rep="", border=0)
+    metadata = {"bakeoff": {"caption": caption, "kind": "table"}}
+    display({"text/html": html, "text/plain": frame.to_string(index=False)}, raw=True, metadata=metadata)
+    _caption("Table", caption)
+
+
+def say(text: str) -> None:
+    """Display a sentence that was computed from results, as Markdown."""
+    display(Markdown(text))
+
+
+def _caption(kind: str, caption: str) -> None:
+    """The caption for readers of the notebook; the report writes its own from the metadata and skips this one."""
+    display(Markdown(f"*{kind}: {caption}*"), metadata={"bakeoff": {"kind": "caption"}})

@@ -1,0 +1,86 @@
+"""The map from stored pixels to the numbers that a network sees: channels first, then offset and divisor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+CAFFE_MEANS = (103.939, 116.779, 123.68)  # ImageNet's mean blue, green and red, as keras.applications subtracts them
+_EPSILON = 1e-6  # a channel that never changes is divided by this instead of by 0
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The map from stored pixels to what the network sees: channels first, then (x - offset) / divisor.
+
+    gray_weights: weights of the channels that become one, or None. repeat: one channel becomes so many.
+    reverse: the order of the channels is turned round. offset, divisor: one for all channels or one for each.
+    """
+
+    gray_weights: tuple[float, ...] | None = None
+    repeat: int = 1
+    reverse: bool = False
+    offset: tuple[float, ...] = (0.0,)
+    divisor: tuple[float, ...] = (1.0,)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(n, h, w, c) uint8 or float pixels to (n, h, w, c') float32; the argument is left as it is."""
+        pixels = self.channels(images)
+        if any(self.offset):
+            pixels = pixels - np.array(self.offset, np.float32)
+        if any(divisor != 1 for divisor in self.divisor):
+            pixels = pixels / np.array(self.divisor, np.float32)
+        return pixels
+
+    def channels(self, images: np.ndarray) -> np.ndarray:
+        """Only the first half: float32 pixels 0..255 in the channels that the network sees."""
+        pixels = np.asarray(images).astype(np.float32)
+        if self.gray_weights is not None:
+            parts = [pixels[..., k] * np.float32(weight) for k, weight in enumerate(self.gray_weights)]
+            pixels = sum(parts[1:], parts[0])[..., None]
+        if self.repeat > 1:
+            pixels = np.repeat(pixels, self.repeat, axis=-1)
+        return pixels[..., ::-1] if self.reverse else pixels
+
+
+def choose_channels(channels: int, color: str, gray_weights: Sequence[float], scaling: str) -> Transform:
+    """The half of the transform that needs no statistics.
+
+    Raises ValueError where the images have not the channels that the settings speak of.
+    """
+    gray = color == "gray" and channels > 1
+    if gray and len(gray_weights) != channels:
+        raise ValueError(f"gray_weights has {len(gray_weights)} weights for {channels} channels; give one for each.")
+    seen = 1 if gray else channels
+    caffe = scaling == "caffe"
+    if caffe and seen not in (1, 3):
+        raise ValueError(f"scaling caffe needs images of one or three channels, not {seen}; choose another scaling.")
+    weights = tuple(float(weight) for weight in gray_weights) if gray else None
+    return Transform(weights, repeat=3 if caffe and seen == 1 else 1, reverse=caffe)
+
+
+def scaled(channels: Transform, scaling: str, statistics: Mapping[str, Any]) -> Transform:
+    """`channels` with offset and divisor, from the statistics of `preprocessing.measure`. Raises ValueError."""
+    lowest, highest = min(statistics["minimum"]), max(statistics["maximum"])
+    spread = tuple(max(value, _EPSILON) for value in statistics["standard_deviation"])
+    scales: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+        "unit": ((0.0,), (255.0,)),
+        "minmax": ((lowest,), (max(highest - lowest, _EPSILON),)),
+        "standardize": (tuple(statistics["mean"]), spread),
+        "symmetric": ((127.5,), (127.5,)),
+        "caffe": (CAFFE_MEANS, (1.0,)),
+        "none": ((0.0,), (1.0,)),
+    }
+    if scaling not in scales:
+        raise ValueError(f"scaling is {scaling!r}; choose one of {', '.join(scales)}.")
+    offset, divisor = scales[scaling]
+    return replace(channels, offset=offset, divisor=divisor)
+
+
+def from_stored(stored: Mapping[str, Any]) -> Transform:
+    """The transform that was written as JSON by way of `dataclasses.asdict`."""
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    return Transform(**plain)

@@ -1,0 +1,263 @@
+"""YAML files to checked, frozen parameters: base <- variant <- profile limits <- --set. Nothing else reads YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from bakeoff import rules
+from bakeoff.errors import ParameterError, RequestError, nearest
+
+DIRECTORY = Path(__file__).parent.parent / "params"
+PROFILES = ("smoke", "quick", "evening", "full")
+# YAML 1.1 reads 1e-3 as text; people mean a number.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# run limit -> the parameter that it caps
+_CAPS = {
+    "max_epochs": "epochs",
+    "max_image_size": "image_size",
+    "max_search_epochs": "search_epochs",
+    "max_replicates": "replicates",
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One variant's parameters under one profile: what the stages get, what only the run needs, what was cut."""
+
+    variant: str
+    stage: Mapping[str, Any]
+    run: Mapping[str, Any]
+    departures: tuple[str, ...]  # from the catalogue's schedule, by profile or --set, in words
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A value with the place it came from."""
+
+    value: Any
+    where: str
+
+
+def variant_names(directory: Path = DIRECTORY) -> list[str]:
+    """Every variant: the stems of params/variants/*.yaml, sorted."""
+    return sorted(path.stem for path in (directory / "variants").glob("*.yaml"))
+
+
+def load_parameters(
+    variants: Iterable[str] | None, profile: str, settings: Sequence[str] = (), directory: Path = DIRECTORY
+) -> list[Parameters]:
+    """The parameters of `variants` (None = all) under `profile` with `settings` ("name=value").
+
+    Raises ParameterError (file, line, name, nearest valid name) or RequestError (unknown variant or profile).
+    """
+    known = variant_names(directory)
+    names = known if variants is None else list(dict.fromkeys(variants))
+    for name in names:
+        if name not in known:
+            raise RequestError(f"--variants: there is no variant {name!r}; {nearest(name, known)}")
+    if profile not in PROFILES:
+        raise RequestError(f"--profile: there is no profile {profile!r}; {nearest(profile, PROFILES)}")
+    base = _read(directory / "base.yaml")
+    limits = _read(directory / "profiles" / f"{profile}.yaml")
+    for name, entry in limits.items():
+        if not name.startswith("max_"):
+            raise ParameterError(entry.where, name, "is no limit; a profile only limits (names that begin with max_)")
+    chosen = _settings(settings, base)
+    _check(limits, base)
+    return [_merge(name, base, _read_variant(name, base, directory), limits, chosen) for name in names]
+
+
+def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dict[str, _Entry]:
+    path = directory / "variants" / f"{name}.yaml"
+    if not rules.is_name(name):
+        raise ParameterError(str(path), name, "cannot be a variant's name; use letters, digits and _")
+    variant = _read(path)
+    _check(variant, base)
+    return variant
+
+
+def _merge(
+    name: str,
+    base: Mapping[str, _Entry],
+    variant: Mapping[str, _Entry],
+    limits: Mapping[str, _Entry],
+    chosen: Mapping[str, _Entry],
+) -> Parameters:
+    """base <- variant <- limits <- --set; the cuts that this makes are kept in words."""
+    entries = {**base, **variant}
+    catalogue = {key: entry.value for key, entry in entries.items()}
+    capped = {
+        **catalogue,
+        **{key: entry.value for key, entry in {**limits, **chosen}.items() if key in _limits(base)},
+    }
+    _limit(capped)
+    final = {**capped, **{key: entry.value for key, entry in chosen.items()}}
+    wrong = rules.model_fault(final)
+    if wrong:
+        place = {**variant, **chosen}.get(wrong[0])
+        raise ParameterError(place.where if place else f"params/variants/{name}.yaml", *wrong)
+    return Parameters(
+        variant=name,
+        stage=MappingProxyType({key: final[key] for key in base if not _of_run(key, base)}),
+        run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
+        departures=_departures(catalogue, final, base),
+    )
+
+
+def _limits(base: Mapping[str, _Entry]) -> set[str]:
+    return {name for name in base if name.startswith("max_")}
+
+
+def _limit(values: dict[str, Any]) -> None:
+    """Apply the run's caps in place; max_*_examples and max_*_tflop are applied by the stages that know the data."""
+    if values["search"] == "grid":
+        points = prod(len(choices) for choices in values["search_space"].values())
+        values["search_trials"] = min(values["search_trials"] or points, points, values["max_grid_points"] or points)
+    elif values["max_trials"] is not None:
+        values["search_trials"] = min(values["search_trials"], values["max_trials"])
+    for limit, name in _CAPS.items():
+        if values[limit] is not None and values[name]:
+            values[name] = min(values[name], values[limit])
+
+
+def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Mapping[str, _Entry]) -> tuple[str, ...]:
+    """What differs from the catalogue, in words. Cuts by data and arithmetic are known only after the stages ran."""
+    uncut = dict(catalogue)
+    _limit(uncut)  # search_trials: 0 means every point; say the number
+    searches = ("search_trials", "search_epochs", "search_space")
+    skipped = _limits(base) | {"published", "dataset", "threads", "stage_timeout_seconds", "replicates", "notes"}
+    if final["search"] == "none":
+        skipped |= set(searches)
+    return tuple(
+        f"{name} {_short(final[name])} (catalogue: {_short(uncut[name])})"
+        for name in base
+        if name not in skipped and final[name] != uncut[name]
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _of_run(name: str, base: Mapping[str, _Entry]) -> bool:
+    return base[name].where.startswith("run ")
+
+
+def _settings(settings: Sequence[str], base: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    chosen: dict[str, _Entry] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError("--set", setting, "has no value; write --set name=value")
+        node = _compose(text, f"--set {setting}")
+        chosen[name.strip()] = _Entry(_value(node, f"--set {setting}"), f"--set {setting}")
+    _check(chosen, base)
+    return chosen
+
+
+def _check(entries: Mapping[str, _Entry], base: Mapping[str, _Entry]) -> None:
+    for name, entry in entries.items():
+        place = entry.where.removeprefix("run ")
+        if name not in base:
+            raise ParameterError(place, name, f"is not a parameter; {nearest(name, base)}")
+        why = rules.fault(name, entry.value, base[name].value)
+        if why:
+            raise ParameterError(place, name, why)
+
+
+def _read(path: Path) -> dict[str, _Entry]:
+    """The file's names, those under `run:` beside the others, each with its place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: cannot be read ({error}); restore it from the repository") from None
+    place = _shown(path)
+    node = _compose(text, place)
+    entries: dict[str, _Entry] = {}
+    for name, (value, line) in _items(node, place).items():
+        if name == "run":
+            nested = _items(value, place)
+            entries |= {key: _Entry(_value(v, place), f"run {place}:{n}") for key, (v, n) in nested.items()}
+        else:
+            entries[name] = _Entry(_value(value, place), f"{place}:{line}")
+    return entries
+
+
+def _shown(path: Path) -> str:
+    return "/".join(path.parts[-3:] if path.parent.name in ("variants", "profiles") else path.parts[-2:])
+
+
+def _compose(text: str, place: str) -> yaml.Node | None:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+            raise ParameterError(place, "*", "refers to another place in the file; write the value out")
+        return yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ParameterError(f"{place}{line}", "YAML", f"cannot be read here: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
+        raise ParameterError(place, "YAML", f"cannot be read: {reason}") from None
+
+
+def _items(node: yaml.Node | None, place: str) -> dict[str, tuple[yaml.Node, int]]:
+    """A mapping node's names -> (value node, line). Refuses doubled names and names that are no identifiers."""
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise ParameterError(f"{place}:{node.start_mark.line + 1}", "YAML", "must be lines of `name: value` here")
+    items: dict[str, tuple[yaml.Node, int]] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+        if not rules.is_name(name):
+            raise ParameterError(f"{place}:{line}", name, "cannot be a name; use letters, digits and _")
+        if name in items:
+            raise ParameterError(f"{place}:{line}", name, f"stands here twice, first in line {items[name][1]}")
+        items[name] = (value, line)
+    return items
+
+
+def _value(node: yaml.Node | None, place: str) -> Any:
+    """A node's plain value: numbers, text, booleans, lists, mappings; no tags, no aliases of aliases."""
+    if node is None:
+        return None
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+        raise ParameterError(f"{place}:{node.start_mark.line + 1}", node.tag, "is a tag; only plain values are allowed")
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, place) for item in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {name: _value(value, place) for name, (value, _) in _items(node, place).items()}
+    if not getattr(node, "style", None) and _NUMBER.fullmatch(node.value):  # plain, not in quotes
+        return float(node.value)
+    return _scalar(node, place)
+
+
+_COLLECTIONS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+_SCALARS = {"null", "bool", "int", "float", "str"}
+
+
+def _scalar(node: yaml.Node, place: str) -> Any:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind not in _SCALARS:
+        if kind == "timestamp":
+            return node.value
+        raise ParameterError(
+            f"{place}:{node.start_mark.line + 1}", str(node.value), f"has the tag {node.tag}; not allowed"
+        )
+    try:
+        return getattr(yaml.constructor.SafeConstructor(), f"construct_yaml_{kind}")(node)
+    except ValueError as error:
+        raise ParameterError(
+            f"{place}:{node.start_mark.line + 1}", str(node.value), f"cannot be read: {error}"
+        ) from None

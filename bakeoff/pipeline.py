@@ -1,0 +1,161 @@
+"""One request from beginning to end: parameters, what the outside decides, plan, run, comparison, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakeoff import results
+from bakeoff.code import Code
+from bakeoff.errors import BakeoffError, RequestError, nearest
+from bakeoff.params import Parameters, load_parameters, variant_names
+from bakeoff.plan import STAGES, Plan, compare_step, make_plan, why
+from bakeoff.report import Report
+from bakeoff.resolve import STAND_IN, Resolver
+from bakeoff.runner import Runner
+from bakeoff.store import Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    variants: tuple[str, ...] | None  # None = all
+    profile: str | None  # None = full where a GPU can be computed on, else quick
+    settings: tuple[str, ...]
+    force: tuple[str, ...]
+    download: bool
+    report_only: bool
+    report_name: str | None
+    jobs: int
+    cold_kernels: bool
+    data_dir: Path
+    runs_dir: Path
+    reports_dir: Path
+
+
+@dataclass
+class Pipeline:
+    """A checked request with its store; raises BakeoffError before anything starts when the request is wrong."""
+
+    request: Request
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        for name in self.request.force:
+            known = [*STAGES, "compare", *variant_names()]
+            if name not in known:
+                raise RequestError(f"--force: there is no stage or variant {name!r}; {nearest(name, known)}")
+        self.store = Store(self.request.runs_dir)
+        self.profile = self.request.profile or self._default_profile()
+        self.parameters: list[Parameters] = load_parameters(self.request.variants, self.profile, self.request.settings)
+        self.code = Code(self.store.memory())
+
+    def plan(self, look: bool) -> Plan:
+        """The plan. With `look` hosts are asked and what is missing is downloaded first."""
+        resolver = self._resolver(look)
+        self.code.memory = resolver.memory
+        return make_plan(self.parameters, resolver, self.code, self.store, self.request.force)
+
+    def run(self) -> int:
+        """Make what is missing and the report; 0 when every variant is there, 1 when some failed."""
+        started = time.perf_counter()
+        plan = self.plan(look=False)
+        asks = plan.pending() or any(row.blocked for row in plan.rows) or self.request.download
+        if asks and not self.request.report_only:
+            plan = self.plan(look=True)
+        self._say_what(plan)
+        with self.runner(plan) as runner:
+            if not self.request.report_only:
+                runner.run(plan)
+            report = self._compare(plan, runner)
+            built = report.build(self.store)
+        failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
+        self.say(f"{'Report written' if built else 'Report is up to date'}: {report.folder / 'report.html'}")
+        self.say(
+            f"{len(report.table) - len(failed)} of {len(report.table)} rows, {time.perf_counter() - started:.1f} s."
+        )
+        if failed:
+            self.say(f"Not finished: {', '.join(failed)}. The report says why.")
+        return 1 if failed or runner.failures else 0
+
+    def runner(self, plan: Plan) -> Runner:
+        """What executes the plan's steps; use it in a `with` statement."""
+        request = self.request
+        return Runner(
+            self.store,
+            plan.machine,
+            request.data_dir,
+            self.say,
+            request.jobs or plan.machine.cores,
+            request.cold_kernels,
+        )
+
+    def _compare(self, plan: Plan, runner: Runner) -> Report:
+        """The table of results and the compare notebook over it."""
+        table = results.collect(plan.rows, self.store, runner.failures)
+        text = results.to_csv(table)
+        step = compare_step(plan.rows, text, self.code, self.store)
+        reason = "forced" if "compare" in self.request.force else why(step, self.store)
+        if reason:
+            self.say("Comparing ...")
+            folder = self.store.folder(*step.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "results.csv").write_text(text, encoding="utf-8")
+            finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
+            shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
+            runner.step(step, "new", {"results": str(folder / "results.csv"), "variants": shown})
+            if step.name in runner.failures:
+                self.say(f"    FAILED: {runner.failures[step.name]}")
+        self.code.memory.save()
+        return Report(self._report_folder(), self.profile, plan, table, text, step)
+
+    def _report_folder(self) -> Path:
+        selection = "" if self.request.variants is None else "-selection"
+        return self.request.reports_dir / (self.request.report_name or f"{self.profile}{selection}")
+
+    def _resolver(self, look: bool) -> Resolver:
+        request = self.request
+        return Resolver(self.store, self.profile, request.data_dir, self.say, look, request.download)
+
+    def _default_profile(self) -> str:
+        resolver = Resolver(self.store, "quick", self.request.data_dir, self.say)
+        machine = resolver.machine()
+        resolver.memory.save()
+        chosen = "full" if machine.device == "gpu" else "quick"
+        found = "can compute on a GPU" if machine.device == "gpu" else "has no GPU to compute on"
+        self.say(f"Profile {chosen}: Keras on {machine.backend} {found} here. Choose with --profile.")
+        return chosen
+
+    def _say_what(self, plan: Plan) -> None:
+        for name in sorted({row.dataset.name for row in plan.rows}):
+            wanted = {row.parameters.stage["dataset"] for row in plan.rows if row.dataset.name == name}
+            note = f" in place of {', '.join(sorted(wanted))}" if name == STAND_IN and wanted != {STAND_IN} else ""
+            self.say(f"Data: {name}{note}.")
+        random = [row.variant for row in plan.rows if row.weights == "random" and not row.blocked]
+        if random:
+            self.say(f"ImageNet weights cannot be had: random in their place, and marked so, for {', '.join(random)}.")
+        for row in plan.rows:
+            if row.blocked:
+                self.say(f"{row.variant} cannot be run: {row.blocked}.")
+        pending = len(plan.pending())
+        self.say(f"{len(plan.steps)} steps, {pending} to run." if pending else f"{len(plan.steps)} steps, all done.")
+
+
+def describe_plan(plan: Plan) -> Sequence[str]:
+    """A line a step for --dry-run: done or to run, and the reason."""
+    lines = []
+    for row in plan.rows:
+        replicate = f" (seed {row.seed})" if row.replicate else ""
+        if row.blocked:
+            lines.append(f"{row.variant}{replicate}: blocked, {row.blocked}")
+        for name, step in row.steps.items():
+            reason = plan.reasons.get(step.name)
+            lines.append(f"{row.variant}{replicate} {name}: {f'to run, {reason}' if reason else 'done'}")
+    lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run.")
+    return lines
+
+
+__all__ = ["BakeoffError", "Pipeline", "Request", "describe_plan"]

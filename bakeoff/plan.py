@@ -1,0 +1,283 @@
+"""Variants x stages -> steps with keys, before anything runs; and what must run, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakeoff.code import Code
+from bakeoff.params import Parameters
+from bakeoff.resolve import BACKEND_PACKAGES, Machine, Resolver, Source, package_version, resolved_settings
+from bakeoff.store import NOTEBOOK, Store, digest_value
+
+LATEST = "latest.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook of the chain: what it needs, what it must leave behind, which packages decide its numbers."""
+
+    name: str
+    notebook: str
+    parents: tuple[str, ...]
+    outputs: tuple[str, ...]
+    packages: tuple[str, ...]
+    computes: bool = False  # on the backend: threads, device and precision belong to its key
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("load", "1_load", (), ("dataset.json", "train_images.npy", "test_images.npy"), ("numpy",)),
+        Stage("preprocess", "2_preprocess", ("load",), ("preprocess.json", "splits.npz"), ("numpy",)),
+        Stage(
+            "search",
+            "3_search",
+            ("load", "preprocess"),
+            ("best.json", "trials.csv"),
+            ("numpy", "keras", "keras-tuner"),
+            computes=True,
+        ),
+        Stage(
+            "build",
+            "4_build",
+            ("load", "preprocess", "search"),
+            ("network.json", "summary.txt"),
+            ("numpy", "keras"),
+            computes=True,
+        ),
+        Stage(
+            "train",
+            "5_train",
+            ("load", "preprocess", "search", "build"),
+            ("training.json", "history.csv"),
+            ("numpy", "keras"),
+            computes=True,
+        ),
+        Stage(
+            "evaluate",
+            "6_evaluate",
+            ("load", "preprocess", "search", "build", "train"),
+            ("metrics.json", "predictions.npz"),
+            ("numpy", "keras", "scikit-learn", "statsmodels"),
+            computes=True,
+        ),
+    )
+}
+COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook execution: its parameters, its parents' keys and its own two keys."""
+
+    stage: Stage
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, str]  # earlier stage -> result key
+    parts: Mapping[str, Any]  # what the result key is made of
+    result_key: str
+    page_key: str
+    threads: int = 1
+    timeout_seconds: int = 86400
+    variants: list[str] = field(default_factory=list, compare=False)  # the variants that need it, in order
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells this step from all others: stage and result key."""
+        return self.stage.name, self.result_key
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant and replicate: its parameters, and its steps by stage (none when blocked)."""
+
+    parameters: Parameters
+    replicate: int
+    seed: int
+    dataset: Source
+    weights: str  # none, imagenet or random
+    steps: Mapping[str, Step]
+    blocked: str = ""  # why it cannot be run, in one sentence
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.parameters.variant
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows, all steps in an order that puts parents first, and for each step that must run the reason."""
+
+    rows: Sequence[Row]
+    steps: Sequence[Step]
+    reasons: Mapping[tuple[str, str], str]
+    machine: Machine
+
+    def pending(self) -> list[Step]:
+        """The steps that must run."""
+        return [step for step in self.steps if step.name in self.reasons]
+
+
+def make_plan(
+    parameters: Iterable[Parameters], resolver: Resolver, code: Code, store: Store, force: Sequence[str] = ()
+) -> Plan:
+    """Resolve, key and order every step of `parameters`; `force` names stages and variants to make anew."""
+    maker = _Maker(resolver, code, resolver.machine())
+    rows = [row for each in parameters for row in maker.rows(each)]
+    steps: dict[tuple[str, str], Step] = {}
+    for name in STAGES:  # stage by stage: every parent stands before its children
+        for row in rows:
+            if name in row.steps:
+                step = steps.setdefault(row.steps[name].name, row.steps[name])
+                if row.variant not in step.variants:
+                    step.variants.append(row.variant)
+    reasons = _reasons(list(steps.values()), store, force)
+    resolver.memory.save()
+    code.memory.save()
+    return Plan(rows, list(steps.values()), reasons, maker.machine)
+
+
+@dataclass
+class _Maker:
+    resolver: Resolver
+    code: Code
+    machine: Machine
+
+    def rows(self, parameters: Parameters) -> list[Row]:
+        """A row for each replicate."""
+        dataset = self.resolver.dataset(parameters.stage["dataset"])
+        wanted = parameters.stage["weights"] == "imagenet"
+        file = self.resolver.weights(parameters.run["weights_file"]) if wanted else None
+        weights = ("imagenet" if file else "random") if wanted else "none"
+        blocked = ""
+        if weights == "random" and self.resolver.profile == "full":
+            blocked = (
+                f"the ImageNet weights {parameters.run['weights_file'].split('/')[-1]} are not in Keras' folder and "
+                "could not be downloaded; connect to the internet and add --download, or put the file into "
+                "$KERAS_HOME/models"
+            )
+        resolved = {"dataset": dataset.digest, "weights": file.digest if file else weights}
+        rows = []
+        for replicate in range(parameters.run["replicates"]):
+            seed = parameters.stage["seed"] + replicate
+            values = {**parameters.stage, "dataset": dataset.name.split()[0], "weights": weights, "seed": seed}
+            steps = {} if blocked else self._steps(values, parameters.run, resolved)
+            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked))
+        return rows
+
+    def _steps(self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str]) -> dict[str, Step]:
+        steps: dict[str, Step] = {}
+        for stage in STAGES.values():
+            if stage.name == "search" and values["search"] == "none":
+                continue
+            parents = {name: steps[name].result_key for name in stage.parents if name in steps}
+            steps[stage.name] = self._step(stage, values, run, parents, resolved)
+        return steps
+
+    def _step(
+        self,
+        stage: Stage,
+        values: Mapping[str, Any],
+        run: Mapping[str, Any],
+        parents: Mapping[str, str],
+        resolved: Mapping[str, str],
+    ) -> Step:
+        notebook = self.code.notebook(stage.notebook)
+        subset = {name: values[name] for name in notebook.parameters}
+        builder = values["builder"] if "builder" in subset else None
+        parts: dict[str, Any] = {
+            "stage": stage.name,
+            "parameters": {name: value for name, value in subset.items() if name != "published"},
+            "parents": dict(parents),
+            "resolved": {name: digest for name, digest in resolved.items() if name in subset},
+            "code": {"notebook": notebook.computing, **self.code.computing(notebook, builder)},
+            "versions": {package: package_version(package) for package in self._packages(stage)},
+            "settings": resolved_settings(self.machine, run["threads"], subset) if stage.computes else {},
+        }
+        key = digest_value(parts)
+        shown = [
+            key,
+            notebook.showing,
+            self.code.showing(notebook),
+            values["published"] if "published" in subset else {},
+        ]
+        return Step(
+            stage,
+            subset,
+            parents,
+            parts,
+            key,
+            digest_value(shown),
+            threads=(run["threads"] or self.machine.cores) if stage.computes else 1,
+            timeout_seconds=run["stage_timeout_seconds"],
+        )
+
+    def _packages(self, stage: Stage) -> list[str]:
+        return [*stage.packages, *([BACKEND_PACKAGES[self.machine.backend]] if stage.computes else [])]
+
+
+def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> Step:
+    """The step that compares: its key covers the table of results and every evaluation that is shown."""
+    notebook = code.notebook(COMPARE.notebook)
+    evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
+    finished = {name: key for name, key in evaluated.items() if store.manifest("evaluate", key)}
+    parts = {
+        "stage": "compare",
+        "parameters": {},
+        "parents": finished,
+        "resolved": {"results": digest_value(table)},
+        "code": {"notebook": notebook.computing, **code.computing(notebook, None)},
+        "versions": {"numpy": package_version("numpy")},
+        "settings": {},
+    }
+    key = digest_value(parts)
+    return Step(COMPARE, {}, {}, parts, key, digest_value([key, notebook.showing, code.showing(notebook)]))
+
+
+def why(step: Step, store: Store) -> str | None:
+    """Why a single step must run again; None when it and its page are as they should be."""
+    manifest = store.manifest(*step.name)
+    if manifest is None:
+        return "new"
+    if manifest["page_key"] != step.page_key or not (store.folder(*step.name) / NOTEBOOK).is_file():
+        return "page: its text, figures or style changed"
+    return None
+
+
+def changes(step: Step, store: Store) -> str:
+    """What of a step's key differs from the last one that its variant made: parameters, code, input or software."""
+    last = latest(store).get(f"{step.variants[0]}/{step.stage.name}") if step.variants else None
+    manifest = store.manifest(step.stage.name, last) if last and last != step.result_key else None
+    if manifest is None:
+        return "new"
+    words = {"parameters": "parameters", "parents": "input", "resolved": "input", "code": "code"}
+    found = []
+    for part, then in manifest["parts"].items():
+        now = step.parts[part]
+        if now != then:
+            names = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+            found.append(f"{words.get(part, 'software')} ({', '.join(names)})")
+    return "; ".join(found) or "new"
+
+
+def latest(store: Store) -> dict[str, str]:
+    """The result key that each "variant/stage" was last made with."""
+    try:
+        return json.loads((store.root / LATEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _reasons(steps: Sequence[Step], store: Store, force: Sequence[str]) -> dict[tuple[str, str], str]:
+    reasons: dict[tuple[str, str], str] = {}
+    for step in steps:
+        forced = step.stage.name in force or any(variant in force for variant in step.variants)
+        reason = "forced" if forced else why(step, store)
+        if reason == "new":
+            reason = changes(step, store)
+        if reason:
+            reasons[step.name] = reason
+    return reasons

@@ -1,0 +1,86 @@
+"""What the report says about how it was made, and the banner that says what its numbers are not."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bakeoff.code import PROJECT
+from bakeoff.plan import Plan
+from bakeoff.resolve import STAND_IN, package_version
+from bakeoff.store import Store
+
+_PACKAGES = (
+    *(
+        "tensorflow",
+        "keras",
+        "keras-tuner",
+        "tensorflow-datasets",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+        "statsmodels",
+    ),
+    *("papermill", "nbconvert", "matplotlib", "seaborn"),
+)
+
+
+def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences that a reader must see before any number: stand-in data, missing weights, limits, failures."""
+    sentences = []
+    if any(row["dataset"] == STAND_IN for row in table):
+        sentences.append(
+            f"These numbers were computed on {STAND_IN}, the built-in stand-in of drawn shapes, not on a public "
+            "data set. They say nothing about any published figure."
+        )
+    for condition, text in (
+        (
+            lambda row: row["weights"] == "random",
+            "with random weights in place of ImageNet's, which could not be had",
+        ),
+        (
+            lambda row: bool(row["limited"]),
+            "with departures from the catalogue's schedule, named in the column “limited”",
+        ),
+        (lambda row: row["status"] in ("failed", "blocked"), "not finished: they failed or could not be run"),
+    ):
+        count = sum(condition(row) for row in table)
+        if count:
+            sentences.append(f"{count} of {len(table)} rows: {text}.")
+    return sentences
+
+
+def provenance(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
+    """How the report was made: data and weights with digests, versions, device, code revision, seconds a step."""
+    steps = []
+    for step in plan.steps:
+        manifest = store.manifest(*step.name)
+        if manifest:
+            taken = {name: manifest[name] for name in ("result_key", "page_key", "seconds", "finished", "files")}
+            steps.append({"stage": step.stage.name, "variants": list(step.variants), **taken})
+    return {
+        "profile": profile,
+        "datasets": sorted({(row.dataset.name, row.dataset.digest) for row in plan.rows}),
+        "machine": asdict(plan.machine),
+        "packages": {name: package_version(name) for name in _PACKAGES},
+        "revision": revision(),
+        "variants": {row.variant: dict(row.parameters.stage) for row in plan.rows},
+        "steps": steps,
+    }
+
+
+def revision() -> str:
+    """The project's git revision, with "+changes" when files differ from it; "unknown" outside a repository."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()

@@ -1,0 +1,127 @@
+"""Executed notebooks to one: chapters in the report's order, unique ids, headings that fit below each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat.notebooknode import NotebookNode
+
+from bakeoff.plan import Row, Step
+from bakeoff.store import NOTEBOOK, Store
+
+_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
+_FENCE = re.compile(r"^\s*(```|~~~)")
+_BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
+HIDDEN_TAGS = frozenset({"colab", "parameters", "injected-parameters"})
+
+
+@dataclass
+class Merger:
+    """Collects the cells of the report and its list of contents: (level, id, text)."""
+
+    cells: list[NotebookNode] = field(default_factory=list)
+    contents: list[tuple[int, str, str]] = field(default_factory=list)
+    _used: set[str] = field(default_factory=set)
+
+    def heading(self, level: int, text: str, identifier: str | None = None) -> None:
+        """A heading of the report's own; levels 2 and 3 stand in the list of contents."""
+        self.markdown(self._heading(level, text, identifier or text))
+
+    def markdown(self, text: str) -> None:
+        """A Markdown cell."""
+        self.cells.append(nbformat.v4.new_markdown_cell(text))
+
+    def notebook(self, path: Path, prefix: str, level: int, only_report: bool) -> None:
+        """The cells of an executed notebook, its H1 at `level`; ids carry `prefix`."""
+        for cell in nbformat.read(path, as_version=4).cells:
+            tags = set(cell.metadata.get("tags", []))
+            if tags & HIDDEN_TAGS or (only_report and "report" not in tags):
+                continue
+            if cell.cell_type == "markdown":
+                cell.source = self._demoted(cell.source, prefix, level)
+            cell["id"] = f"{prefix}-{cell.get('id', len(self.cells))}"
+            self.cells.append(cell)
+
+    def _demoted(self, source: str, prefix: str, level: int) -> str:
+        lines, fenced = [], False
+        for line in _BADGE.sub("", source).splitlines():
+            fenced ^= bool(_FENCE.match(line))
+            found = None if fenced else _HEADING.match(line)
+            depth = level + len(found[1]) - 1 if found else 0
+            lines.append(self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}") if found else line)
+        return "\n".join(lines)
+
+    def _heading(self, level: int, text: str, wish: str) -> str:
+        identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
+        number = 1
+        while identifier in self._used:
+            number += 1
+            identifier = f"{base}-{number}"
+        self._used.add(identifier)
+        if level <= 3:
+            self.contents.append((level, identifier, text))
+        return f'\n<h{level} id="{identifier}">{escape(text)}</h{level}>\n'
+
+
+def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store) -> Merger:
+    """The comparison, the data once for each distinct step, then a chapter a variant."""
+    merger = Merger()
+    if store.manifest(*compare.name):
+        merger.notebook(store.folder(*compare.name) / NOTEBOOK, "compare", 2, only_report=False)
+    for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
+        merger.heading(2, title)
+        for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
+            merger.heading(
+                3,
+                f"{title}: {', '.join(variants)}" if number > 1 or len(variants) < 4 else f"{title}: most variants",
+            )
+            merger.markdown(f"Used by {', '.join(variants)}.")
+            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4, only_report=True)
+    merger.heading(2, "The variants")
+    for row, result in zip(rows, table, strict=True):
+        _chapter(merger, row, result, store)
+    return merger
+
+
+def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:
+    label = row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
+    merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
+    merger.markdown(_about(row, result))
+    for stage in ("search", "build", "train", "evaluate"):
+        step = row.steps.get(stage)
+        if step and store.manifest(*step.name):
+            path = store.folder(*step.name) / NOTEBOOK
+            merger.notebook(path, f"{label}-{stage}", 4, only_report=True)
+
+
+def _about(row: Row, result: Mapping[str, Any]) -> str:
+    """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks."""
+    run = row.parameters.run
+    lines = [f"Source: {run['source']}." if run["source"] else "Not from a source: added by this project."]
+    lines += (
+        [f"Assumed, because the source does not say: {'; '.join(map(str, run['assumed']))}."] if run["assumed"] else []
+    )
+    lines += [run["notes"]] if run["notes"] else []
+    lines += [f"**Departs from the catalogue:** {result['limited']}."] if result["limited"] else []
+    lines += [f"**{str(result['status']).capitalize()}:** {result['message']}"] if result["status"] != "ok" else []
+    folder = row.variant if row.replicate == 0 else f"{row.variant}-{row.replicate}"
+    links = [f"[{name}](notebooks/{folder}/{name}.ipynb)" for name, step in row.steps.items() if step]
+    return "\n\n".join([*lines, f"Executed notebooks: {', '.join(links)}."] if links else lines)
+
+
+def _distinct(stage: str, rows: Iterable[Row], store: Store) -> list[tuple[Step, list[str]]]:
+    """Each finished step of a stage once, with the variants that share it."""
+    found: dict[str, tuple[Step, list[str]]] = {}
+    for row in rows:
+        step = row.steps.get(stage)
+        if step and store.manifest(*step.name):
+            variants = found.setdefault(step.result_key, (step, []))[1]
+            if row.variant not in variants:
+                variants.append(row.variant)
+    return sorted(found.values(), key=lambda item: -len(item[1]))

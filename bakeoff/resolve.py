@@ -1,0 +1,237 @@
+"""What the outside decides before keys are made: data, weights, backend, device, threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import DataUnavailableError, RequestError
+from bakeoff.store import Memory, Store, digest_file, digest_value, write_atomically
+
+STAND_IN = "shapes10"
+LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
+REMEMBER_SECONDS = 3600.0
+WEIGHTS_HOST = "storage.googleapis.com"
+# Hosts that a data set comes from; TFDS keeps its own metadata and many sets on the second one.
+DATA_HOSTS: Mapping[str, str] = {"cifar10": "www.cs.toronto.edu", "cifar100": "www.cs.toronto.edu"}
+BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+_GPU_QUESTIONS = {
+    "tensorflow": "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))",
+    "jax": "import jax; print(sum(device.platform == 'gpu' for device in jax.devices()))",
+    "torch": "import torch; print(torch.cuda.device_count())",
+}
+# Environment settings that change numbers, beside those that the parameters carry.
+_NUMERIC_SETTINGS = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "TF_DETERMINISTIC_OPS",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes: Keras' backend, cpu or gpu, cores, and the settings that change numbers."""
+
+    backend: str
+    device: str
+    cores: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set or weights as they will be used: a name and the digest of the bytes behind it."""
+
+    name: str
+    digest: str
+
+
+@dataclass
+class Resolver:
+    """Answers what a run will use. With `look` False it asks no host and takes what is not here for unreachable."""
+
+    store: Store
+    profile: str
+    data_dir: Path
+    say: Callable[[str], None]
+    look: bool = False
+    ask_anew: bool = False
+    memory: Memory = field(init=False)
+    _answers: dict[tuple[str, str], Source | None] = field(default_factory=dict)  # each question is asked once a run
+
+    def __post_init__(self) -> None:
+        self.memory = self.store.memory()
+
+    def dataset(self, wanted: str) -> Source:
+        """The data set `wanted` where it is prepared or can be had; else the stand-in, or DataUnavailableError."""
+        return self._once("dataset", wanted, self._dataset)  # type: ignore[return-value]
+
+    def weights(self, file: str) -> Source | None:
+        """The ImageNet weights keras.applications calls `file` ("folder/name.h5"); None when they cannot be had."""
+        return self._once("weights", file, self._weights)
+
+    def _once(self, kind: str, name: str, ask: Callable[[str], Source | None]) -> Source | None:
+        if (kind, name) not in self._answers:
+            self._answers[kind, name] = ask(name)
+        return self._answers[kind, name]
+
+    def _dataset(self, wanted: str) -> Source:
+        if wanted == STAND_IN:
+            return Source(STAND_IN, STAND_IN)
+        prepared = find_prepared(wanted, self.data_dir)
+        if prepared is None and self.look and self._reachable(DATA_HOSTS.get(wanted, WEIGHTS_HOST)):
+            self.say(f"Downloading the data set {wanted} into {self.data_dir}.")
+            _download(["dataset", wanted, "--data-dir", str(self.data_dir)])
+            prepared = find_prepared(wanted, self.data_dir)
+        if prepared is not None:
+            return Source(f"{wanted} {prepared.name}", self._folder_digest(prepared))
+        if self.profile == "full":
+            if not self.look:
+                return Source(wanted, "not here yet")
+            raise DataUnavailableError(
+                f"The data set {wanted} is not in {self.data_dir}, and its host does not answer. Three ways out: "
+                "connect to the internet and add --download; put the prepared data somewhere and name it with "
+                f"--data-dir; or run on the built-in stand-in with --set dataset={STAND_IN}."
+            )
+        if self.look:
+            self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")
+        return Source(STAND_IN, STAND_IN)
+
+    def _weights(self, file: str) -> Source | None:
+        path = keras_home() / "models" / Path(file).name
+        if not path.is_file() and self.look and self._reachable(WEIGHTS_HOST):
+            self.say(f"Downloading the weights {path.name} into {path.parent}.")
+            _download(["weights", file])
+        if path.is_file():
+            return Source("imagenet", self.memory.recall(path, "sha256", digest_file))
+        return None
+
+    def machine(self) -> Machine:
+        """Backend, device and cores. A GPU counts only if the backend can compute on it."""
+        backend = _backend()
+        settings = {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
+        return Machine(backend, "gpu" if self.gpus(backend) else "cpu", _cores(), settings)
+
+    def gpus(self, backend: str) -> int:
+        """How many GPUs `backend` can compute on; asked of the backend once a driver and version."""
+        driver = Path("/proc/driver/nvidia/version")
+        if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver.is_file():
+            return 0
+        question = _GPU_QUESTIONS[backend]
+        purpose = f"gpus-{package_version(BACKEND_PACKAGES[backend])}-{digest_value(driver.read_text())[:8]}"
+        return self.memory.recall(Path(sys.executable), purpose, lambda _: _ask(question))
+
+    def _reachable(self, host: str) -> bool:
+        """Whether `host` answers; a failed look is remembered for an hour."""
+        path = self.store.root / "hosts.json"
+        try:
+            failed = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            failed = {}
+        if not self.ask_anew and 0 <= time.time() - failed.get(host, 0) < REMEMBER_SECONDS:
+            return False
+        answered = _connects(host)
+        failed = {name: when for name, when in failed.items() if name != host} | (
+            {} if answered else {host: time.time()}
+        )
+        write_atomically(path, json.dumps(failed))
+        return answered
+
+    def _folder_digest(self, folder: Path) -> str:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return digest_value([(path.name, self.memory.recall(path, "sha256", digest_file)) for path in files])
+
+
+def default_data_dir() -> Path:
+    """TFDS_DATA_DIR, or TFDS' own default folder."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().resolve()
+
+
+def keras_home() -> Path:
+    """Where Keras keeps its configuration and downloaded weights."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser().resolve()
+
+
+def find_prepared(name: str, data_dir: Path) -> Path | None:
+    """The folder of the newest version of `name` ("set" or "set/config") that TFDS has prepared below data_dir."""
+    if not re.fullmatch(r"\w+(/[\w.-]+)?", name):
+        raise RequestError(f"dataset: {name!r} is no name of a TFDS data set; write for example cifar10 or mnist")
+    versions = [path.parent for path in (data_dir / name).glob("*/dataset_info.json")]
+    numbered = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
+    return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+
+
+def package_version(package: str) -> str:
+    """The installed version, or "missing"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _backend() -> str:
+    backend = os.environ.get("KERAS_BACKEND")
+    if not backend:
+        try:
+            backend = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8")).get("backend")
+        except (OSError, ValueError):
+            backend = None
+    backend = backend or "tensorflow"
+    if backend not in BACKEND_PACKAGES:
+        raise RequestError(f"KERAS_BACKEND is {backend!r}; set it to one of {', '.join(BACKEND_PACKAGES)}")
+    return backend
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _connects(host: str) -> bool:
+    """Whether a connection to `host` opens in time. Looked up in a thread, since a name look-up has no time limit."""
+    opened = threading.Event()
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, 443), timeout=LOOK_SECONDS):
+                opened.set()
+        except OSError:
+            return
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(LOOK_SECONDS + 1)
+    return opened.is_set()
+
+
+def _download(arguments: list[str]) -> None:
+    """Run the downloader in a process of its own; its progress and its one-line error go to the terminal."""
+    subprocess.run([sys.executable, "-m", "bakeoff.lab.download", *arguments], check=False)
+
+
+def _ask(question: str) -> int:
+    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, timeout=180, check=False)
+    return int(answer.stdout.split()[-1]) if answer.returncode == 0 and answer.stdout.split() else 0
+
+
+def resolved_settings(machine: Machine, threads: int, stage_values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change a computing stage's numbers, for its key."""
+    return {
+        "backend": machine.backend,
+        "device": machine.device,
+        "threads": threads or machine.cores,
+        **machine.settings,
+        **{name: stage_values[name] for name in ("precision", "jit_compile") if name in stage_values},
+    }

@@ -1,0 +1,151 @@
+"""The table of results: a row a variant and replicate, read from the files of finished steps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bakeoff.plan import Row
+from bakeoff.resolve import STAND_IN
+from bakeoff.store import Store
+
+# The first names are relied on from outside: see results.csv in docs/how-it-works.md.
+COLUMNS = (
+    *("variant", "family", "source", "status", "task", "dataset", "weights", "limited", "seed", "parameters"),
+    *(
+        "train_images",
+        "epochs",
+        "train_accuracy",
+        "validation_accuracy",
+        "test_images",
+        "test_accuracy",
+        "test_loss",
+    ),
+    *("train_seconds", "title", "replicate", "optimizer_steps", "accuracy_low", "accuracy_high", "top_k"),
+    *(
+        "top_k_accuracy",
+        "balanced_accuracy",
+        "expected_calibration_error",
+        "milliseconds_per_image",
+        "gflop_per_image",
+    ),
+    *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
+)
+
+
+def collect(rows: Sequence[Row], store: Store, failures: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:
+    """One dict a row with the names of COLUMNS; what a task does not have stays empty."""
+    return [_row(row, store, failures) for row in rows]
+
+
+def to_csv(table: Sequence[Mapping[str, Any]]) -> str:
+    """The table as CSV text: the same bytes for the same values."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return buffer.getvalue()
+
+
+def stage_folders(row: Row, store: Store) -> dict[str, str]:
+    """Stage -> folder, for the steps of a row that are finished."""
+    return {
+        name: str(store.folder(*step.name))
+        for name, step in row.steps.items()
+        if store.manifest(*step.name) is not None
+    }
+
+
+def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    run, values = row.parameters.run, row.parameters.stage
+    fixed = {
+        "variant": row.variant,
+        "family": run["family"],
+        "source": run["source"],
+        "task": values["task"],
+        "dataset": row.dataset.name.split()[0],
+        "weights": row.weights,
+        "seed": row.seed,
+        "replicate": row.replicate,
+        "title": run["title"],
+        "assumed": "; ".join(map(str, run["assumed"])),
+        "notes": run["notes"],
+        "published_test_accuracy": values["published"].get("test_accuracy"),
+    }
+    folders = {name: Path(folder) for name, folder in stage_folders(row, store).items()}
+    status, message = _status(row, folders, failures)
+    files = {name: _read(folder / _FILES[name]) for name, folder in folders.items() if name in _FILES}
+    measured = _measured(files) if status == "ok" else {}
+    limited = "; ".join(_limited(row, files))
+    merged = {**fixed, "status": status, "message": message, "limited": limited, **measured}
+    return {name: "" if merged.get(name) is None else merged[name] for name in COLUMNS}
+
+
+_FILES = {
+    "load": "dataset.json",
+    "search": "best.json",
+    "build": "network.json",
+    "train": "training.json",
+    "evaluate": "metrics.json",
+}
+
+
+def _status(row: Row, folders: Mapping[str, Path], failures: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    if row.blocked:
+        return "blocked", row.blocked
+    failed = [failures[step.name] for step in row.steps.values() if step.name in failures]
+    if failed:
+        return "failed", failed[0]
+    unfinished = [name for name in row.steps if name not in folders]
+    return ("failed", f"not run yet: {', '.join(unfinished)}") if unfinished else ("ok", "")
+
+
+def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    build, train, metrics = files["build"], files["train"], files["evaluate"]
+    names = (
+        *("test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high", "top_k", "top_k_accuracy"),
+        *("balanced_accuracy", "expected_calibration_error", "milliseconds_per_image"),
+    )
+    trained = (
+        "train_images",
+        "epochs",
+        "train_accuracy",
+        "validation_accuracy",
+        "train_seconds",
+        "optimizer_steps",
+    )
+    return {
+        "parameters": build["parameters"],
+        "gflop_per_image": build["forward_gflop"],
+        "search_seconds": files.get("search", {}).get("seconds"),
+        "validation_source": train.get("validation_source"),
+        **{name: train.get(name) for name in trained},
+        **{name: metrics.get(name) for name in names},
+    }
+
+
+def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every departure from the catalogue's schedule, in words."""
+    words = list(row.parameters.departures)
+    if row.dataset.name == STAND_IN and row.parameters.stage["dataset"] != STAND_IN:
+        words.insert(0, f"stand-in data {STAND_IN} in place of {row.parameters.stage['dataset']}")
+    if row.weights == "random":
+        words.insert(0, "random weights in place of ImageNet's")
+    load, train, metrics = files.get("load", {}), files.get("train", {}), files.get("evaluate", {})
+    for split, available in load.get("available", {}).items():
+        if load[f"{split}_examples"] < available:
+            words.append(f"{load[f'{split}_examples']} of {available} {split} images")
+    for name, file in (("train", train), ("test", metrics)):
+        used, there = file.get(f"{name}_images"), file.get(f"{name}_images_available")
+        if used and there and used < there:
+            did = "trained" if name == "train" else "tested"
+            words.append(f"{did} on the first {used} of {there} images by the limit of arithmetic")
+    return words
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,201 @@
+"""Runs a plan: which step next, where, and what a failure means for the steps that need it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakeoff import warm
+from bakeoff.code import NOTEBOOKS, PROJECT
+from bakeoff.errors import StepError
+from bakeoff.execute import Job, execute
+from bakeoff.plan import LATEST, Plan, Step, latest
+from bakeoff.resolve import Machine
+from bakeoff.store import Store, write_atomically
+from bakeoff.warm.server import Server
+
+COLD_KERNEL = "python3"
+
+
+@dataclass
+class Runner:
+    """Executes steps in worker processes and commits each to the store. Use it in a `with` statement."""
+
+    store: Store
+    machine: Machine
+    data_dir: Path
+    say: Callable[[str], None]
+    jobs: int = 1
+    cold_kernels: bool = False
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    _pool: ProcessPoolExecutor | None = None
+    _server: Server | None = None
+    _scratch: Path | None = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server:
+            self._server.stop()
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def run(self, plan: Plan) -> None:
+        """Run what must run, parents first. A failed step stops only what needs it; see `failures`."""
+        waiting = list(plan.pending())
+        total, begun = len(waiting), 0
+        running: dict[Future[float], Step] = {}
+        while waiting or running:
+            for step in self._startable(waiting, running):
+                waiting.remove(step)
+                begun += 1
+                head = f"[{begun}/{total}] {step.stage.name} {_owners(step)}"
+                missing = self._missing(step)
+                if missing:
+                    self.failures[step.name] = missing
+                    self.say(f"{head}: left out, {missing}")
+                    continue
+                self.say(f"{head} ({plan.reasons[step.name]})")
+                running[self._start(step, plan.reasons[step.name])] = step
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(running.pop(future), future)
+
+    def step(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> bool:
+        """Run one step to its end; whether it succeeded."""
+        return self._finish(step, self._start(step, reason, inputs))
+
+    def _startable(self, waiting: list[Step], running: Mapping[Future[float], Step]) -> list[Step]:
+        """The steps to start now: parents done, a job free, and threads of all running steps within the cores."""
+        unfinished = {step.name for step in [*waiting, *running.values()]}
+        free_jobs = self.jobs - len(running)
+        free_threads = self.machine.cores - sum(step.threads for step in running.values())
+        chosen: list[Step] = []
+        for step in waiting:
+            if any(parent in unfinished for parent in step.inputs.items()):
+                continue
+            alone = not running and not chosen
+            if free_jobs > 0 and (alone or step.threads <= free_threads):
+                chosen.append(step)
+                free_jobs, free_threads = free_jobs - 1, free_threads - step.threads
+        return chosen
+
+    def _start(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> Future[float]:
+        if reason == "forced":
+            self.store.remove(*step.name)
+        folder = self.store.folder(*step.name)
+        parents = {name: str(self.store.folder(name, key)) for name, key in step.inputs.items()}
+        kernel, environment = self._kernel()
+        job = Job(
+            stage=step.stage.name,
+            notebook=NOTEBOOKS / f"{step.stage.notebook}.ipynb",
+            folder=folder,
+            parameters={**step.parameters, "inputs": parents if inputs is None else inputs, "output": str(folder)},
+            outputs=step.stage.outputs,
+            environment=kernel_environment(step, self.machine, self.data_dir) | environment,
+            kernel=kernel,
+            timeout_seconds=step.timeout_seconds,
+        )
+        return self._workers().submit(execute, job)
+
+    def _finish(self, step: Step, future: Future[float]) -> bool:
+        try:
+            seconds = future.result()
+        except StepError as error:
+            self.failures[step.name] = str(error)
+            self.say(f"    {step.stage.name} {_owners(step)} FAILED: {error}")
+            return False
+        self._commit(step, seconds)
+        self.say(f"    {step.stage.name} {_owners(step)}: {seconds:.1f} s")
+        return True
+
+    def _workers(self) -> ProcessPoolExecutor:
+        """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+        return self._pool
+
+    def _kernel(self) -> tuple[str, dict[str, str]]:
+        """The kernel's name and what its launcher must find in the environment; starts the fork server once."""
+        if self.cold_kernels or not warm.supported():
+            return COLD_KERNEL, {}
+        if self._server is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+            self._server = Server(self.machine.backend, self.store.root / "fork-server.log")
+            self._server.start(self._scratch)
+            self._workers().submit(_import_papermill)  # while the server imports, so does the first worker
+            if not self._server.wait():
+                self.say(
+                    f"The fork server did not start (see {self.store.root / 'fork-server.log'}); kernels start cold."
+                )
+                self.cold_kernels = True
+                return COLD_KERNEL, {}
+        path = os.pathsep.join([str(warm.JUPYTER_PATH), *filter(None, [os.environ.get("JUPYTER_PATH")])])
+        return warm.KERNEL, {"JUPYTER_PATH": path, warm.SOCKET_VARIABLE: str(self._server.path)}
+
+    def _commit(self, step: Step, seconds: float) -> None:
+        before = self.store.manifest(*step.name) or {}
+        self.store.commit(
+            *step.name,
+            {
+                "page_key": step.page_key,
+                "parameters": dict(step.parameters),
+                "parts": step.parts,
+                "inputs": dict(step.inputs),
+                "machine": asdict(self.machine),
+                "seconds": before.get("seconds", seconds),  # a page made again does not change what the work took
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "status": "ok",
+            },
+        )
+        made = {f"{variant}/{step.stage.name}": step.result_key for variant in step.variants}
+        write_atomically(self.store.root / LATEST, json.dumps({**latest(self.store), **made}, indent=1))
+
+    def _missing(self, step: Step) -> str:
+        """Why a step cannot run: a parent that failed, or whose files are not the recorded ones."""
+        for stage, key in step.inputs.items():
+            if (stage, key) in self.failures:
+                return f"{stage} failed before it"
+            damaged = self.store.damaged(stage, key)
+            if damaged:
+                self.store.remove(stage, key)
+                return f"{stage} is damaged ({damaged}) and was removed; run the same command again"
+        return ""
+
+
+def kernel_environment(step: Step, machine: Machine, data_dir: Path) -> dict[str, str]:
+    """Environment of a step's kernel: backend, threads, visible devices, where data lie. Set before any import."""
+    threads = str(step.threads)
+    return {
+        "KERAS_BACKEND": machine.backend,
+        "CUDA_VISIBLE_DEVICES": "-1" if machine.device == "cpu" or not step.stage.computes else "0",
+        "OMP_NUM_THREADS": threads,
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": threads,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "TFDS_DATA_DIR": str(data_dir),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": str(PROJECT),
+    }
+
+
+def _import_papermill() -> None:
+    import papermill  # noqa: F401
+
+
+def _owners(step: Step) -> str:
+    more = f" and {len(step.variants) - 3} more" if len(step.variants) > 3 else ""
+    return ", ".join(step.variants[:3]) + more

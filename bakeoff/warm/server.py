@@ -1,0 +1,199 @@
+"""The fork server: does the imports once, then forks a kernel for each request on its Unix socket.
+
+Start it by itself with `python -m bakeoff.warm.server`; `jupyter console --kernel bakeoff-warm` then starts at once.
+Import only: a TensorFlow runtime, a JAX backend or CUDA in this process would break its children, so it refuses then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bakeoff.warm import socket_path
+
+# What the notebooks import and what imports cost; a name that is not installed is passed over.
+MODULES = (
+    *("keras", "numpy", "pandas", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "seaborn", "scipy.stats"),
+    *("sklearn.metrics", "statsmodels.stats.proportion", "keras_tuner", "tensorflow_datasets"),
+    *("tensorboard.plugins.hparams.api", "h5py", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.display"),
+)
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Import, listen, fork, until the owner (environment BAKEOFF_WARM_OWNER) is gone or a signal comes."""
+    path = socket_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    import_modules()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are reaped by the system
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    gc.freeze()  # what is imported stays shared with the children
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(16)
+        listener.settimeout(1.0)
+        print("ready", flush=True)
+        try:
+            _serve(listener)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def import_modules() -> None:
+    """Import MODULES and the backend's package."""
+    for name in MODULES:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
+def runtime_started() -> str:
+    """The name of a runtime that came up in this process, or nothing: a fork after that is not safe."""
+    context = sys.modules.get("tensorflow.python.eager.context")
+    if context is not None and getattr(context.context(), "_context_handle", None) is not None:
+        return "TensorFlow's runtime"
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if bridge is not None and getattr(bridge, "_backends", None):
+        return "a JAX backend"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "CUDA in PyTorch"
+    return ""
+
+
+def _serve(listener: socket.socket) -> None:
+    owner = int(os.environ.get("BAKEOFF_WARM_OWNER", "0"))
+    while not owner or os.getppid() == owner:
+        with suppress(TimeoutError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(5)
+                with suppress(OSError, ValueError, KeyError):
+                    _answer(connection, listener)
+
+
+def _answer(connection: socket.socket, listener: socket.socket) -> None:
+    """Fork for one request; the child never returns."""
+    request = json.loads(connection.makefile("rb").readline())
+    started = runtime_started()
+    if started or threading.active_count() > 1:
+        refusal = {"refused": f"{started or 'a thread'} came up in the fork server; use --cold-kernels"}
+        connection.sendall(json.dumps(refusal).encode() + b"\n")
+        return
+    server = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            listener.close()
+            connection.close()
+            _become_kernel(request, server)
+            status = 0
+        except BaseException as error:
+            print(f"warm kernel: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(status)
+    connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+
+
+def _become_kernel(request: dict[str, Any], server: int) -> None:
+    """In the child: own session, environment, folder, threads and seeds; then an ordinary ipykernel."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no kernel outlives the server
+    if os.getppid() != server:
+        os._exit(1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    _limit_threads()
+    _reseed()
+    sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
+    from ipykernel.kernelapp import IPKernelApp
+
+    IPKernelApp.launch_instance(argv=["-f", request["connection_file"]])
+
+
+def _limit_threads() -> None:
+    """Numerical libraries read their thread count when imported, which was before the environment was set."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdigit():
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(int(threads))
+
+
+def _reseed() -> None:
+    """Forked children share the parent's random state; give each its own."""
+    seed = int.from_bytes(os.urandom(4), "little")
+    random.seed(seed)
+    sys.modules["numpy"].random.seed(seed)
+
+
+class Server:
+    """The fork server as a part of a run: started in the background, gone when the `with` block ends."""
+
+    def __init__(self, backend: str, log: Path) -> None:
+        self._backend = backend
+        self._log = log
+        self._process: Any = None
+        self.path = socket_path()
+
+    def start(self, folder: Path) -> None:
+        """Start importing; `wait` says when it serves. The socket lies in `folder`."""
+        import subprocess
+
+        self.path = folder / "server.sock"
+        environment = os.environ | {
+            "BAKEOFF_WARM_SOCKET": str(self.path),
+            "BAKEOFF_WARM_OWNER": str(os.getpid()),
+            "KERAS_BACKEND": self._backend,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONHASHSEED": "0",
+        }
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bakeoff.warm.server"],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait(self, seconds: float = 180.0) -> bool:
+        """Whether the server serves; waits for its imports."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self.path.exists():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def stop(self) -> None:
+        """End the server and with it every kernel it forked."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self.path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

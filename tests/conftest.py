@@ -1,0 +1,74 @@
+"""What several tests use: a Bakeoff in a folder of its own, run as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Folders of one test, and the command run in them without network access to data or weights."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    def run(self, *arguments: str, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python pipeline.py ARGUMENTS` with folders of this test's own."""
+        places = ["--runs-dir", str(self.runs), "--reports-dir", str(self.reports)]
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "pipeline.py"), *arguments, *places],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=os.environ
+            | {"TFDS_DATA_DIR": str(self.root / "data"), "KERAS_HOME": str(self.root / "keras"), "HOME": str(self.root)}
+            | environment,
+        )
+
+    def results(self, name: str) -> dict[str, dict[str, str]]:
+        """results.csv of a report: variant -> row."""
+        with (self.reports / name / "results.csv").open(newline="") as stream:
+            return {row["variant"]: row for row in csv.DictReader(stream)}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def project_copy(tmp_path: Path) -> Callable[[], Path]:
+    """A copy of the project's code and notebooks, to change things in."""
+
+    def copy() -> Path:
+        import shutil
+
+        target = tmp_path / "project"
+        for name in ("bakeoff", "notebooks", "params"):
+            shutil.copytree(PROJECT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        return target
+
+    return copy

@@ -1,0 +1,46 @@
+"""Small prepared data sets for the tests of training and searching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.lab import data, preprocessing
+from bakeoff.lab.preprocessing import Prepared
+
+CHOICES = {
+    "task": "classes",
+    "color": "rgb",
+    "gray_weights": [0.299, 0.587, 0.114],
+    "scaling": "unit",
+    "validation": "split",
+    "validation_split": 0.2,
+    "validation_preprocessing": "same",
+    "positive_class": "",
+    "examples_per_side": 0,
+}
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The folders of the stages load and preprocess, and what they hold."""
+
+    prepared: Prepared
+    inputs: dict[str, str]
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Callable[..., Stages]:
+    """A function: built-in images, prepared with the choices given."""
+
+    def make(train: int = 100, test: int = 20, **choices: Any) -> Stages:
+        inputs = {name: str(tmp_path / name) for name in ("load", "preprocess")}
+        limits = {"max_train_examples": train, "max_test_examples": test}
+        dataset = data.load("shapes10", inputs["load"], **limits, seed=0)
+        return Stages(preprocessing.prepare(dataset, inputs["preprocess"], **CHOICES | choices), inputs)
+
+    return make

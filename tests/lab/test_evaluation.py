@@ -1,0 +1,175 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bakeoff.lab import evaluation, files
+from bakeoff.lab.preprocessing import Transform, View
+
+LOSSES = {
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "binary_crossentropy": "BinaryCrossentropy",
+}
+
+
+def view(images: int = 12, side: int = 8) -> View:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (images, side, side, 3)).astype(np.uint8)
+    ids = np.array([f"test_{at}" for at in range(images)])
+    transform = Transform("rgb", (), False, (0.0,), (255.0,))
+    return View(pixels, np.arange(images), rng.integers(0, 3, images), ids, transform)
+
+
+def network(side: int = 8, units: int = 3) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((side, side, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+    last = keras.layers.Dense(units, activation="sigmoid" if units == 1 else "softmax")
+    return evaluation.without_compiler(keras.Sequential([*layers, keras.layers.Flatten(), last]))
+
+
+def likelihoods(images: int, classes: int) -> np.ndarray:
+    return np.random.default_rng(1).dirichlet(np.ones(classes), images).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("available", "gflop", "budget", "expected"),
+    [(1000, 10, None, 1000), (1000, 10, 1, 100), (1000, 10, 0.01, 16), (9, 10, 0.01, 9), (1000, 0, 1, 1000)],
+)
+def test_the_budget_cuts_the_test_images_but_leaves_sixteen(
+    available: int, gflop: float, budget: float | None, expected: int
+) -> None:
+    assert evaluation.images_to_score(available, gflop, budget) == expected
+
+
+def test_large_networks_see_fewer_images_at_once() -> None:
+    assert evaluation.images_per_step(250, 0.01) == 250
+    assert evaluation.images_per_step(250, 40.1) == 24
+    assert evaluation.images_per_step(250, 5000) == 1
+    with pytest.raises(ValueError, match="at least 1"):
+        evaluation.images_per_step(0, 1)
+
+
+def test_six_views_are_the_picture_its_mirror_image_and_their_shifts() -> None:
+    images = view().raw([0])
+    views = evaluation.mirror_shifts(images)
+    assert sum(share for share, _ in views) == 1 and len(views) == evaluation.number_of_views("mirror_shifts")
+    picture, mirrored, up_left, up_left_mirrored, down_right, _ = [each for _, each in views]
+    assert (picture == images).all() and (mirrored == images[:, :, ::-1]).all()
+    assert (up_left[:, 1:, 1:] == images[:, :-1, :-1]).all() and (down_right[:, :-1, :-1] == images[:, 1:, 1:]).all()
+    assert (up_left_mirrored == up_left[:, :, ::-1]).all() and (up_left[:, 0, 1:] == images[:, 1, :-1]).all()
+
+
+def test_unknown_views_are_refused() -> None:
+    with pytest.raises(ValueError, match="none, mirror_shifts, not 'ten_crop'"):
+        evaluation.number_of_views("ten_crop")
+
+
+def test_mean_of_logarithms_is_the_mean_of_the_logits() -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 5, 4))
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    mixed = 0.25 * logits[0] + 0.75 * logits[1]
+    expected = np.exp(mixed) / np.exp(mixed).sum(axis=-1, keepdims=True)
+    assert evaluation.mean_of_logarithms([(0.25, softmax[0]), (0.75, softmax[1])]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_likelihood_of_zero_stays_a_number() -> None:
+    certain = np.array([[1.0, 0.0]], np.float32)
+    assert evaluation.mean_of_logarithms([(0.5, certain), (0.5, certain)]) == pytest.approx(certain)
+
+
+def test_one_sigmoid_unit_becomes_two_columns() -> None:
+    assert evaluation.two_columns(np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
+    assert evaluation.two_columns(np.array([[0.25, 0.75]], np.float32)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_loss_is_keras_own(loss: str, smoothing: float, classes: int) -> None:
+    import keras
+
+    probabilities, labels = likelihoods(40, classes), np.arange(40) % classes
+    probabilities[0] = np.eye(classes)[1]  # certain and wrong: Keras clips it
+    sparse = loss.startswith("sparse")
+    target = labels if sparse else np.eye(classes, dtype=np.float32)[labels]
+    theirs = getattr(keras.losses, LOSSES[loss])(**({} if sparse else {"label_smoothing": smoothing}))
+    ours = evaluation.loss_of(probabilities, labels, loss, smoothing)
+    assert ours == pytest.approx(float(theirs(target, probabilities)), rel=1e-4)
+
+
+def test_an_unknown_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match="not 'hinge'"):
+        evaluation.loss_of(likelihoods(2, 2), np.array([0, 1]), "hinge", 0.0)
+
+
+def test_top_k_counts_the_k_likeliest_and_is_empty_when_k_covers_all() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    labels = np.array([0, 1, 2])
+    assert evaluation.top_k_accuracy(probabilities, labels, 1) == pytest.approx(1 / 3)
+    assert evaluation.top_k_accuracy(probabilities, labels, 2) == pytest.approx(2 / 3)
+    assert evaluation.top_k_accuracy(probabilities, labels, 3) is None
+
+
+def test_balanced_accuracy_does_not_reward_naming_the_frequent_class() -> None:
+    probabilities = np.tile(np.array([0.9, 0.1], np.float32), (10, 1))
+    labels = np.array([0] * 9 + [1])
+    numbers = evaluation.measure(probabilities, labels, ["yes", "no"], "binary", 3, "binary_crossentropy", 0.0)
+    assert numbers["test_accuracy"] == 0.9 and numbers["balanced_accuracy"] == 0.5
+    assert numbers["top_k_accuracy"] is None
+    assert [row["recall"] for row in numbers["per_class"]] == [1.0, 0.0]
+
+
+def test_a_class_without_test_images_does_not_count_in_the_balanced_accuracy() -> None:
+    names, sure = ["a", "b", "c"], np.eye(3, dtype=np.float32)[[0, 1]]
+    numbers = evaluation.measure(sure, np.array([0, 1]), names, "classes", 1, "categorical_crossentropy", 0.0)
+    assert numbers["balanced_accuracy"] == 1.0 and numbers["per_class"][2]["support"] == 0
+
+
+def test_labels_only_measures_nothing() -> None:
+    numbers = evaluation.measure(likelihoods(4, 9), np.arange(4), ["a"], "labels_only", 9, "whatever", 0.0)
+    assert numbers["test_accuracy"] is None and numbers["per_class"] == []
+    assert set(numbers) == set(evaluation.measure(likelihoods(4, 4), np.arange(4), list("abcd"), "classes", 1, *LOSS))
+
+
+LOSS = ("sparse_categorical_crossentropy", 0.0)
+
+
+def test_predictions_do_not_depend_on_the_size_of_the_step() -> None:
+    predict = evaluation.predictor(network(), view(), "none")
+    together = predict(np.arange(12))
+    apart = np.concatenate([predict(np.arange(0, 5)), predict(np.arange(5, 12))])
+    assert together == pytest.approx(apart, abs=1e-6) and together.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6)
+
+
+def test_views_change_the_answer_a_little_and_a_sigmoid_bears_them() -> None:
+    for units in (1, 3):
+        model = network(units=units)
+        plain = evaluation.predictor(model, view(), "none")(np.arange(12))
+        averaged = evaluation.predictor(model, view(), "mirror_shifts")(np.arange(12))
+        assert averaged.shape == plain.shape and averaged.dtype == np.float32
+        assert averaged.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6) and not np.allclose(plain, averaged)
+
+
+def test_a_network_survives_saving_bit_for_bit() -> None:
+    assert evaluation.survives_saving(network(), view(), 250) is True
+
+
+def test_latency_is_a_positive_time_even_for_a_slow_network() -> None:
+    calls = []
+    assert evaluation.milliseconds_per_image(lambda positions: calls.append(positions) or likelihoods(1, 2)) > 0
+    assert len(calls) == evaluation.LATENCY_RUNS + 1 and all(len(positions) == 1 for positions in calls)
+
+
+def test_what_was_evaluated_opens_again(tmp_path: Path) -> None:
+    probabilities = likelihoods(5, 3)
+    ids = np.array([f"test_{at}" for at in range(5)])
+    files.write_npz(tmp_path / "predictions.npz", ids=ids, labels=np.arange(5) % 3, probabilities=probabilities)
+    files.write_json(tmp_path / "metrics.json", {"task": "classes", "class_names": list("abc")})
+    opened = evaluation.open_evaluation(tmp_path)
+    assert (opened.probabilities == probabilities).all() and opened.ids.tolist() == ids.tolist()
+    assert opened.measured and opened.class_names == list("abc")
+    assert (opened.correct == (opened.predicted == opened.labels)).all()

@@ -1,0 +1,297 @@
+"""Every figure, table and sentence of the evaluate and compare pages, on the cases that break such things."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bakeoff.lab import evaluation, results
+from bakeoff.lab.evaluation import Evaluation
+from bakeoff.lab.plots import comparison, comparison_figures, page, predictions, verdict
+from bakeoff.lab.plots import evaluation as pages
+
+
+@pytest.fixture(autouse=True)
+def pictures_without_a_screen() -> Iterator[None]:
+    matplotlib.use("agg")
+    page.use_style()
+    yield
+    plt.close("all")
+
+
+def drawn(figure: Figure) -> Figure:
+    """The figure, rendered as the page renders it."""
+    figure.canvas.draw()
+    return figure
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def scored(classes: int = 10, images: int = 60, task: str = "classes", seed: int = 0, skill: float = 3.0) -> Evaluation:
+    """An evaluation of random predictions that lean towards the truth, with the metrics that evaluate computes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes if task != "labels_only" else 10, images)
+    columns = 1000 if task == "labels_only" else classes
+    logits = rng.normal(size=(images, columns)) + skill * np.eye(columns)[labels]
+    probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    return measured(labels, probabilities, task=task)
+
+
+def measured(labels: np.ndarray, probabilities: np.ndarray, task: str = "classes", **more: object) -> Evaluation:
+    count = 10 if task == "labels_only" else probabilities.shape[1]
+    names = [f"class {at}" for at in range(count)]
+    numbers = evaluation.measure(probabilities, labels, names, task, 3, "sparse_categorical_crossentropy", 0.0)
+    metrics = {"task": task, "class_names": names, "test_images": len(labels), "test_images_available": len(labels)}
+    metrics |= {"weights": "none", "test_time_augmentation": "none", "milliseconds_per_image": 1.25}
+    metrics |= {"round_trip_identical": True, **numbers, **more}
+    return Evaluation(np.array([f"test_{at}" for at in range(len(labels))]), labels, probabilities, metrics)
+
+
+def pictures(images: int, channels: int = 3, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (images, side, side, channels)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 40, 130])
+def test_every_evaluation_figure_bears_any_number_of_classes(classes: int) -> None:
+    scores = scored(classes, task="binary" if classes == 2 else "classes")
+    positions = predictions.telling_positions(scores)
+    for figure in (
+        pages.confusion(scores),
+        pages.reliability(scores),
+        predictions.picture_grid(scores, pictures(25)),
+        predictions.single_pictures(scores, positions, pictures(len(positions))),
+    ):
+        width, height = drawn(figure).get_size_inches()
+        assert width <= 11 and height <= 12
+    assert len(pages.class_report(scores)) == classes
+
+
+def test_counts_are_written_into_small_confusion_matrices_only() -> None:
+    scores = scored(10)
+    assert texts(pages.confusion(scores)) == [str(n) for n in pages.confusion_counts(scores).ravel()]
+    assert texts(pages.confusion(scored(40))) == []
+
+
+def test_confusion_counts_rows_are_the_truth() -> None:
+    scores = measured(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32))
+    assert pages.confusion_counts(scores).tolist() == [[1, 1], [0, 1]]
+    assert pages.confusion_words(scores) == "Most frequent confusion, in images: class 0 taken for class 1 (1)."
+
+
+def test_a_class_that_is_never_predicted_is_named() -> None:
+    probabilities = np.tile(np.array([0.6, 0.4, 0.0], np.float32), (9, 1))
+    scores = measured(np.arange(9) % 3, probabilities)
+    assert "Never predicted: class 1, class 2" in pages.class_words(scores)
+    assert "most frequent class would score 33.3 %" in pages.headline(scores)
+    drawn(pages.confusion(scores))
+
+
+def test_everything_right_and_everything_wrong() -> None:
+    sure = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
+    right, wrong = measured(np.arange(9) % 3, sure), measured((np.arange(9) + 1) % 3, sure)
+    assert predictions.confident_mistakes_words(right) == "No test image was predicted wrong."
+    assert pages.confusion_words(right) == "No test image was confused with another class."
+    assert "Of 9 wrong answers, 9" in predictions.confident_mistakes_words(wrong)
+    assert "surer than it is right" in pages.calibration_words(wrong)
+    for scores in (right, wrong):
+        assert len(predictions.telling_positions(scores)) >= 3
+        drawn(pages.reliability(scores))
+
+
+def test_likelihoods_that_are_not_numbers_are_called_diverged() -> None:
+    scores = measured(np.arange(6) % 3, np.full((6, 3), np.nan, np.float32))
+    assert "diverged" in pages.calibration_words(scores)
+    assert scores.metrics["test_loss"] is None
+    drawn(pages.reliability(scores))
+    drawn(predictions.single_pictures(scores, np.arange(2), pictures(2)))
+
+
+def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
+    scores = scored(images=200, skill=1.5)
+    positions = predictions.telling_positions(scores, right=3, wrong=2, confident=3)
+    assert len(set(positions)) == 8 and scores.correct[positions].tolist() == [True] * 3 + [False] * 5
+    assert scores.confidence[positions[-3:]].min() >= scores.confidence[positions[3:5]].max()
+
+
+def test_the_true_class_and_a_wrong_answer_have_colours_of_their_own() -> None:
+    scores = measured(np.array([0]), np.array([[0.3, 0.6, 0.1]], np.float32))
+    axes = predictions.single_pictures(scores, np.array([0]), pictures(1)).axes[1]
+    colors = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
+    assert colors == [pages.WRONG, pages.RIGHT, predictions.OTHER]
+
+
+def test_one_image_and_one_gray_channel() -> None:
+    scores = scored(3, images=1)
+    drawn(predictions.picture_grid(scores, pictures(1, channels=1, side=28)))
+    drawn(predictions.single_pictures(scores, np.array([0]), pictures(1, channels=1, side=28)))
+
+
+def test_labels_only_has_labels_and_says_that_there_is_nothing_to_measure() -> None:
+    scores = scored(task="labels_only")
+    assert not scores.measured and "nothing to measure" in pages.headline(scores)
+    table = predictions.likelihoods(scores, predictions.telling_positions(scores), labels=9)
+    assert len(table) == 8 and table["likeliest labels"][0].count("%") == 9 and "right" not in table
+    drawn(predictions.single_pictures(scores, np.arange(8), pictures(8), bars=9))
+
+
+def test_imagenet_names_come_from_the_keras_cache_or_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert predictions.imagenet_names(2) == ["class 0", "class 1"]
+    (tmp_path / "models").mkdir()
+    index = tmp_path / "models" / "imagenet_class_index.json"
+    index.write_text('{"0": ["n1", "great_white"], "1": ["n2", "tench"]}')
+    assert predictions.imagenet_names(2) == ["great white", "tench"]
+    index.write_text('{"0": ["n1"')
+    assert predictions.imagenet_names(2) == ["class 0", "class 1"]
+
+
+def test_measures_stand_beside_the_sources_figures() -> None:
+    scores = scored()
+    assert list(pages.measures(scores, {}).columns) == ["measure", "here"]
+    table = pages.measures(scores, {"test_accuracy": 0.5, "parameters": 7})
+    assert table["source"].tolist().count("") == len(table) - 1
+    assert table["difference"][0] == f"{scores.metrics['test_accuracy'] - 0.5:+.4f}"
+
+
+def test_headline_says_what_to_doubt() -> None:
+    scores = scored()
+    scores.metrics.update(weights="random", test_images_available=1000)
+    assert "random weights in place of ImageNet's" in pages.headline(scores)
+    assert "Only the first 60 of 1000 test images" in pages.headline(scores)
+    assert "balanced accuracy" in pages.headline(scored(2, task="binary"))
+
+
+def test_storage_words_follow_the_round_trip() -> None:
+    words = []
+    for outcome in (True, False, None):
+        scores = scored()
+        scores.metrics["round_trip_identical"] = outcome
+        words.append(pages.speed_and_storage_words(scores))
+    assert "bit for bit" in words[0] and "other likelihoods" in words[1] and "not trained here" in words[2]
+    assert all("1.2 ms" in text for text in words)
+
+
+def compared(count: int, *, equal: bool = False, failed: int = 0, few_steps: int = 0) -> results.Results:
+    """Results of `count` variants, the first `failed` of them failed, the next `few_steps` barely trained."""
+    rng = np.random.default_rng(count)
+    at = np.arange(count)
+    frame = pd.DataFrame({"variant": [f"some_long_variant_{k}" for k in at], "status": "ok", "task": "classes"})
+    frame["family"] = np.array(["dense", "convolutional", "transfer"])[at % 3]
+    frame = frame.assign(dataset="cifar10", weights="none", test_images=1000, optimizer_steps=5000, limited="")
+    frame["test_accuracy"] = 0.7 if equal else 0.3 + 0.6 * rng.random(count)
+    frame["train_accuracy"] = frame["test_accuracy"] + 0.1 * rng.random(count)
+    frame["train_seconds"] = 10 ** (1 + 3 * rng.random(count))
+    frame["parameters"] = 10 ** (4 + 3 * rng.random(count))
+    frame.loc[at < failed, ["status", "test_accuracy"]] = ["failed", np.nan]
+    frame.loc[(at >= failed) & (at < failed + few_steps), "optimizer_steps"] = 16
+    return results.sort_apart(results.complete(frame))
+
+
+HOSTILE = {
+    "one": compared(1),
+    "two equal": compared(2, equal=True),
+    "forty": compared(40),
+    "forty equal": compared(40, equal=True),
+    "some failed": compared(7, failed=3, few_steps=2),
+    "none ranked": compared(5, few_steps=5),
+    "all failed": compared(3, failed=3),
+    "only two columns": results.sort_apart(results.complete(pd.DataFrame({"variant": ["a"], "status": ["ok"]}))),
+    "nothing": results.sort_apart(results.complete(pd.DataFrame({"variant": [], "status": []}))),
+}
+
+
+@pytest.mark.parametrize("found", HOSTILE.values(), ids=HOSTILE.keys())
+def test_the_comparison_bears_every_hostile_case(found: results.Results) -> None:
+    against = results.against_best(found.ranked, pd.DataFrame())
+    for column in comparison_figures.COST_LABELS:
+        drawn(comparison_figures.accuracy_against(found, column))
+    drawn(comparison_figures.gaps(found))
+    for table in (comparison.below(found), comparison.failed(found), comparison.sources(found)):
+        assert not table.isna().any().any()
+    assert len(comparison.ranking(found, against)) == len(found.ranked)
+    assert comparison.departures(found).empty
+    assert verdict.answer(found, against) and verdict.gap_words(found)
+
+
+def history(epochs: int, validated: bool) -> pd.DataFrame:
+    accuracy = 1 - 1 / (2 + np.arange(epochs))
+    validation = accuracy - 0.05 if validated else np.nan
+    return pd.DataFrame({"epoch": 1 + np.arange(epochs), "train_accuracy": accuracy, "validation_accuracy": validation})
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_training_curves_show_every_variant_that_has_a_history(count: int) -> None:
+    found = compared(count)
+    histories = {name: history(1 + at, at % 2 == 0) for at, name in enumerate(found.rows["variant"])}
+    figure = drawn(comparison_figures.training_curves(found, histories))
+    named = {text.get_text() for axes in figure.axes if axes.legend_ for text in axes.legend_.get_texts()}
+    assert named == set(histories)
+
+
+def test_training_curves_of_nothing_and_of_a_history_without_numbers() -> None:
+    found = compared(2)
+    assert "No variant has a training history." in texts(drawn(comparison_figures.training_curves(found, {})))
+    empty = pd.DataFrame({"epoch": [1], "train_accuracy": [np.nan], "validation_accuracy": [np.nan]})
+    drawn(comparison_figures.training_curves(found, {found.rows["variant"][0]: empty}))
+
+
+@pytest.mark.parametrize(("variants", "classes"), [(1, 2), (3, 10), (40, 40), (2, 130)])
+def test_recall_map_of_any_size(variants: int, classes: int) -> None:
+    found = compared(variants)
+    table = pd.DataFrame(
+        np.random.default_rng(0).random((variants, classes)),
+        index=list(found.ranked["variant"]),
+        columns=[f"class {at}" for at in range(classes)],
+    )
+    table.iloc[0, 0] = np.nan
+    drawn(comparison_figures.recall_map(found, table))
+    assert "Hardest on average" in verdict.recall_words(table)
+
+
+def test_no_recalls_at_all() -> None:
+    drawn(comparison_figures.recall_map(compared(1), pd.DataFrame()))
+    assert verdict.recall_words(pd.DataFrame()) == "No ranked variant has a report of its classes."
+
+
+def test_a_variant_looks_the_same_in_every_figure_and_no_two_look_alike() -> None:
+    found = compared(40)
+    look = comparison_figures.styles(found)
+    assert len(set(look.values())) == 40
+    name = found.rows["variant"][5]
+    figure = comparison_figures.accuracy_against(found, "parameters")
+    points = [line for line in figure.axes[0].lines if (line.get_color(), line.get_marker()) == look[name]]
+    row = found.rows.iloc[5]
+    drawn_at = [(line.get_xdata()[0], line.get_ydata()[0]) for line in points]
+    assert drawn_at == [(row["parameters"], row["test_accuracy"])]
+
+
+def test_the_frontier_has_no_point_that_a_cheaper_one_reaches() -> None:
+    costs, accuracies = np.array([5.0, 1, 2, 3, 2]), np.array([0.9, 0.5, 0.7, 0.7, 0.6])
+    assert comparison_figures.frontier(costs, accuracies).tolist() == [1, 2, 0]
+    assert comparison_figures.frontier(np.array([]), np.array([])).size == 0
+
+
+def test_unranked_points_are_hollow_and_off_the_frontier() -> None:
+    found = compared(3, few_steps=3)
+    axes = comparison_figures.accuracy_against(found, "parameters").axes[0]
+    markers = [line for line in axes.lines if line.get_marker() not in ("None", "")]
+    assert len(markers) == 3 and {line.get_markerfacecolor() for line in markers} == {"none"}
+
+
+def test_names_of_points_do_not_cover_each_other() -> None:
+    found = compared(12)
+    figure = drawn(comparison_figures.accuracy_against(found, "train_seconds"))
+    boxes = [Text.get_window_extent(name) for name in figure.axes[0].texts]  # without the line to its point
+    assert len(boxes) == 12
+    covered = [comparison_figures._overlap(one, two) for at, one in enumerate(boxes) for two in boxes[:at]]
+    assert max(covered) < 0.1 * boxes[0].width * boxes[0].height

@@ -1,0 +1,158 @@
+"""The shape of the project: the wall, the notebooks' contracts, the tree."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bakeoff.code import NOTEBOOKS, read_parameter_names
+from bakeoff.params import load_parameters
+from bakeoff.plan import COMPARE, STAGES
+from tests.conftest import PROJECT, Workplace
+
+NAMES = [stage.notebook for stage in (*STAGES.values(), COMPARE)]
+PATHS = [NOTEBOOKS / f"{name}.ipynb" for name in NAMES]
+
+
+def _cells(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["cells"]
+
+
+def _code(path: Path) -> list[str]:
+    return ["".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "code"]
+
+
+def _imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return found | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_the_wall_holds_in_both_directions() -> None:
+    for path in (PROJECT / "bakeoff").rglob("*.py"):
+        names = _imported(path)
+        if "lab" in path.relative_to(PROJECT).parts:
+            assert not [name for name in names if name.split(".")[0] == "bakeoff" and ".lab" not in name], path
+        else:
+            heavy = {"keras", "tensorflow", "jax", "torch", "keras_tuner", "tensorflow_datasets"}
+            assert not [name for name in names if name.split(".")[0] in heavy or name.startswith("bakeoff.lab")], path
+
+
+def test_the_lab_uses_tensorflow_only_for_data_and_logs() -> None:
+    users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
+    assert users <= {"data.py", "tuning.py"}
+
+
+def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
+    code = (
+        "import sys; sys.argv = ['pipeline.py', '--dry-run', '--profile', 'quick', '--runs-dir', sys.argv[1]]\n"
+        "import pipeline\n"
+        "try:\n    pipeline.main()\nexcept SystemExit as end:\n    assert end.code in (0, None), end.code\n"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'papermill', 'nbformat', 'IPython', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(workplace.runs)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TFDS_DATA_DIR": str(workplace.root), "KERAS_HOME": str(workplace.root)},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "to run" in done.stdout
+
+
+def test_each_declared_name_is_a_parameter_with_its_default() -> None:
+    base = dict(load_parameters(["simple_cnn"], "full")[0].stage)
+    for path in PATHS:
+        names: dict[str, object] = {}
+        (source,) = ["".join(c["source"]) for c in _cells(path) if "parameters" in c["metadata"].get("tags", [])]
+        exec(source, names)
+        assert names["inputs"] is None and names["output"] is None
+        for name in read_parameter_names(path):
+            assert name in base, f"{path.name} declares {name}, which base.yaml does not know"
+            if name != "published":
+                assert names[name] == base[name], f"{path.name}: default of {name} is not base.yaml's"
+
+
+def test_each_parameter_is_used_by_some_stage() -> None:
+    declared = {name for path in PATHS for name in read_parameter_names(path)}
+    assert declared == set(load_parameters(["ann"], "full")[0].stage)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_notebooks_are_stripped_and_thin(path: Path) -> None:
+    for cell in _cells(path):
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+    sources = [source for source in _code(path) if source]
+    assert not [source for source in sources if source.lstrip().startswith(("def ", "class "))]
+    longest = [
+        s
+        for s, c in zip(sources, [c for c in _cells(path) if c["cell_type"] == "code"], strict=True)
+        if "parameters" not in c["metadata"].get("tags", []) and len(s.splitlines()) > 15
+    ]
+    assert not longest
+    assert 12 <= len(_cells(path)) <= 40
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_prose_stands_before_every_code_cell_and_one_title(path: Path) -> None:
+    cells = _cells(path)
+    for before, cell in itertools.pairwise(cells):
+        if cell["cell_type"] == "code":
+            assert before["cell_type"] == "markdown", f"{path.name}: no prose before {cell['id']}"
+    titles = [
+        line
+        for c in cells
+        if c["cell_type"] == "markdown"
+        for line in "".join(c["source"]).splitlines()
+        if line.startswith("# ")
+    ]
+    assert len(titles) == 1
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_each_notebook_can_be_opened_in_colab(path: Path) -> None:
+    repository = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    owner = repository.removeprefix("https://github.com/")
+    cells = _cells(path)
+    assert f"colab.research.google.com/github/{owner}/blob/main/notebooks/{path.name}" in "".join(cells[0]["source"])
+    assert "colab" in cells[1]["metadata"]["tags"]
+    assert repository in "".join(cells[1]["source"])
+
+
+def test_the_tree_is_the_one_that_the_readme_shows() -> None:
+    expected = {
+        "notebooks",
+        "pipeline.py",
+        "params",
+        "reports",
+        "environment.yml",
+        "tests",
+        "README.md",
+        "bakeoff",
+        "Makefile",
+        "pyproject.toml",
+        "requirements.lock",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs",
+    }
+    tracked = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout
+    top = {line.split("/")[0] for line in tracked.splitlines() if not line.startswith(".")}
+    if not top:
+        pytest.skip("not a git checkout")
+    assert top == expected
+    readme = (PROJECT / "README.md").read_text()
+    assert all(name in readme for name in expected - {"LICENSE"})

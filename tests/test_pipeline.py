@@ -1,0 +1,183 @@
+"""Whole runs of the command on `smoke`, as a user makes them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bakeoff.params import variant_names
+from bakeoff.results import COLUMNS
+from tests.conftest import Workplace
+
+SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10")
+
+
+@pytest.fixture(scope="module")
+def made(shared_workplace: Workplace) -> Workplace:
+    """Every variant, run once on smoke."""
+    done = shared_workplace.run("--all", *SMOKE, timeout=1500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return shared_workplace
+
+
+@pytest.fixture
+def page(made: Workplace) -> str:
+    return (made.reports / "smoke" / "report.html").read_text()
+
+
+def test_every_variant_has_a_row_and_a_section(made: Workplace, page: str) -> None:
+    rows = made.results("smoke")
+    assert sorted(rows) == variant_names()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    for name in variant_names():
+        assert f'<h3 id="variant-{name.replace("_", "-")}">' in page
+
+
+def test_the_table_has_its_columns_and_what_a_task_lacks_is_empty(made: Workplace) -> None:
+    rows = made.results("smoke")
+    assert list(rows["ann"])[:18] == list(COLUMNS[:18])
+    for row in rows.values():
+        if row["task"] != "labels_only":
+            assert 0 <= float(row["test_accuracy"]) <= 1
+    assert rows["vgg16_imagenet"]["test_accuracy"] == ""
+    assert rows["vgg16_dog_features"]["task"] == "binary"
+
+
+def test_limits_and_missing_weights_are_said(made: Workplace, page: str) -> None:
+    rows = made.results("smoke")
+    assert all(row["limited"] for row in rows.values())
+    assert rows["resnet50_transfer"]["weights"] == "random"
+    assert "random weights in place of ImageNet" in rows["resnet50_transfer"]["limited"]
+    assert "built-in stand-in" in page
+
+
+def test_pictures_are_inside_and_no_other_host_is_named(page: str) -> None:
+    assert "data:image/png;base64," in page
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', re.sub(r"<a [^>]*>", "", page))
+    assert "<script" not in page
+
+
+def test_ids_are_unique_and_there_is_one_title(page: str) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert page.count("<h1") == 1
+    assert not re.findall(r'href="#([^"]+)"', page) or set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+def test_every_picture_has_an_alternative_text(page: str) -> None:
+    pictures = re.findall(r"<img [^>]*>", page)
+    assert pictures
+    assert all(re.search(r'alt="[^"]+"', picture) for picture in pictures)
+
+
+def test_the_executed_notebooks_lie_beside_the_report(made: Workplace) -> None:
+    folder = made.reports / "smoke" / "notebooks" / "gray_grid"
+    assert {path.stem for path in folder.iterdir()} == {"load", "preprocess", "search", "build", "train", "evaluate"}
+    notebook = json.loads((folder / "train.ipynb").read_text())
+    assert all(cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"])
+
+
+def test_again_nothing_runs(made: Workplace) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.runs.rglob("step.json")}
+    done = made.run("--all", *SMOKE, timeout=60)
+    assert done.returncode == 0
+    assert "all done" in done.stdout and "up to date" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in made.runs.rglob("step.json")} == before
+
+
+def test_a_dry_run_says_done_or_why(made: Workplace) -> None:
+    done = made.run("--dry-run", "--variants", "ann", *SMOKE, "--set", "epochs=2")
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    assert lines["ann build"] == "done"
+    assert lines["ann train"] == "to run, parameters (epochs)"
+    assert lines["ann evaluate"] == "to run, input (train)"
+
+
+def test_the_report_alone_is_rebuilt_with_the_same_bytes(made: Workplace, page: str) -> None:
+    (made.reports / "smoke" / "report.html").unlink()
+    done = made.run("--all", "--report-only", *SMOKE, timeout=120)
+    assert done.returncode == 0
+    assert (made.reports / "smoke" / "report.html").read_text() == page
+
+
+def test_a_forced_stage_runs_again_with_the_same_numbers(made: Workplace) -> None:
+    before = made.results("smoke")["ann"]
+    done = made.run("--variants", "ann", *SMOKE, "--force", "train", "--report-name", "again")
+    assert done.returncode == 0, done.stdout
+    assert "(forced)" in done.stdout
+    after = made.results("again")["ann"]
+    assert (after["test_accuracy"], after["test_loss"]) == (before["test_accuracy"], before["test_loss"])
+
+
+def test_a_cold_kernel_gives_the_same_bits(made: Workplace, workplace: Workplace) -> None:
+    done = workplace.run("--variants", "ann", *SMOKE, "--cold-kernels", "--jobs", "1", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    warm, cold = (_predictions(place) for place in (made, workplace))
+    assert cold and cold <= warm
+
+
+def _predictions(place: Workplace) -> set[bytes]:
+    return {path.read_bytes() for path in place.runs.glob("evaluate/*/predictions.npz")}
+
+
+def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Workplace) -> None:
+    shutil.copytree(made.runs, workplace.runs)
+    (labels,) = workplace.runs.glob("load/*/train_labels.npy")
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    arguments = ("--variants", "ann", *SMOKE, "--set", "batch_size=16")
+    first = workplace.run(*arguments)
+    assert first.returncode == 1
+    assert "load is damaged (train_labels.npy)" in first.stdout
+    assert workplace.run(*arguments).returncode == 0
+
+
+def test_a_failing_variant_leaves_the_others_and_is_named(workplace: Workplace) -> None:
+    settings = ("--set", "max_train_examples=10", "--set", "validation_split=0.999")  # leaves nothing to train on
+    done = workplace.run("--variants", "ann,tutorial_cnn", *SMOKE, *settings)
+    assert done.returncode == 1
+    assert "Not finished: tutorial_cnn" in done.stdout
+    rows = workplace.results("smoke-selection")
+    assert (rows["ann"]["status"], rows["tutorial_cnn"]["status"]) == ("ok", "failed")
+    assert "validation_split" in rows["tutorial_cnn"]["message"]
+    page = (workplace.reports / "smoke-selection" / "report.html").read_text()
+    assert 'id="variant-tutorial-cnn"' in page and "validation_split" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say what to run"),
+        (("--all", "--variants", "ann"), "say what to run"),
+        (("--variants", "annn"), "did you mean 'ann'?"),
+        (("--all", "--force", "trains"), "did you mean 'train'?"),
+        (("--all", "--report-name", "../x"), "no plain folder name"),
+        (("--all", "--profile", "quik"), "quik"),
+        (("--al",), "--al"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_exit_code_2(
+    workplace: Workplace, arguments: tuple[str, ...], words: str
+) -> None:
+    done = workplace.run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(workplace.root.glob("reports*"))
+
+
+def test_the_list_names_every_variant(workplace: Workplace) -> None:
+    done = workplace.run("--list")
+    assert done.returncode == 0
+    assert all(f"{name}: " in done.stdout for name in variant_names())
+
+
+def test_the_folders_can_be_elsewhere(made: Workplace, tmp_path: Path) -> None:
+    done = made.run("--variants", "ann", *SMOKE, "--report-name", "elsewhere")
+    assert done.returncode == 0
+    assert (made.reports / "elsewhere" / "report.html").is_file()

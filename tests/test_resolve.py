@@ -1,0 +1,109 @@
+"""What the outside decides: data that are here, hosts that do not answer, weights that are missing."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from bakeoff import resolve
+from bakeoff.errors import DataUnavailableError, RequestError
+from bakeoff.resolve import STAND_IN, Resolver, find_prepared
+from bakeoff.store import Store
+from tests.conftest import Workplace
+
+
+@pytest.fixture
+def silent_host(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A host that answers nobody: this machine, where nothing listens on port 443."""
+    monkeypatch.setattr(resolve, "DATA_HOSTS", {"cifar10": "127.0.0.2"})
+    monkeypatch.setattr(resolve, "WEIGHTS_HOST", "127.0.0.2")
+    return "127.0.0.2"
+
+
+def _resolver(tmp_path: Path, profile: str = "quick", look: bool = True, said: list[str] | None = None) -> Resolver:
+    lines: list[str] = [] if said is None else said
+    return Resolver(Store(tmp_path / "runs"), profile, tmp_path / "data", lines.append, look)
+
+
+def _prepare(tmp_path: Path, version: str) -> Path:
+    folder = tmp_path / "data" / "cifar10" / version
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    return folder
+
+
+def test_the_newest_prepared_version_is_found(tmp_path: Path) -> None:
+    for version in ("3.0.2", "3.0.10", "not.a.version"):
+        _prepare(tmp_path, version)
+    found = find_prepared("cifar10", tmp_path / "data")
+    assert found is not None and found.name == "3.0.10"
+    assert find_prepared("mnist", tmp_path / "data") is None
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a b", "cifar10/../..", ""])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RequestError, match="no name of a TFDS data set"):
+        find_prepared(name, tmp_path)
+
+
+def test_prepared_data_are_used_with_the_digest_of_their_files(tmp_path: Path) -> None:
+    folder = _prepare(tmp_path, "3.0.2")
+    first = _resolver(tmp_path).dataset("cifar10")
+    assert first.name == "cifar10 3.0.2"
+    (folder / "more").write_text("x")
+    assert _resolver(tmp_path).dataset("cifar10").digest != first.digest
+
+
+def test_quick_goes_on_with_the_stand_in_and_says_so(tmp_path: Path, silent_host: str) -> None:
+    said: list[str] = []
+    assert _resolver(tmp_path, said=said).dataset("cifar10").name == STAND_IN
+    assert "cannot be had here" in said[0]
+
+
+def test_full_stops_and_names_three_ways_out(tmp_path: Path, silent_host: str) -> None:
+    with pytest.raises(DataUnavailableError) as caught:
+        _resolver(tmp_path, "full").dataset("cifar10")
+    assert all(word in str(caught.value) for word in ("--download", "--data-dir", "--set dataset=shapes10"))
+
+
+def test_a_failed_look_is_remembered_for_an_hour(tmp_path: Path, silent_host: str) -> None:
+    _resolver(tmp_path).dataset("cifar10")
+    path = tmp_path / "runs" / "hosts.json"
+    before = json.loads(path.read_text())
+    _resolver(tmp_path).dataset("cifar10")
+    assert json.loads(path.read_text()) == before
+    path.write_text(json.dumps({silent_host: time.time() - resolve.REMEMBER_SECONDS - 1}))
+    _resolver(tmp_path).dataset("cifar10")
+    assert json.loads(path.read_text())[silent_host] > before[silent_host]
+
+
+def test_without_a_look_no_host_is_asked(tmp_path: Path, silent_host: str) -> None:
+    _resolver(tmp_path, look=False).dataset("cifar10")
+    assert not (tmp_path / "runs" / "hosts.json").exists()
+
+
+def test_weights_that_cannot_be_had_are_none(tmp_path: Path, silent_host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    assert _resolver(tmp_path).weights("vgg16/weights.h5") is None
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    (tmp_path / "keras" / "models" / "weights.h5").write_text("w")
+    source = _resolver(tmp_path).weights("vgg16/weights.h5")
+    assert source is not None and source.name == "imagenet"
+
+
+def test_an_unknown_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorfow")
+    with pytest.raises(RequestError, match="KERAS_BACKEND"):
+        _resolver(tmp_path).machine()
+
+
+def test_full_without_data_ends_within_ten_seconds(workplace: Workplace) -> None:
+    started = time.monotonic()
+    done = workplace.run("--variants", "ann", "--profile", "full", "--set", "dataset=bakeoff_has_no_such_set")
+    assert done.returncode == 2
+    assert "Three ways out" in done.stderr and done.stderr.count("\n") == 1
+    assert time.monotonic() - started < 10
+    assert not workplace.reports.exists()

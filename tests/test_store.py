@@ -1,0 +1,106 @@
+"""The store: what counts as a step, and what damage is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bakeoff.store import MANIFEST, Memory, Store, digest_value, write_atomically
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def _make(store: Store) -> str:
+    key = digest_value({"epochs": 3})
+    folder = store.folder("train", key)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "history.csv").write_text("epoch\n1\n")
+    (folder / "deep" / "model.keras").write_bytes(bytes(1000))
+    store.commit("train", key, {"page_key": "p"})
+    return key
+
+
+def test_a_step_without_manifest_is_no_step(store: Store) -> None:
+    key = _make(store)
+    assert store.manifest("train", key) is not None
+    (store.folder("train", key) / MANIFEST).unlink()
+    assert store.manifest("train", key) is None
+
+
+def test_every_file_is_recorded_with_digest_and_size(store: Store) -> None:
+    manifest = store.manifest("train", _make(store))
+    assert manifest is not None
+    assert set(manifest["files"]) == {"history.csv", "deep/model.keras"}
+    assert manifest["files"]["deep/model.keras"][1] == 1000
+
+
+def test_a_truncated_file_is_no_step(store: Store) -> None:
+    key = _make(store)
+    (store.folder("train", key) / "history.csv").write_text("")
+    assert store.manifest("train", key) is None
+
+
+def test_a_flipped_bit_is_found(store: Store) -> None:
+    key = _make(store)
+    assert store.damaged("train", key) is None
+    path = store.folder("train", key) / "deep" / "model.keras"
+    stat = path.stat()
+    path.write_bytes(b"\x01" + bytes(999))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert store.damaged("train", key) == "deep/model.keras"
+
+
+def test_a_manifest_in_another_steps_folder_is_no_step(store: Store) -> None:
+    key = _make(store)
+    other = digest_value({"epochs": 4})
+    store.folder("train", key).rename(store.folder("train", other))
+    assert store.manifest("train", other) is None
+
+
+def test_removing_forgets(store: Store) -> None:
+    key = _make(store)
+    store.remove("train", key)
+    assert store.manifest("train", key) is None
+    assert not store.folder("train", key).exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\udcff")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_values_have_equal_digests() -> None:
+    assert digest_value({"a": 1, "b": [1.5, "x"]}) == digest_value({"b": [1.5, "x"], "a": 1})
+    assert digest_value({"a": 1}) != digest_value({"a": 1.5})
+
+
+def test_memory_works_again_only_for_a_changed_file(tmp_path: Path) -> None:
+    file, worked = tmp_path / "file", []
+    file.write_text("one")
+
+    def work(path: Path) -> str:
+        worked.append(path)
+        return path.read_text()
+
+    memory = Memory(tmp_path / "memory.json")
+    assert [memory.recall(file, "text", work) for _ in range(2)] == ["one", "one"]
+    memory.save()
+    assert Memory(tmp_path / "memory.json").recall(file, "text", work) == "one"
+    assert len(worked) == 1
+    file.write_text("three")
+    assert Memory(tmp_path / "memory.json").recall(file, "text", work) == "three"
+
+
+def test_a_broken_memory_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text("{")
+    (tmp_path / "file").write_text("x")
+    assert Memory(tmp_path / "memory.json").recall(tmp_path / "file", "text", Path.read_text) == "x"

@@ -1,0 +1,111 @@
+"""Warm kernels: forked, fresh, obedient to their environment, and gone with their server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+import pytest
+
+from bakeoff import warm
+from bakeoff.warm.provisioner import request_fork
+from bakeoff.warm.server import Server, runtime_started
+
+pytestmark = pytest.mark.skipif(not warm.supported(), reason="forking is not safe on this system")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("warm")
+    server = Server("tensorflow", folder / "log")
+    server.start(folder)
+    assert server.wait(), (folder / "log").read_text()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def launcher(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))
+    monkeypatch.setenv("JUPYTER_PATH", str(warm.JUPYTER_PATH))
+
+
+def _run(folder: Path, *sources: str) -> list[str]:
+    """Execute cells in a warm kernel; what they printed."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "in.ipynb")
+    done = papermill.execute_notebook(
+        folder / "in.ipynb", folder / "out.ipynb", kernel_name=warm.KERNEL, progress_bar=False
+    )
+    return ["".join(output.get("text", "") for output in cell.outputs).strip() for cell in done.cells]
+
+
+@pytest.mark.usefixtures("launcher")
+def test_a_warm_kernel_has_the_imports_done(tmp_path: Path) -> None:
+    source = "import time; t = time.time()\nimport keras, seaborn, tensorflow_datasets\nprint(time.time() - t)"
+    (seconds,) = _run(tmp_path, source)
+    assert float(seconds) < 0.5
+
+
+@pytest.mark.usefixtures("launcher")
+def test_each_kernel_is_a_fresh_process_with_its_own_seed(tmp_path: Path) -> None:
+    source = "import os, random, numpy\nprint('left' in globals(), os.getpid(), random.random(), numpy.random.rand())"
+    first, second = (_run(tmp_path, source, "left = 1")[0].split() for _ in range(2))
+    assert first[0] == second[0] == "False"
+    assert all(a != b for a, b in zip(first[1:], second[1:], strict=True))
+
+
+@pytest.mark.usefixtures("launcher")
+def test_the_environment_is_set_before_the_first_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    (printed,) = _run(
+        tmp_path,
+        "import os, threadpoolctl, keras\nkeras.ops.ones((2, 2))\n"
+        "print(os.environ['CUDA_VISIBLE_DEVICES'], max(p['num_threads'] for p in threadpoolctl.threadpool_info()))",
+    )
+    assert printed == "-1 1"
+
+
+@pytest.mark.usefixtures("launcher")
+def test_training_works_in_a_child_and_leaves_the_server_clean(tmp_path: Path) -> None:
+    source = (
+        "import keras, numpy\nmodel = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)])\n"
+        "model.compile('sgd', 'mse')\n"
+        "model.fit(numpy.ones((8, 4)), numpy.ones((8, 3)), verbose=0)\nprint('trained')"
+    )
+    assert [_run(tmp_path, source) for _ in range(2)] == [["trained"], ["trained"]]
+
+
+@pytest.mark.usefixtures("launcher")
+def test_without_a_server_the_kernel_starts_cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(warm.SOCKET_VARIABLE, str(tmp_path / "nobody.sock"))
+    assert _run(tmp_path, "print('cold')") == ["cold"]
+
+
+def test_a_kernel_dies_with_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server("tensorflow", tmp_path / "log")
+    server.start(tmp_path)
+    assert server.wait()
+    monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))
+    (tmp_path / "connection.json").write_text("{}")
+    forked = request_fork(str(tmp_path / "connection.json"), dict(os.environ), str(tmp_path))
+    server.stop()
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(forked.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert forked.poll() == 0
+    assert not server.path.exists()
+
+
+def test_a_runtime_that_came_up_is_noticed() -> None:
+    import keras
+
+    keras.ops.ones((1,))
+    assert runtime_started() == "TensorFlow's runtime"
