@@ -25,6 +25,7 @@ class Stage:
     outputs: tuple[str, ...]
     packages: tuple[str, ...]
     computes: bool = False  # on the backend: threads, device and precision belong to its key
+    light: bool = False  # little arithmetic: one thread is enough, so that it runs beside others
 
 
 STAGES: Mapping[str, Stage] = {
@@ -47,6 +48,7 @@ STAGES: Mapping[str, Stage] = {
             ("network.json", "summary.txt"),
             ("numpy", "keras"),
             computes=True,
+            light=True,
         ),
         Stage(
             "train",
@@ -188,6 +190,7 @@ class _Maker:
         notebook = self.code.notebook(stage.notebook)
         subset = {name: values[name] for name in notebook.parameters}
         builder = values["builder"] if "builder" in subset else None
+        threads = (run["threads"] or self.machine.cores) if stage.computes and not stage.light else 1
         parts: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
@@ -195,7 +198,7 @@ class _Maker:
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, builder)},
             "versions": {package: package_version(package) for package in self._packages(stage)},
-            "settings": resolved_settings(self.machine, run["threads"], subset) if stage.computes else {},
+            "settings": resolved_settings(self.machine, threads, subset) if stage.computes else {},
         }
         key = digest_value(parts)
         shown = [
@@ -211,7 +214,7 @@ class _Maker:
             parts,
             key,
             digest_value(shown),
-            threads=(run["threads"] or self.machine.cores) if stage.computes else 1,
+            threads=threads,
             timeout_seconds=run["stage_timeout_seconds"],
         )
 

@@ -231,7 +231,7 @@ def resolved_settings(machine: Machine, threads: int, stage_values: Mapping[str,
     return {
         "backend": machine.backend,
         "device": machine.device,
-        "threads": threads or machine.cores,
+        "threads": threads,
         **machine.settings,
         **{name: stage_values[name] for name in ("precision", "jit_compile") if name in stage_values},
     }

@@ -84,7 +84,7 @@ def test_only_variants_with_a_space_search(project: Path) -> None:
         ("scaling=minmax", {"preprocess", "build", "train", "evaluate"}),
         ("top_k=2", {"evaluate"}),
         ("max_test_examples=10", set(STAGES) - {"search"}),
-        ("threads=1", {"build", "train", "evaluate"}),
+        ("threads=1", {"train", "evaluate"}),
         ("stage_timeout_seconds=60", set()),
         ("notes=another sentence", set()),
     ],

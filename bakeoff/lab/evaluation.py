@@ -95,6 +95,7 @@ def evaluate(
     ids, labels = np.asarray(test.ids[:count]), np.asarray(test.labels[:count])
     metrics = {
         "task": task,
+        "dataset": prepared.dataset_name,
         "class_names": names,
         "test_images": count,
         "test_images_available": there,

@@ -98,16 +98,17 @@ class Trainer:
 class HistoryFile(keras.callbacks.Callback):
     """Keeps a row for each epoch and rewrites history.csv after each: result and sign of progress in one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` None keeps the rows in memory only."""
         super().__init__()
-        self.path = folder / "history.csv"
+        self.path = folder / "history.csv" if folder else None
         self.rows: list[dict[str, Any]] = []
         self.training_seconds = 0.0  # without validation
         self.steps = 0
         self._steps_of_epoch = 0
         self._begun = 0.0
         self._trained: float | None = None
-        write_csv(self.path, self.frame)
+        self._write()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -135,7 +136,11 @@ class HistoryFile(keras.callbacks.Callback):
         values = [logs.get(name) for name in ("accuracy", "loss", "val_accuracy", "val_loss")]
         row = [epoch + 1, *(None if value is None else float(value) for value in values), now - self._begun, rate]
         self.rows.append(dict(zip(HISTORY_COLUMNS, row, strict=True)))
-        write_csv(self.path, self.frame)
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is not None:
+            write_csv(self.path, self.frame)
 
 
 def fit(

@@ -167,9 +167,10 @@ def _positive_label(dataset: Dataset, positive_class: str) -> int:
 
 def _chosen(split: Split, positive: int | None, examples_per_side: int) -> np.ndarray:
     """Indices of the images that may be trained on, in the order of the data."""
-    if positive is None or not examples_per_side:
+    if positive is None:
         return np.arange(len(split), dtype=np.int64)
-    sides = [np.flatnonzero(side)[:examples_per_side] for side in (split.labels == positive, split.labels != positive)]
+    most = examples_per_side or len(split)
+    sides = [np.flatnonzero(side)[:most] for side in (split.labels == positive, split.labels != positive)]
     if not all(len(side) for side in sides):
         raise ValueError("The training images show only one side of the binary task; raise max_train_examples.")
     return np.sort(np.concatenate(sides)).astype(np.int64)

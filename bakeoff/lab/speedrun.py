@@ -50,13 +50,14 @@ class ScaledNesterov(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
+        self.factor_of = [self.factors.get(variable.path, 1.0) for variable in variables]
 
-    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """One step for one variable."""
-        factor = self.factors.get(variable.path, 1.0)
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step for one variable, which is the backend's own."""
+        number = self._get_variable_index(variable)
+        factor, momentum = self.factor_of[number], self.momentums[number]
         rate = ops.cast(learning_rate, variable.dtype) * factor
         gradient = ops.cast(gradient, variable.dtype) + variable * (self.decay / (self.peak * factor))
-        momentum = self.momentums[self._get_variable_index(variable)]
         moved = self.momentum * momentum + gradient
         self.assign(momentum, moved)
         self.assign_sub(variable, rate * (gradient + self.momentum * moved))

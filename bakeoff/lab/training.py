@@ -183,7 +183,7 @@ def _summarise(job: Job, prepared: Prepared, history: HistoryFile, seconds: floa
     """training.json: how it was trained, on how much, and how the last epoch ended."""
     recipe, frame = job.recipe, history.frame
     last = frame.iloc[-1].to_dict() if len(frame) else {}
-    images = len(job.train) * len(frame)
+    images = min(history.steps * recipe.batch_size, len(job.train) * len(frame))
     names = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
     return {
         "optimizer": recipe.optimizer if len(frame) else None,

@@ -4,8 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bakeoff.lab import evaluation, files
-from bakeoff.lab.preprocessing import Transform, View
+from bakeoff.lab import data, evaluation, files, models, preprocessing, training
 
 LOSSES = {
     "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
@@ -14,15 +13,23 @@ LOSSES = {
 }
 
 
-def view(images: int = 12, side: int = 8) -> View:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (images, side, side, 3)).astype(np.uint8)
-    ids = np.array([f"test_{at}" for at in range(images)])
-    transform = Transform("rgb", (), False, (0.0,), (255.0,))
-    return View(pixels, np.arange(images), rng.integers(0, 3, images), ids, transform)
+LOOK: dict[str, Any] = {"color": "rgb", "gray_weights": [0.3, 0.6, 0.1], "scaling": "unit", "validation": "none"}
+LOOK |= {"validation_split": 0.2, "validation_preprocessing": "same", "positive_class": "", "examples_per_side": 0}
 
 
-def network(side: int = 8, units: int = 3) -> Any:
+def prepare(folder: Path, task: str, test_images: int) -> preprocessing.Prepared:
+    """Drawn pictures, prepared: 64 to train on, and test images."""
+    dataset = data.load("shapes10", folder / "load", max_train_examples=64, max_test_examples=test_images, seed=0)
+    return preprocessing.prepare(dataset, folder / "preprocess", task=task, **LOOK)
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory) -> preprocessing.View:
+    """Twelve drawn test images."""
+    return prepare(tmp_path_factory.mktemp("view"), "classes", 12).test
+
+
+def network(side: int = 32, units: int = 3) -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -53,8 +60,8 @@ def test_large_networks_see_fewer_images_at_once() -> None:
         evaluation.images_per_step(0, 1)
 
 
-def test_six_views_are_the_picture_its_mirror_image_and_their_shifts() -> None:
-    images = view().raw([0])
+def test_six_views_are_the_picture_its_mirror_image_and_their_shifts(view: preprocessing.View) -> None:
+    images = view.raw([0])
     views = evaluation.mirror_shifts(images)
     assert sum(share for share, _ in views) == 1 and len(views) == evaluation.number_of_views("mirror_shifts")
     picture, mirrored, up_left, up_left_mirrored, down_right, _ = [each for _, each in views]
@@ -138,30 +145,64 @@ def test_labels_only_measures_nothing() -> None:
 LOSS = ("sparse_categorical_crossentropy", 0.0)
 
 
-def test_predictions_do_not_depend_on_the_size_of_the_step() -> None:
-    predict = evaluation.predictor(network(), view(), "none")
+def test_predictions_do_not_depend_on_the_size_of_the_step(view: preprocessing.View) -> None:
+    predict = evaluation.predictor(network(), view, "none")
     together = predict(np.arange(12))
     apart = np.concatenate([predict(np.arange(0, 5)), predict(np.arange(5, 12))])
     assert together == pytest.approx(apart, abs=1e-6) and together.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6)
 
 
-def test_views_change_the_answer_a_little_and_a_sigmoid_bears_them() -> None:
+def test_views_change_the_answer_a_little_and_a_sigmoid_bears_them(view: preprocessing.View) -> None:
     for units in (1, 3):
         model = network(units=units)
-        plain = evaluation.predictor(model, view(), "none")(np.arange(12))
-        averaged = evaluation.predictor(model, view(), "mirror_shifts")(np.arange(12))
+        plain = evaluation.predictor(model, view, "none")(np.arange(12))
+        averaged = evaluation.predictor(model, view, "mirror_shifts")(np.arange(12))
         assert averaged.shape == plain.shape and averaged.dtype == np.float32
         assert averaged.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6) and not np.allclose(plain, averaged)
 
 
-def test_a_network_survives_saving_bit_for_bit() -> None:
-    assert evaluation.survives_saving(network(), view(), 250) is True
+def test_a_network_survives_saving_bit_for_bit(view: preprocessing.View) -> None:
+    assert evaluation.survives_saving(network(), view, 250) is True
 
 
 def test_latency_is_a_positive_time_even_for_a_slow_network() -> None:
     calls = []
     assert evaluation.milliseconds_per_image(lambda positions: calls.append(positions) or likelihoods(1, 2)) > 0
     assert len(calls) == evaluation.LATENCY_RUNS + 1 and all(len(positions) == 1 for positions in calls)
+
+
+SCHEDULE: dict[str, Any] = {"trainer": "fit", "trainer_options": {}, "loss": LOSS[0], "label_smoothing": 0.0}
+SCHEDULE |= {"optimizer": "adam", "learning_rate": 0.001, "optimizer_options": {}, "batch_size": 32, "epochs": 1}
+SCHEDULE |= {"augmentation": {}, "seed": 0, "precision": "float32", "jit_compile": False, "steps_per_execution": 1}
+
+
+def trained(folder: Path, task: str) -> dict[str, str]:
+    """The folders of a small dense network that was trained on 64 drawn pictures; 40 test images."""
+    inputs = {stage: str(folder / stage) for stage in ("load", "preprocess", "build", "train")}
+    prepared = prepare(folder, task, 40)
+    shape, outputs, options = prepared.input_shape, prepared.num_outputs, {"units": [8]}
+    model = models.build("dense_network", shape, outputs, options=options)
+    facts: dict[str, Any] = {"input_shape": shape, "num_classes": outputs, "seed": 0, "image_size": 0}
+    models.describe(model, inputs["build"], builder="dense_network", options=options, weights="none", **facts)
+    schedule = SCHEDULE | ({"loss": "binary_crossentropy"} if task == "binary" else {})
+    training.train(model, prepared, inputs["train"], max_training_tflop=None, inputs=inputs, **schedule)
+    return inputs
+
+
+@pytest.mark.parametrize(("task", "columns"), [("classes", 10), ("binary", 2)])
+def test_a_trained_network_is_evaluated_once_and_read_afterwards(tmp_path: Path, task: str, columns: int) -> None:
+    inputs = trained(tmp_path, task)
+    asked: dict[str, Any] = {"task": task, "top_k": 3, "evaluation_batch_size": 16, "max_evaluation_tflop": 1e-9}
+    asked |= {"test_time_augmentation": "none", "label_smoothing": 0.0}
+    asked["loss"] = "binary_crossentropy" if task == "binary" else LOSS[0]
+    first = evaluation.evaluate(inputs, tmp_path / "evaluate", **asked)
+    assert first.probabilities.shape == (16, columns) and first.metrics["test_images_available"] == 40
+    assert first.metrics["round_trip_identical"] is True and first.metrics["dataset"] == "shapes10"
+    assert first.metrics["accuracy_low"] <= first.correct.mean() <= first.metrics["accuracy_high"]
+    written = (tmp_path / "evaluate" / "metrics.json").read_bytes()
+    again = evaluation.evaluate({}, tmp_path / "evaluate", **asked)
+    assert again.metrics == first.metrics and (again.probabilities == first.probabilities).all()
+    assert (tmp_path / "evaluate" / "metrics.json").read_bytes() == written
 
 
 def test_what_was_evaluated_opens_again(tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def measured(labels: np.ndarray, probabilities: np.ndarray, task: str = "classes
     count = 10 if task == "labels_only" else probabilities.shape[1]
     names = [f"class {at}" for at in range(count)]
     numbers = evaluation.measure(probabilities, labels, names, task, 3, "sparse_categorical_crossentropy", 0.0)
-    metrics = {"task": task, "class_names": names, "test_images": len(labels), "test_images_available": len(labels)}
-    metrics |= {"weights": "none", "test_time_augmentation": "none", "milliseconds_per_image": 1.25}
-    metrics |= {"round_trip_identical": True, **numbers, **more}
+    metrics = {"task": task, "dataset": "cifar10", "class_names": names, "weights": "none"}
+    metrics |= {"test_images": len(labels), "test_images_available": len(labels), "milliseconds_per_image": 1.25}
+    metrics |= {"test_time_augmentation": "none", "round_trip_identical": True, **numbers, **more}
     return Evaluation(np.array([f"test_{at}" for at in range(len(labels))]), labels, probabilities, metrics)
 
 
@@ -161,11 +161,15 @@ def test_measures_stand_beside_the_sources_figures() -> None:
     table = pages.measures(scores, {"test_accuracy": 0.5, "parameters": 7})
     assert table["source"].tolist().count("") == len(table) - 1
     assert table["difference"][0] == f"{scores.metrics['test_accuracy'] - 0.5:+.4f}"
+    scores.metrics["dataset"] = "shapes10"
+    assert pages.measures(scores, {"test_accuracy": 0.5})["difference"][0] == "other data"
 
 
 def test_headline_says_what_to_doubt() -> None:
     scores = scored()
-    scores.metrics.update(weights="random", test_images_available=1000)
+    assert "stand-in" not in pages.headline(scores)
+    scores.metrics.update(weights="random", test_images_available=1000, dataset="shapes10")
+    assert "stand-in data" in pages.headline(scores)
     assert "random weights in place of ImageNet's" in pages.headline(scores)
     assert "Only the first 60 of 1000 test images" in pages.headline(scores)
     assert "balanced accuracy" in pages.headline(scored(2, task="binary"))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab import statistics
 from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.results import STAND_IN
 
 if TYPE_CHECKING:
     from bakeoff.lab.evaluation import Evaluation
@@ -62,6 +63,8 @@ def _largest_class_share(evaluation: Evaluation) -> float:
 
 def _doubts(metrics: Mapping[str, Any]) -> str:
     doubts = ""
+    if metrics["dataset"] == STAND_IN:
+        doubts += f" The pictures are the **stand-in data** `{STAND_IN}`: no source's figure can be compared with this."
     if metrics["weights"] == "random":
         doubts += " The base has **random weights in place of ImageNet's**, so this says nothing about transfer."
     if metrics["test_images"] < metrics["test_images_available"]:
@@ -94,10 +97,14 @@ def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFra
             "measure": [text for text, _, _ in rows],
             "here": [f"{ours:.4f}" for _, ours, _ in rows],
             "source": ["" if theirs is None else f"{theirs:.4f}" for _, _, theirs in rows],
-            "difference": ["" if theirs is None else f"{ours - theirs:+.4f}" for _, ours, theirs in rows],
+            "difference": ["" if theirs is None else _difference(metrics, ours - theirs) for _, ours, theirs in rows],
         }
     )
     return frame if (frame["source"] != "").any() else frame[["measure", "here"]]
+
+
+def _difference(metrics: Mapping[str, Any], difference: float) -> str:
+    return "other data" if metrics["dataset"] == STAND_IN else f"{difference:+.4f}"
 
 
 def class_report(evaluation: Evaluation) -> pd.DataFrame:

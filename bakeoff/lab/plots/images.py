@@ -1,0 +1,197 @@
+"""Figures, tables and sentences about the pictures as they were loaded, and how pictures are drawn on any page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bakeoff.lab.plots.page import COLORS
+
+if TYPE_CHECKING:
+    from bakeoff.lab.data import Dataset, Split
+
+MOST_CLASSES = 20  # rows of a grid of pictures, bars of a chart: beyond that nobody can read them
+
+
+# ---------------------------------------------------------------- load
+
+
+def loaded_table(dataset: Dataset) -> pd.DataFrame:
+    """What was loaded: name, version, counts, shape, ids."""
+    height, width, channels = dataset.image_shape
+    rows = {
+        "data set": f"{dataset.name} {dataset.version}",
+        "classes": f"{dataset.num_classes}: {listed(dataset.class_names)}",
+        "image": f"{height} x {width} pixels, {_channel_words(channels)}, whole numbers from 0 to 255",
+        "training images": _of(len(dataset.train), dataset.available["train"]),
+        "test images": _of(len(dataset.test), dataset.available["test"]),
+        "ids": f"{dataset.train.ids[0]} to {dataset.train.ids[-1]}; {dataset.test.ids[0]} to {dataset.test.ids[-1]}",
+        "memory": f"{(dataset.train.images.nbytes + dataset.test.images.nbytes) / 1e6:.1f} MB, read only where used",
+    }
+    return pd.DataFrame({"what": rows.keys(), "value": rows.values()})
+
+
+def loaded_words(dataset: Dataset) -> str:
+    """Where the images come from, and what a reader must know about that."""
+    from bakeoff.lab import shapes
+
+    if dataset.name == shapes.NAME:
+        return (
+            f"These are **drawn pictures** ({shapes.NAME}), not photographs: the built-in stand-in for machines on "
+            "which no data set can be had. Figures computed from them say nothing about any published result."
+        )
+    words = f"The images come from the TFDS data set {dataset.name}, version {dataset.version}."
+    if dataset.test_split != "test":
+        words += f" It has no test split with labels: its **{dataset.test_split}** split is the test set here."
+    return words
+
+
+def draw_examples(split: Split, num_classes: int, seed: int, most: int = 10) -> list[np.ndarray]:
+    """For each class the positions of up to `most` of its images, drawn with the seed."""
+    chance = np.random.default_rng([seed, 1])
+    groups = [np.flatnonzero(split.labels == label) for label in range(min(num_classes, MOST_CLASSES))]
+    return [chance.permutation(group)[:most] for group in groups]
+
+
+def class_grid(dataset: Dataset, chosen: Sequence[np.ndarray]) -> Figure:
+    """A row of pictures for each class; a class without images leaves its row empty."""
+    columns = max(1, *(len(positions) for positions in chosen))
+    figure, grid = plt.subplots(len(chosen), columns, figsize=(1.3 + 0.55 * columns, 0.56 * len(chosen)), squeeze=False)
+    for row, positions, name in zip(grid, chosen, dataset.class_names, strict=False):
+        for axes in row:
+            axes.axis("off")
+        for axes, position in zip(row, positions, strict=False):
+            draw_picture(axes, dataset.train.images[position])
+        row[0].text(-0.25, 0.5, short(name), transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def balance(dataset: Dataset) -> Figure:
+    """Training and test images of each class, as shares of their split."""
+    counts = {"training": dataset.train.labels, "test": dataset.test.labels}
+    return balance_bars(counts, dataset.class_names)
+
+
+def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "training images") -> str:
+    """How evenly the classes are filled, and what the simplest guess would score."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    least, most = int(counts.argmin()), int(counts.argmax())
+    share = f"naming the commonest class every time would be right for {counts[most] / counts.sum():.1%} of them"
+    if counts[least] == counts[most]:
+        return f"Every class has {counted(int(counts[most]), 'image')} of the {len(labels):,} {what}; {share}."
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    words = f"Of the {len(labels):,} {what}, {class_names[most]} has the most ({counts[most]:,}) and "
+    words += f"{class_names[least]} the fewest ({counts[least]:,}); {share}."
+    return words + (f" **No image of {listed(missing)} is among them.**" if missing else "")
+
+
+def channel_grid(image: np.ndarray, name: str) -> Figure:
+    """One picture (h, w, c), and each of its channels as a gray picture with some of its numbers."""
+    channels = image.shape[-1]
+    names = channel_names(channels)
+    figure, grid = plt.subplots(1, channels + 1, figsize=(2.6 * (channels + 1), 3.0), squeeze=False)
+    draw_picture(grid[0, 0], image)
+    grid[0, 0].set_title(name, fontsize=9)
+    for k, axes in enumerate(grid[0, 1:]):
+        draw_picture(axes, image[..., k : k + 1])
+        axes.set_title(f"{names[k]}: {image[..., k].min()} to {image[..., k].max()}", fontsize=9)
+        _write_numbers(axes, image[..., k])
+    return figure
+
+
+def channels_alt(image: np.ndarray) -> str:
+    """The channels of a picture in words: name and range of each."""
+    names = channel_names(image.shape[-1])
+    return listed([f"{name} from {image[..., k].min()} to {image[..., k].max()}" for k, name in enumerate(names)])
+
+
+def numbers_table(image: np.ndarray, channel: int = 0, side: int = 8) -> pd.DataFrame:
+    """The numbers of one channel in the middle of a picture, `side` rows and columns of them."""
+    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
+    part = image[top : top + side, left : left + side, channel]
+    frame = pd.DataFrame(part, columns=[str(left + k) for k in range(part.shape[1])])
+    frame.insert(0, "row", np.arange(top, top + len(part)))
+    return frame
+
+
+# ---------------------------------------------------------------- words
+
+
+def listed(words: Sequence[str], most: int = MOST_CLASSES) -> str:
+    """ "a, b and c"; a long list is cut."""
+    words = [str(word) for word in words]
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and {len(words) - most} more"
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def channel_names(count: int, reverse: bool = False) -> list[str]:
+    """Names of the channels in their order."""
+    names = {1: ["gray"], 3: ["red", "green", "blue"]}.get(count, [f"channel {k}" for k in range(count)])
+    return names[::-1] if reverse else names
+
+
+def _channel_words(channels: int) -> str:
+    return "one channel (gray)" if channels == 1 else f"{channels} channels ({listed(channel_names(channels))})"
+
+
+def _of(count: int, available: int) -> str:
+    return f"{count:,}" if count == available else f"{count:,}, the first of {available:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def short(name: str, most: int = 14) -> str:
+    """A name that fits beside a figure."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def draw_picture(axes: Axes, image: np.ndarray) -> None:
+    """Draw (h, w, c): one channel in gray, three in colour, the first one of any other number."""
+    image = image if image.shape[-1] == 3 else image[..., 0]
+    top = 255 if image.dtype == np.uint8 else 1
+    axes.imshow(image if top == 255 else np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=top)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _write_numbers(axes: Axes, channel: np.ndarray, most: int = 4) -> None:
+    """Some of the channel's numbers, written at their pixels: `most` rows and columns, evenly spaced."""
+    rows, columns = (((np.arange(most) + 0.5) * length / most).astype(int) for length in channel.shape)
+    for row in rows:
+        for column in columns:
+            value = int(channel[row, column])
+            axes.text(
+                column, row, str(value), fontsize=8, ha="center", va="center", color="black" if value > 127 else "white"
+            )
+
+
+def balance_bars(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
+    """Images of each class (at most MOST_CLASSES of them), a chart for each part."""
+    shown = min(len(class_names), MOST_CLASSES)
+    height = max(1.6, 0.26 * shown + 0.7)
+    figure, grid = plt.subplots(1, len(labels), figsize=(2.9 * len(labels) + 0.8, height), sharey=True, squeeze=False)
+    for k, (axes, (part, values)) in enumerate(zip(grid[0], labels.items(), strict=True)):
+        counts = np.bincount(values, minlength=len(class_names))[:shown]
+        axes.barh(np.arange(shown), counts, color=COLORS[k % len(COLORS)], height=0.7)
+        axes.set_yticks(np.arange(shown), [short(name) for name in class_names[:shown]])
+        axes.set_title(f"{part}: {counted(len(values), 'image')}", fontsize=9)
+        axes.set_xlabel("images")
+        axes.grid(axis="y", visible=False)
+    grid[0, 0].invert_yaxis()
+    return figure

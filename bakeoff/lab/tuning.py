@@ -1,0 +1,316 @@
+"""Searching for good values: Keras Tuner's random search, or a grid logged with TensorBoard HParams."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pandas as pd
+
+from bakeoff.lab import models
+from bakeoff.lab.files import read_json, write_csv, write_json
+from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
+from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.search_space import OF_TRAINING, Values, corners, grid_points, list_values
+from bakeoff.lab.training import use_precision
+
+if TYPE_CHECKING:
+    from bakeoff.lab.preprocessing import Prepared, View
+
+KERAS_RATES = {"adam": 0.001, "adamw": 0.001, "sgd": 0.01, "rmsprop": 0.001}  # Keras' own default learning rates
+HELD_OUT = {"tuner": 0.1, "grid": 0.2}  # share of the training images, where the variant holds none out itself
+SCORES = ("validation_accuracy", "test_accuracy", "train_accuracy", "parameters", "seconds")
+TRIALS, BEST = "trials.csv", "best.json"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search: a row for each trial, and what best.json says."""
+
+    trials: pd.DataFrame
+    best: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """The names that were searched."""
+        return list(self.best["values"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all trials share."""
+
+    folder: Path
+    train: View
+    validation: View
+    test: View | None  # scored too, never chosen by
+    input_shape: tuple[int, int, int]
+    num_outputs: int
+    space: Mapping[str, Sequence[Any]]
+    network: Mapping[str, Any]  # arguments of models.build besides the options
+    builder_options: Mapping[str, Any]
+    recipe: Recipe
+
+    def options(self, values: Values) -> dict[str, Any]:
+        """The builder's options at a point of the space."""
+        return dict(self.builder_options) | {name: v for name, v in values.items() if name not in OF_TRAINING}
+
+    def training(self, values: Values) -> dict[str, Any]:
+        """Optimizer, its options and learning rate at a point; an optimizer that is searched brings Keras' rate."""
+        optimizer = values.get("optimizer", self.recipe.optimizer)
+        own_rate = KERAS_RATES.get(optimizer, self.recipe.learning_rate)
+        rate = values.get("learning_rate", own_rate if "optimizer" in values else self.recipe.learning_rate)
+        options = self.recipe.optimizer_options if optimizer == self.recipe.optimizer else {}
+        return {"optimizer": optimizer, "learning_rate": rate, "optimizer_options": dict(options)}
+
+    def build(self, values: Values) -> keras.Model:
+        """The untrained network at a point."""
+        return models.build(
+            input_shape=self.input_shape,
+            num_classes=self.num_outputs,
+            options=self.options(values),
+            **self.network,
+        )
+
+    def score(self, values: Values) -> dict[str, Any]:
+        """Train the network of a point and measure it: a row of trials.csv without its number."""
+        keras.backend.clear_session()
+        begun = time.perf_counter()
+        model = self.build(values)
+        job = Job(
+            self.train,
+            self.validation,
+            self.num_outputs,
+            replace(self.recipe, **self.training(values)),
+            {},
+            self.folder,
+        )
+        compile_model(model, job.recipe, self.num_outputs)
+        history = HistoryFile(None)
+        fit(model, job, history)
+        last = history.frame.iloc[-1]
+        return values | {
+            "validation_accuracy": last["validation_accuracy"],
+            "test_accuracy": self._test_accuracy(model, job),
+            "train_accuracy": last["train_accuracy"],
+            "parameters": model.count_params(),
+            "seconds": time.perf_counter() - begun,
+        }
+
+    def _test_accuracy(self, model: keras.Model, job: Job) -> float | None:
+        if self.test is None:
+            return None
+        batches = batches_for(job, self.test)
+        return float(model.evaluate(batches, steps=len(batches), verbose=0, return_dict=True)["accuracy"])
+
+
+class TrialsFile:
+    """The rows of trials.csv, rewritten after each trial; a second try finds the trials of the first."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.path = folder / TRIALS
+        self.columns = ["trial", *names, *SCORES]
+        there = pd.read_csv(self.path).to_dict("records") if self.path.is_file() else []
+        self.rows: list[dict[Any, Any]] = there
+
+    def add(self, trial: int, row: Mapping[str, Any]) -> None:
+        """Add the row of a trial, in place of an earlier row of the same number."""
+        self.rows = [old for old in self.rows if old["trial"] != trial] + [{"trial": trial, **row}]
+        write_csv(self.path, self.frame)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All rows."""
+        return pd.DataFrame(self.rows, columns=self.columns)
+
+
+def search(
+    prepared: Prepared,
+    folder: str | Path,
+    *,
+    search: str,
+    search_space: Mapping[str, Any],
+    search_epochs: int,
+    search_trials: int,
+    builder: str,
+    builder_options: Mapping[str, Any],
+    weights: str,
+    image_size: int,
+    loss: str,
+    optimizer: str,
+    learning_rate: float,
+    optimizer_options: Mapping[str, Any],
+    batch_size: int,
+    seed: int,
+    precision: str,
+    jit_compile: bool,
+    max_training_tflop: float | None,
+) -> Search:
+    """Try points of the space, each for `search_epochs` epochs; write trials.csv and best.json to `folder`.
+
+    `tuner` runs `search_trials` trials of Keras Tuner's RandomSearch; `grid` every point, or `search_trials` of them.
+    The point with the highest validation accuracy after its last epoch is the best. Where the variant holds out no
+    training images, the last tenth (tuner) or fifth (grid) of them validates; a grid scores the test set besides.
+    Half of the arithmetic budget is shared by the trials, all with the same number of images. A search that
+    `folder` holds already is opened, a broken one continued.
+
+    Raises ValueError for an unknown kind of search, or a space that is empty or cannot be read.
+    """
+    folder = Path(folder)
+    if (folder / BEST).is_file():
+        return open_search(folder)
+    models.check_name("search", search, HELD_OUT)
+    use_precision(precision)
+    recipe = Recipe(
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        optimizer_options=optimizer_options,
+        batch_size=batch_size,
+        epochs=search_epochs,
+        seed=seed,
+        jit_compile=jit_compile,
+    )
+    train, validation = _views(prepared, HELD_OUT[search])
+    study = Study(
+        folder=folder,
+        train=train,
+        validation=validation,
+        test=prepared.test if search == "grid" else None,
+        input_shape=prepared.input_shape,
+        num_outputs=prepared.num_outputs,
+        space={name: list_values(name, entry) for name, entry in search_space.items()},
+        network={"builder": builder, "weights": weights, "image_size": image_size, "seed": seed},
+        builder_options=builder_options,
+        recipe=recipe,
+    )
+    if not study.space:
+        raise ValueError("search_space is empty: name options of the builder, optimizer or learning_rate in it")
+    total = math.prod(len(values) for values in study.space.values())
+    planned = min(search_trials or total, total)
+    study = _within_budget(study, max_training_tflop, planned)
+    trials = _run_tuner(study, planned, seed) if search == "tuner" else _run_grid(study, planned, seed)
+    write_json(folder / BEST, _best(study, trials, total))
+    return open_search(folder)
+
+
+def open_search(folder: str | Path) -> Search:
+    """Read what `search` wrote."""
+    folder = Path(folder)
+    return Search(pd.read_csv(folder / TRIALS), read_json(folder / BEST))
+
+
+def _views(prepared: Prepared, share: float) -> tuple[View, View]:
+    """Images to train the trials on, and images to choose by: never the test set."""
+    train = prepared.train
+    if prepared.validation_source == "split" and prepared.validation is not None:
+        return train, prepared.validation
+    kept = len(train) - max(1, round(len(train) * share))
+    return train.first(kept), replace(train, indices=train.indices[kept:])
+
+
+def _within_budget(study: Study, budget_tflop: float | None, trials: int) -> Study:
+    """The study on as many images as half of the budget pays for, if every trial had the costliest network."""
+    if budget_tflop is None:
+        return study
+    gflop = max(forward_gflop(study.build(values)) for values in corners(study.space))
+    keras.backend.clear_session()
+    epochs = study.recipe.epochs
+    train, validation = cut_to_budget(
+        study.train,
+        study.validation,
+        budget_tflop / 2 / trials,
+        forward_gflop=gflop,
+        passes=(3.0 * epochs, 1.0 * epochs),
+        batch_size=study.recipe.batch_size,
+    )
+    test = study.test
+    if test is not None and len(train) < len(study.train):
+        test = test.first(max(1, round(len(test) * len(train) / len(study.train))))
+    return replace(study, train=train, validation=validation or study.validation, test=test)
+
+
+def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
+    """Keras Tuner's random search; its own records are in the folder `tuner`."""
+    import keras_tuner
+
+    rows = TrialsFile(study.folder, list(study.space))
+
+    class Tuner(keras_tuner.RandomSearch):
+        """Keras Tuner chooses the values and keeps the books; the study trains and measures."""
+
+        def run_trial(self, trial: Any, *arguments: Any, **settings: Any) -> float:
+            try:
+                row = study.score({name: trial.hyperparameters.get(name) for name in study.space})
+            except Exception as error:  # or it would try the same twice more, and then say something else
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            rows.add(int(trial.trial_id) + 1, row)
+            return float(row["validation_accuracy"])
+
+    space = keras_tuner.HyperParameters()
+    for name, values in study.space.items():
+        space.Choice(name, list(values))
+    tuner = Tuner(
+        hyperparameters=space,
+        objective=keras_tuner.Objective("val_accuracy", "max"),
+        max_trials=trials,
+        seed=seed,
+        directory=str(study.folder),
+        project_name="tuner",
+    )
+    try:
+        tuner.search(verbose=0)
+    except keras_tuner.errors.FatalError as error:
+        raise error.__cause__ or error from None
+    return rows.frame
+
+
+def _run_grid(study: Study, count: int, seed: int) -> pd.DataFrame:
+    """Every chosen point, logged with TensorBoard HParams in the folder `hparams`."""
+    rows = TrialsFile(study.folder, list(study.space))
+    done = {tuple(row[name] for name in study.space) for row in rows.rows}
+    for trial, values in enumerate(grid_points(study.space, count, seed), start=1):
+        if tuple(values.values()) not in done:
+            row = study.score(values)
+            _log_hparams(study.folder / "hparams" / f"{trial:03d}", values, row)
+            rows.add(trial, row)
+    return rows.frame
+
+
+def _log_hparams(folder: Path, values: Values, row: Mapping[str, Any]) -> None:
+    """One point for TensorBoard's HParams page: its values and its accuracies."""
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api
+
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        api.hparams(values, trial_id=folder.name)
+        for name in ("validation_accuracy", "test_accuracy", "train_accuracy"):
+            tf.summary.scalar(name, row[name], step=1)
+    writer.close()
+
+
+def _best(study: Study, trials: pd.DataFrame, total: int) -> dict[str, Any]:
+    """best.json: the point of the highest validation accuracy, the first of equals."""
+    row = trials.iloc[int(trials["validation_accuracy"].fillna(-1.0).argmax())]
+    values = {name: next(v for v in study.space[name] if v == row[name]) for name in study.space}
+    return {
+        "builder_options": study.options(values),
+        "training": study.training(values),
+        "values": values,
+        "trial": int(row["trial"]),
+        "validation_accuracy": float(row["validation_accuracy"]),
+        "optimizer_steps": math.ceil(len(study.train) / study.recipe.batch_size) * study.recipe.epochs,
+        "points_total": total,
+        "points_run": len(trials),
+        "epochs": study.recipe.epochs,
+        "train_images": len(study.train),
+        "validation_images": len(study.validation),
+        "test_images": len(study.test) if study.test is not None else 0,
+        "space": {name: list(values) for name, values in study.space.items()},
+    }
