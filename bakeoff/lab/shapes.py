@@ -26,14 +26,14 @@ _DIRECTIONS = 1024  # rotations are multiples of a turn / 1024
 
 # How hard the pictures are.
 _GROUND = (20, 110)  # colour of the background, a channel
-_CONTRAST = (50, 150)  # of the shape against it
+_CONTRAST = (60, 150)  # of the shape against it
 _CLUTTER = (30, 130)  # contrast of the bars that are no part of the shape
 _SLOPE = 2.0  # brightness a pixel, at most
 _STRIPES = 18  # height of the stripes, at most
-_NOISE = (0.03, 0.18)  # share of 255
+_NOISE = (0.02, 0.1)  # share of 255
 _REACH = 3  # pixels from the middle
 _RADIUS = (8, 12)  # pixels
-_TILT = 0.2  # turns to either side
+_TILT = 0.3  # turns to either side
 
 
 def _sine(k: int) -> float:
@@ -242,8 +242,9 @@ def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    head = np.maximum(-y - np.float32(0.0), (np.abs(x) + y) * np.float32(0.70703125) - np.float32(0.65))
-    return np.minimum(np.maximum(y * np.float32(-1), head), _box(x, y + np.float32(0.45), 0.24, 0.5))
+    """Half of a square that stands on its corner, on a bar."""
+    head = np.maximum(-y, (np.abs(x) + y) * np.float32(0.70703125) - np.float32(0.65))
+    return np.minimum(head, _box(x, y + np.float32(0.45), 0.24, 0.5))
 
 
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -125,11 +125,12 @@ class Blending(keras.callbacks.Callback):
 def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
     """Whiten the first layer, then train with `ScaledNesterov` along `Triangle`, with `Blending`.
 
-    The recipe's learning rate (11.5) and the option `weight_decay` (0.0153) are those of the record: for 1024 images
+    The recipe's learning rate (11.5) and its weight decay (0.0153) are those of the record: for 1024 images
     whose losses are summed, before momentum multiplies them by `1 + 1 / (1 - momentum)`. Here losses are averaged
-    and the rate is multiplied by the batch size instead, which is the same. Options: `momentum` (0.85),
-    `bias_rate` (64, of BatchNorm's biases), `blend_steps` (5), `last_epoch_share` (1: the whole last epoch).
-    Only full batches are used. The recipe's optimizer must be sgd; steps_per_execution does not apply.
+    and the rate is multiplied by the batch size instead, which is the same. Of the optimizer's options, `momentum`
+    (0.85) and `weight_decay` count; `nesterov` goes without saying. The trainer's are `bias_rate` (64, of
+    BatchNorm's biases), `blend_steps` (5) and `last_epoch_share` (1: the whole last epoch). Only full batches are
+    used. The recipe's optimizer must be sgd; steps_per_execution does not apply.
 
     Raises ValueError without a layer named `whitening`, and for another optimizer.
     """
@@ -150,7 +151,14 @@ def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
 
 def make_speedrun_optimizer(model: keras.Model, job: Job, batch_size: int, steps: int) -> ScaledNesterov:
     """The optimizer for batches of `batch_size` and `steps` steps in all."""
-    momentum = float(job.option("momentum", 0.85))
+    options = job.recipe.optimizer_options
+    unknown = set(options) - {"momentum", "nesterov", "weight_decay"}
+    if unknown or not options.get("nesterov", True):
+        raise ValueError(
+            "trainer speedrun takes the optimizer_options momentum and weight_decay, with nesterov true,"
+            f" not {dict(options)}"
+        )
+    momentum = float(options.get("momentum", 0.85))
     scale = batch_size / REFERENCE_BATCH / (1 + 1 / (1 - momentum))
     peak = job.recipe.learning_rate * scale
     bias_rate = float(job.option("bias_rate", 64.0))
@@ -159,7 +167,7 @@ def make_speedrun_optimizer(model: keras.Model, job: Job, batch_size: int, steps
         Triangle(peak, steps),
         peak=peak,
         momentum=momentum,
-        decay=float(job.option("weight_decay", 0.0153)) * scale,
+        decay=float(options.get("weight_decay", 0.0153)) * scale,
         factors={layer.beta.path: bias_rate for layer in norms},
     )
 
@@ -172,4 +180,4 @@ def _whiten(model: keras.Model, job: Job) -> None:
         weight.assign(value)
 
 
-TRAINER = Trainer(run, options=("momentum", "weight_decay", "bias_rate", "blend_steps", "last_epoch_share"))
+TRAINER = Trainer(run, options=("bias_rate", "blend_steps", "last_epoch_share"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,16 +147,20 @@ def load_trained(inputs: Mapping[str, str]) -> keras.Model:
     return model
 
 
+def chosen_by_search(inputs: Mapping[str, str] | None) -> dict[str, Any]:
+    """What a search before this stage chose for the training (optimizer, learning rate); empty without a search."""
+    if not inputs or "search" not in inputs:
+        return {}
+    return dict(read_json(Path(inputs["search"]) / "best.json")["training"])
+
+
 def _after_search(
     recipe: Recipe, budget: float | None, inputs: Mapping[str, str] | None
 ) -> tuple[Recipe, float | None]:
-    """Optimizer and learning rate that a search chose, and the half of the budget that it left."""
+    """The recipe with what a search chose, and the half of the budget that it left."""
     if not inputs or "search" not in inputs:
         return recipe, budget
-    best = read_json(Path(inputs["search"]) / "best.json")["training"]
-    known = {field.name for field in fields(Recipe)}
-    chosen = {name: value for name, value in best.items() if name in known}
-    return replace(recipe, **chosen), None if budget is None else budget / 2
+    return replace(recipe, **chosen_by_search(inputs)), None if budget is None else budget / 2
 
 
 def _check_precision(model: keras.Model, precision: str) -> None:

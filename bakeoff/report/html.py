@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import bleach
 import nbformat
 from nbconvert.exporters import HTMLExporter
 
@@ -14,6 +15,12 @@ from bakeoff.report.merge import merge
 from bakeoff.store import Store
 
 _TEMPLATES = Path(__file__).parent / "template"
+# Outputs are not trusted: only text, tables and lists come through, and no attribute that can act.
+_TAGS = frozenset(
+    "a abbr b blockquote br caption code col colgroup dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i li ol p pre s span "
+    "strong sub sup table tbody td tfoot th thead tr u ul".split()
+)
+_ATTRIBUTES = {"a": ["href", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
 
 
 def render(
@@ -31,6 +38,7 @@ def render(
     exporter = HTMLExporter(
         template_name="bakeoff", extra_template_basedirs=[str(_TEMPLATES)], optimistic_validation=True
     )
+    exporter.register_filter("inert", inert)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     resources = {
         "report": {
@@ -43,3 +51,8 @@ def render(
     }
     html, _ = exporter.from_notebook_node(notebook, resources=resources)
     return html
+
+
+def inert(html: str) -> str:
+    """HTML from an output without anything that can run, load or restyle."""
+    return bleach.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, protocols=["http", "https", "mailto"], strip=True)

@@ -18,7 +18,6 @@ from bakeoff.store import NOTEBOOK, Store
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
-HIDDEN_TAGS = frozenset({"colab", "parameters", "injected-parameters"})
 
 
 @dataclass
@@ -37,11 +36,11 @@ class Merger:
         """A Markdown cell."""
         self.cells.append(nbformat.v4.new_markdown_cell(text))
 
-    def notebook(self, path: Path, prefix: str, level: int, only_report: bool) -> None:
-        """The cells of an executed notebook, its H1 at `level`; ids carry `prefix`."""
+    def notebook(self, path: Path, prefix: str, level: int) -> None:
+        """The cells of an executed notebook that are tagged `report`, its H1 at `level`; ids carry `prefix`."""
         for cell in nbformat.read(path, as_version=4).cells:
             tags = set(cell.metadata.get("tags", []))
-            if tags & HIDDEN_TAGS or (only_report and "report" not in tags):
+            if "report" not in tags:
                 continue
             if cell.cell_type == "markdown":
                 cell.source = self._demoted(cell.source, prefix, level)
@@ -73,7 +72,8 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
     """The comparison, the data once for each distinct step, then a chapter a variant."""
     merger = Merger()
     if store.manifest(*compare.name):
-        merger.notebook(store.folder(*compare.name) / NOTEBOOK, "compare", 2, only_report=False)
+        merger.heading(2, "The comparison")
+        merger.notebook(store.folder(*compare.name) / NOTEBOOK, "compare", 2)
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
         for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
@@ -82,7 +82,7 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
                 f"{title}: {', '.join(variants)}" if number > 1 or len(variants) < 4 else f"{title}: most variants",
             )
             merger.markdown(f"Used by {', '.join(variants)}.")
-            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4, only_report=True)
+            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4)
     merger.heading(2, "The variants")
     for row, result in zip(rows, table, strict=True):
         _chapter(merger, row, result, store)
@@ -97,7 +97,7 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
         step = row.steps.get(stage)
         if step and store.manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
-            merger.notebook(path, f"{label}-{stage}", 4, only_report=True)
+            merger.notebook(path, f"{label}-{stage}", 4)
 
 
 def _about(row: Row, result: Mapping[str, Any]) -> str:

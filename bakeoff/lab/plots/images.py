@@ -48,7 +48,7 @@ def loaded_words(dataset: Dataset) -> str:
         )
     words = f"The images come from the TFDS data set {dataset.name}, version {dataset.version}."
     if dataset.test_split != "test":
-        words += f" It has no test split with labels: its **{dataset.test_split}** split is the test set here."
+        words += f" It has no test split: its **{dataset.test_split}** split is the test set here."
     return words
 
 

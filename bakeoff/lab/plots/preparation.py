@@ -23,7 +23,7 @@ CHANNEL_COLORS = {"red": COLORS[1], "green": COLORS[2], "blue": COLORS[0], "gray
 def before_and_after(view: View, positions: np.ndarray, names: Sequence[str], what: str) -> Figure:
     """Stored pictures above, what the network sees of them below (stretched to the visible range)."""
     stored, seen = view.raw(positions), view.batch(positions)
-    figure, grid = plt.subplots(2, len(positions), figsize=(1.15 * len(positions), 2.9), squeeze=False)
+    figure, grid = plt.subplots(2, len(positions), figsize=(1.15 * len(positions), 2.55), squeeze=False)
     low, high = float(seen.min()), float(seen.max())
     for k, position in enumerate(positions):
         draw_picture(grid[0, k], stored[k])
@@ -75,8 +75,8 @@ def transform_words(prepared: Prepared, color: str, scaling: str) -> str:
         words.append(f"The one channel is given {transform.repeat} times.")
     if prepared.test.transform != transform:
         words.append(
-            "**Validation and test images are not scaled**: they stay 0 to 255, as the source of this variant "
-            "probably had it, so the network is judged on numbers unlike any that it was trained on."
+            "**Validation and test images are not scaled**: they stay 0 to 255, so the network is judged on numbers "
+            "unlike any that it was trained on."
         )
     return " ".join(words)
 
@@ -111,8 +111,8 @@ def split_words(prepared: Prepared) -> str:
         "none": "There is no validation part: nothing tells when the network begins to overfit.",
         "split": "The validation part is the last share of the training images; the network never trains on it.",
         "test": "**The validation part is the test set: a leak.** Whatever is chosen by it (an epoch, a setting) is "
-        "chosen with knowledge of the test images, and the test figure is then no estimate for new images. It is "
-        "done here because the source of this variant does it.",
+        "chosen with knowledge of the test images, and the test figure is then no estimate for new images. It serves "
+        "only to repeat what a source did.",
     }[prepared.validation_source]
     return f"{origin} {_overlap_words(prepared)}"
 
@@ -155,7 +155,7 @@ def _scaling_words(statistics: Mapping[str, Any]) -> dict[str, str]:
     mean, deviation = _numbers(statistics["mean"]), _numbers(statistics["standard_deviation"])
     return {
         "unit": "Each number is divided by 255.",
-        "minmax": f"The smallest value of the training images, {lowest:g}, becomes 0, the largest, {highest:g}, 1.",
+        "minmax": f"The smallest value of the training images, {lowest:.4g}, becomes 0, the largest, {highest:.4g}, 1.",
         "standardize": f"From each channel its mean ({mean}) is subtracted, and the rest is divided by its standard "
         f"deviation ({deviation}).",
         "symmetric": "0 becomes -1 and 255 becomes 1.",
@@ -182,18 +182,19 @@ def _overlap_words(prepared: Prepared) -> str:
     shared = [
         f"{one} and {other} share {len(ids[one] & ids[other]):,}" for one, other in pairs if ids[one] & ids[other]
     ]
-    checked = listed([f"{one} and {other}" for one, other in pairs])
     if not shared:
-        return f"Checked by id: {checked} have no picture in common."
+        return f"Checked by id: {listed(names)} have no picture in common."
     return f"Checked by id: of the pictures, {listed(shared)}."
 
 
 def _draw_histogram(axes: Axes, images: np.ndarray, title: str, names: Sequence[str]) -> None:
-    edges = np.linspace(float(images.min()), max(float(images.max()), float(images.min()) + 1e-6), 41)
+    low, high = float(images.min()), float(images.max())
+    margin = max((high - low) / 510, 1e-6)  # half a step of 0..255, so that every bar holds as many whole values
+    edges = np.linspace(low - margin, high + margin, 33)
     for k, name in enumerate(names):
         counts, _ = np.histogram(images[..., k], edges)
         color = CHANNEL_COLORS.get(name, COLORS[k % len(COLORS)])
         axes.stairs(counts / max(1, counts.sum()), edges, color=color, label=name, linewidth=1.3)
-    axes.set_title(f"{title} ({images.min():.3g} to {images.max():.3g})", fontsize=9)
+    axes.set_title(f"{title} ({low:.3g} to {high:.3g})", fontsize=9)
     axes.set_xlabel("value")
     axes.legend(fontsize=8)

@@ -1,0 +1,271 @@
+"""Figures, tables and sentences of the train page: what is trained, how it went, and what to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bakeoff.lab.plots.evaluation import count, percent
+from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.plots.verdict import duration
+
+if TYPE_CHECKING:
+    from bakeoff.lab.training import Training
+
+TRAINING_COLOR, VALIDATION_COLOR = COLORS[0], COLORS[1]
+TOO_FEW_STEPS = 300  # optimizer steps; fewer say little about a network
+WIDE_GAP = 0.05  # between training and validation accuracy
+MEANINGS = {
+    "trainer": "how the training goes about it",
+    "trainer_options": "arguments of the trainer",
+    "loss": "what the training makes smaller",
+    "label_smoothing": "share of each label spread over all classes",
+    "optimizer": "how weights follow the gradient",
+    "learning_rate": "size of the optimizer's steps",
+    "optimizer_options": "further arguments of the optimizer",
+    "batch_size": "images a step",
+    "epochs": "passes over the training images",
+    "augmentation": "random changes of the training images",
+    "seed": "initial weights, order of images, augmentation, dropout",
+    "precision": "number format of the computation",
+    "jit_compile": "whether XLA compiles the network",
+    "steps_per_execution": "steps handed to the backend at once",
+    "max_training_tflop": "limit of arithmetic, in 10^12 operations",
+}
+INTENTIONS = {
+    "fit": "All trainable layers are trained together, from the first epoch to the last.",
+    "features": "Only the layers after the frozen base are trained. The base's features of every image are computed"
+    " once, which takes most of the time; the epochs after that are short.",
+    "staged": "The new layers are trained first, while the pretrained base stands still; then all layers are.",
+    "speedrun": "The network is trained from scratch by a recipe made for speed: a whitened first layer that stays"
+    " fixed, Nesterov momentum, a rate that rises and falls, and an average of the weights blended in every few steps.",
+    "none": "**Nothing is trained here.** The network is used with the weights that it was built with.",
+}
+# what a source may print -> the name in training.json
+PUBLISHED = {
+    "train_accuracy": "training accuracy, last epoch",
+    "train_loss": "training loss, last epoch",
+    "validation_accuracy": "validation accuracy, last epoch",
+    "validation_loss": "validation loss, last epoch",
+    "train_seconds": "seconds of training",
+}
+
+
+def arguments(trainer: str, values: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """The arguments of the training, with what they mean; `chosen` are those that a search has decided."""
+    values = {"trainer": trainer, **values}
+    if trainer == "none":
+        values = {"trainer": trainer}
+    chosen = dict(chosen or {})
+    rows = [
+        {
+            "argument": name,
+            "value": _word(chosen.get(name, values[name])),
+            "meaning": meaning + (" (chosen by the search)" if name in chosen else ""),
+        }
+        for name, meaning in MEANINGS.items()
+        if name in values and chosen.get(name, values[name]) not in ({}, None)
+    ]
+    return pd.DataFrame(rows, columns=["argument", "value", "meaning"])
+
+
+def intention(trainer: str) -> str:
+    """What this trainer does, in a sentence or two."""
+    return INTENTIONS[trainer]
+
+
+def images_used(training: Training) -> str:
+    """How many images the network was trained on and validated with, and where the latter come from."""
+    summary = training.summary
+    if not summary["epochs"]:
+        return "No image is trained on, and none is held out to validate."
+    used, there = summary["train_images"], summary["train_images_available"]
+    text = f"The network was trained on {count(used, 'image')}"
+    if used < there:
+        text += f", **the first of {there}: the limit of arithmetic pays for no more**"
+    text += f", in {count(summary['optimizer_steps'], 'step')} of up to {count(summary['batch_size'], 'image')}. "
+    text += _validation_words(summary)
+    if summary["optimizer_steps"] < TOO_FEW_STEPS:
+        text += f" Fewer than {TOO_FEW_STEPS} steps say little about what this network can learn."
+    return text
+
+
+def _validation_words(summary: Mapping[str, Any]) -> str:
+    images = count(summary["validation_images"], "image")
+    if summary["validation_source"] == "split":
+        return f"After each epoch it was validated on {images} held out from training."
+    if summary["validation_source"] == "test":
+        return (
+            f"After each epoch it was validated on {images} **of the test set**: a leak, kept because the source did"
+            " so. Nothing is chosen by it here."
+        )
+    return "No images were held out, so nothing here shows how it does on images that it has not seen."
+
+
+def curves(training: Training) -> Figure:
+    """Loss and accuracy by epoch, of training and validation images; the learning rate too, where it changes."""
+    history = training.history
+    if history.empty:
+        return _nothing("Nothing was trained, so there are no curves.")
+    rate_changes = bool(history["learning_rate"].nunique() > 1)
+    figure, axes = plt.subplots(1, 3 if rate_changes else 2, figsize=(9.5 if rate_changes else 7.0, 3.0))
+    _curve(axes[0], history, "loss", "loss")
+    _curve(axes[1], history, "accuracy", "accuracy")
+    best = training.summary["best_epoch"]
+    kind = "validation" if history["validation_accuracy"].notna().any() else "train"
+    value = float(history.loc[history["epoch"] == best, f"{kind}_accuracy"].iloc[0]) if best else np.nan
+    if np.isfinite(value):
+        color = VALIDATION_COLOR if kind == "validation" else TRAINING_COLOR
+        axes[1].plot(best, value, "o", ms=10, mfc="none", color=color, label="best epoch")
+    axes[1].legend(loc="best")
+    if rate_changes:
+        axes[2].plot(history["epoch"], history["learning_rate"], "o-", ms=3, color=COLORS[2])
+        _label(axes[2], "learning rate at the epoch's end")
+        axes[2].set_ylim(bottom=0)
+    return figure
+
+
+def _curve(axes: Axes, history: pd.DataFrame, column: str, label: str) -> None:
+    axes.plot(history["epoch"], history[f"train_{column}"], "o-", ms=3, color=TRAINING_COLOR, label="training")
+    validation = pd.to_numeric(history[f"validation_{column}"])
+    if validation.notna().any():
+        axes.plot(history["epoch"], validation, "s--", ms=3, color=VALIDATION_COLOR, label="validation")
+    _label(axes, label)
+
+
+def _label(axes: Axes, label: str) -> None:
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _nothing(text: str) -> Figure:
+    figure, axes = plt.subplots(figsize=(7.0, 1.0))
+    axes.text(0.5, 0.5, text, ha="center", va="center")
+    axes.axis("off")
+    return figure
+
+
+def describe_curves(training: Training) -> str:
+    """The curves in words, for readers who cannot see them."""
+    history = training.history
+    if history.empty:
+        return "No curves: nothing was trained."
+    first, last = history.iloc[0], history.iloc[-1]
+    epochs = len(history)
+    text = f"Training accuracy {_course(first['train_accuracy'], last['train_accuracy'], epochs)}, "
+    text += f"training loss {_course(first['train_loss'], last['train_loss'], epochs, share=False)}"
+    if pd.notna(last["validation_accuracy"]):
+        text += f"; validation accuracy {_course(first['validation_accuracy'], last['validation_accuracy'], epochs)}"
+    return text + "."
+
+
+def _course(first: float, last: float, epochs: int, share: bool = True) -> str:
+    words = [percent(value) if share else f"{value:.3f}" for value in (first, last)]
+    return f"{words[1]} in the only epoch" if epochs == 1 else f"from {words[0]} to {words[1]} in {epochs} epochs"
+
+
+def outcome(training: Training) -> str:
+    """How it ended, which epoch was the best, and how long it took."""
+    summary, history = training.summary, training.history
+    if history.empty:
+        return "Nothing was trained: there is no accuracy of training, no best epoch and no time to report."
+    if not np.isfinite(history["train_loss"].iloc[-1]):
+        return "**The training diverged**: its loss is no longer a number, and neither are the network's answers."
+    text = f"The last epoch ended at a **training accuracy of {percent(summary['train_accuracy'])}**"
+    validated = summary["validation_accuracy"] is not None
+    if validated:
+        text += f" and a **validation accuracy of {percent(summary['validation_accuracy'])}**"
+    return text + ". " + _best_words(training, validated) + " " + _time_words(summary)
+
+
+def _best_words(training: Training, validated: bool) -> str:
+    history, best = training.history, training.summary["best_epoch"]
+    if len(history) == 1:
+        return "There was one epoch only."
+    name = "validation" if validated else "training"
+    column = f"{'validation' if validated else 'train'}_accuracy"
+    value = percent(float(history.loc[history["epoch"] == best, column].iloc[0]))
+    if best == len(history):
+        return f"It was the best of its {len(history)} epochs by {name} accuracy, so more epochs might still help."
+    return (
+        f"By {name} accuracy, epoch {best} of {len(history)} was the best, with {value}; the network that goes on to"
+        " the evaluation is that of the last epoch."
+    )
+
+
+def _time_words(summary: Mapping[str, Any]) -> str:
+    text = f"It took {duration(summary['train_seconds'])}"
+    if summary.get("feature_seconds") is not None:
+        return f"{text}, of which {duration(summary['feature_seconds'])} for the features."
+    return f"{text}, at {summary['images_per_second']:.0f} training images a second."
+
+
+def overfitting(training: Training) -> str:
+    """How far training and validation accuracy are apart at the end, and what that means."""
+    summary, history = training.summary, training.history
+    if history.empty or summary["validation_accuracy"] is None or not np.isfinite(summary["validation_accuracy"]):
+        return "Without validation images the gap between seen and unseen images shows only in the evaluation."
+    gap = summary["train_accuracy"] - summary["validation_accuracy"]
+    points = f"{100 * abs(gap):.1f} points"
+    if gap < 0:
+        return (
+            f"The validation accuracy is {points} **above** the training accuracy: that is no overfitting. The training"
+            " figure is a mean over the epoch, of a network still learning, with its dropout and augmentation at work."
+        )
+    if gap < WIDE_GAP:
+        return f"Training and validation accuracy are {points} apart: the network hardly overfits."
+    return f"The training accuracy is {points} **above** the validation accuracy: {_since(history)}."
+
+
+def _since(history: pd.DataFrame) -> str:
+    """From which epoch on the validation loss only grew."""
+    losses = pd.to_numeric(history["validation_loss"])
+    lowest = int(history["epoch"].iloc[int(losses.argmin())])
+    if lowest == int(history["epoch"].iloc[-1]):
+        return "the network overfits, though its validation loss was still falling"
+    return f"the network overfits, and since epoch {lowest} its validation loss has not been lower"
+
+
+def beside_published(training: Training, published: Mapping[str, Any]) -> pd.DataFrame:
+    """What the source prints of its training beside our figures; empty where it prints nothing of it."""
+    rows = [
+        {"figure": label, "source": float(published[name]), "here": training.summary.get(name)}
+        for name, label in PUBLISHED.items()
+        if isinstance(published.get(name), int | float)
+    ]
+    frame = pd.DataFrame(rows, columns=["figure", "source", "here"])
+    frame["here"] = pd.to_numeric(frame["here"])
+    frame["difference"] = frame["here"] - frame["source"]
+    return frame
+
+
+def compare_with_published(training: Training, published: Mapping[str, Any]) -> str:
+    """The same in a sentence."""
+    frame = beside_published(training, published)
+    if frame.empty:
+        return "The source prints no figure of this training to compare with, or there is no source."
+    accuracy = frame[frame["figure"].str.contains("accuracy")].dropna()
+    text = f"The source prints {count(len(frame), 'figure')} of its training."
+    for _, row in accuracy.iterrows():
+        points = 100 * row["difference"]
+        way = "above" if points > 0 else "below"
+        text += f" Our {row['figure']} is {abs(points):.1f} points {way} it." if abs(points) >= 0.05 else ""
+    if training.summary["train_images"] < training.summary["train_images_available"]:
+        text += " Ours saw only a part of the training images."
+    return text
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_word(item)}" for name, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
