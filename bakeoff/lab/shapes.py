@@ -31,8 +31,8 @@ _CLUTTER = (30, 130)  # contrast of the bars that are no part of the shape
 _SLOPE = 2.0  # brightness a pixel, at most
 _STRIPES = 18  # height of the stripes, at most
 _NOISE = (0.02, 0.1)  # share of 255
-_REACH = 3  # pixels from the middle
-_RADIUS = (8, 12)  # pixels
+_REACH = 4  # pixels from the middle
+_RADIUS = (8.5, 12)  # pixels
 _TILT = 0.3  # turns to either side
 
 

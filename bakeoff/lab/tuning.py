@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import pandas as pd
 
 from bakeoff.lab import models
 from bakeoff.lab.files import read_json, write_csv, write_json
-from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
-from bakeoff.lab.models.arithmetic import forward_gflop
-from bakeoff.lab.search_space import OF_TRAINING, Values, corners, grid_points, list_values
+from bakeoff.lab.fitting import Recipe
+from bakeoff.lab.search_space import Values, grid_points, list_values
+from bakeoff.lab.study import Study, views_to_choose_by, within_budget
 from bakeoff.lab.training import use_precision
 
 if TYPE_CHECKING:
-    from bakeoff.lab.preprocessing import Prepared, View
+    from bakeoff.lab.preprocessing import Prepared
 
-KERAS_RATES = {"adam": 0.001, "adamw": 0.001, "sgd": 0.01, "rmsprop": 0.001}  # Keras' own default learning rates
 HELD_OUT = {"tuner": 0.1, "grid": 0.2}  # share of the training images, where the variant holds none out itself
 SCORES = ("validation_accuracy", "test_accuracy", "train_accuracy", "parameters", "seconds")
 TRIALS, BEST = "trials.csv", "best.json"
@@ -39,74 +36,6 @@ class Search:
     def names(self) -> list[str]:
         """The names that were searched."""
         return list(self.best["values"])
-
-
-@dataclass(frozen=True)
-class Study:
-    """What all trials share."""
-
-    folder: Path
-    train: View
-    validation: View
-    test: View | None  # scored too, never chosen by
-    input_shape: tuple[int, int, int]
-    num_outputs: int
-    space: Mapping[str, Sequence[Any]]
-    network: Mapping[str, Any]  # arguments of models.build besides the options
-    builder_options: Mapping[str, Any]
-    recipe: Recipe
-
-    def options(self, values: Values) -> dict[str, Any]:
-        """The builder's options at a point of the space."""
-        return dict(self.builder_options) | {name: v for name, v in values.items() if name not in OF_TRAINING}
-
-    def training(self, values: Values) -> dict[str, Any]:
-        """Optimizer, its options and learning rate at a point; an optimizer that is searched brings Keras' rate."""
-        optimizer = values.get("optimizer", self.recipe.optimizer)
-        own_rate = KERAS_RATES.get(optimizer, self.recipe.learning_rate)
-        rate = values.get("learning_rate", own_rate if "optimizer" in values else self.recipe.learning_rate)
-        options = self.recipe.optimizer_options if optimizer == self.recipe.optimizer else {}
-        return {"optimizer": optimizer, "learning_rate": rate, "optimizer_options": dict(options)}
-
-    def build(self, values: Values) -> keras.Model:
-        """The untrained network at a point."""
-        return models.build(
-            input_shape=self.input_shape,
-            num_classes=self.num_outputs,
-            options=self.options(values),
-            **self.network,
-        )
-
-    def score(self, values: Values) -> dict[str, Any]:
-        """Train the network of a point and measure it: a row of trials.csv without its number."""
-        keras.backend.clear_session()
-        begun = time.perf_counter()
-        model = self.build(values)
-        job = Job(
-            self.train,
-            self.validation,
-            self.num_outputs,
-            replace(self.recipe, **self.training(values)),
-            {},
-            self.folder,
-        )
-        compile_model(model, job.recipe, self.num_outputs)
-        history = HistoryFile(None)
-        fit(model, job, history)
-        last = history.frame.iloc[-1]
-        return values | {
-            "validation_accuracy": last["validation_accuracy"],
-            "test_accuracy": self._test_accuracy(model, job),
-            "train_accuracy": last["train_accuracy"],
-            "parameters": model.count_params(),
-            "seconds": time.perf_counter() - begun,
-        }
-
-    def _test_accuracy(self, model: keras.Model, job: Job) -> float | None:
-        if self.test is None:
-            return None
-        batches = batches_for(job, self.test)
-        return float(model.evaluate(batches, steps=len(batches), verbose=0, return_dict=True)["accuracy"])
 
 
 class TrialsFile:
@@ -176,7 +105,7 @@ def search(
         seed=seed,
         jit_compile=jit_compile,
     )
-    train, validation = _views(prepared, HELD_OUT[search])
+    train, validation = views_to_choose_by(prepared, HELD_OUT[search])
     study = Study(
         folder=folder,
         train=train,
@@ -193,7 +122,7 @@ def search(
         raise ValueError("search_space is empty: name options of the builder, optimizer or learning_rate in it")
     total = math.prod(len(values) for values in study.space.values())
     planned = min(search_trials or total, total)
-    study = _within_budget(study, max_training_tflop, planned)
+    study = within_budget(study, max_training_tflop, planned)
     trials = _run_tuner(study, planned, seed) if search == "tuner" else _run_grid(study, planned, seed)
     write_json(folder / BEST, _best(study, trials, total))
     return open_search(folder)
@@ -203,36 +132,6 @@ def open_search(folder: str | Path) -> Search:
     """Read what `search` wrote."""
     folder = Path(folder)
     return Search(pd.read_csv(folder / TRIALS), read_json(folder / BEST))
-
-
-def _views(prepared: Prepared, share: float) -> tuple[View, View]:
-    """Images to train the trials on, and images to choose by: never the test set."""
-    train = prepared.train
-    if prepared.validation_source == "split" and prepared.validation is not None:
-        return train, prepared.validation
-    kept = len(train) - max(1, round(len(train) * share))
-    return train.first(kept), replace(train, indices=train.indices[kept:])
-
-
-def _within_budget(study: Study, budget_tflop: float | None, trials: int) -> Study:
-    """The study on as many images as half of the budget pays for, if every trial had the costliest network."""
-    if budget_tflop is None:
-        return study
-    gflop = max(forward_gflop(study.build(values)) for values in corners(study.space))
-    keras.backend.clear_session()
-    epochs = study.recipe.epochs
-    train, validation = cut_to_budget(
-        study.train,
-        study.validation,
-        budget_tflop / 2 / trials,
-        forward_gflop=gflop,
-        passes=(3.0 * epochs, 1.0 * epochs),
-        batch_size=study.recipe.batch_size,
-    )
-    test = study.test
-    if test is not None and len(train) < len(study.train):
-        test = test.first(max(1, round(len(test) * len(train) / len(study.train))))
-    return replace(study, train=train, validation=validation or study.validation, test=test)
 
 
 def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:

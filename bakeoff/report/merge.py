@@ -77,10 +77,8 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
         for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
-            merger.heading(
-                3,
-                f"{title}: {', '.join(variants)}" if number > 1 or len(variants) < 4 else f"{title}: most variants",
-            )
+            shown = ", ".join(variants) if len(variants) < 4 else f"{variants[0]} and {len(variants) - 1} more"
+            merger.heading(3, f"{title}: {shown}")
             merger.markdown(f"Used by {', '.join(variants)}.")
             merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4)
     merger.heading(2, "The variants")

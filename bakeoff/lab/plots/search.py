@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 COLOR_MAP = "cividis"  # told apart by colour-blind readers, and ordered in gray print
 BEST_COLOR = "#D55E00"
 HEADINGS = {
-    "validation_accuracy": "validation",
-    "test_accuracy": "test (a leak)",
-    "train_accuracy": "training",
+    "validation_accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy (a leak)",
+    "train_accuracy": "training accuracy",
 }
 MOST_LISTED = 24  # trials in the table
 MOST_TICKS = 8  # values written beside an axis
+SPREAD = 0.03  # of an axis, by which lines through the same value are drawn apart
+TICK_STYLE: dict[str, Any] = {
+    "fontsize": 7,
+    "va": "center",
+    "bbox": {"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+}
 JITTER = 0.12  # of the distance between values, so that points on the same spot can be told apart
 
 
@@ -61,9 +67,9 @@ def images_used(result: Search) -> str:
     text += " held out from them."
     if best["test_images"]:
         text += (
-            f" It was also scored on {count(best['test_images'], 'test image')}, because the source chose by such"
-            " scores. **That is a leak**: a choice by the test set makes the test set's accuracy look better than it"
-            " is. The column is shown for comparison; nothing is chosen by it."
+            f" It was also scored on {count(best['test_images'], 'test image')}. **To choose by that score would be a"
+            " leak**: the test set's accuracy would then look better than it is. The column shows what such a choice"
+            " would have been; nothing is chosen by it."
         )
     return text
 
@@ -74,7 +80,7 @@ def trials(result: Search) -> pd.DataFrame:
     accuracies = {name: heading for name, heading in HEADINGS.items() if frame[name].notna().any()}
     shown = frame[["trial", *result.names]].map(_word)
     for name, heading in accuracies.items():
-        shown[f"{heading} accuracy"] = [percent(value) for value in frame[name]]
+        shown[heading] = [percent(value) for value in frame[name]]
     shown["parameters"] = [f"{number:,}".replace(",", " ") for number in frame["parameters"]]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
     return shown
@@ -91,7 +97,8 @@ def parallel_coordinates(result: Search) -> Figure:
     frame, names = result.trials, result.names
     accuracies = [name for name in HEADINGS if frame[name].notna().any() and name != "train_accuracy"]
     columns = [*names, *accuracies]
-    heights = pd.DataFrame({name: _heights(frame[name], result.best["space"][name]) for name in names})
+    spread = np.linspace(-SPREAD, SPREAD, len(frame)) if len(frame) > 1 else np.zeros(1)
+    heights = pd.DataFrame({name: _heights(frame[name], result.best["space"][name]) + spread for name in names})
     shared = _accuracy_range(frame[accuracies])
     for name in accuracies:
         heights[name] = (frame[name] - shared[0]) / (shared[1] - shared[0])
@@ -105,7 +112,7 @@ def parallel_coordinates(result: Search) -> Figure:
         axes.axvline(place, color="0.6", lw=0.8, zorder=0)
         ticks = _accuracy_ticks(shared) if name in accuracies else _value_ticks(result.best["space"][name])
         for height, label in ticks:
-            axes.annotate(label, (place, height), (4, 0), textcoords="offset points", fontsize=7, va="center")
+            axes.annotate(label, (place, height), (5, 0), textcoords="offset points", **TICK_STYLE)
     axes.set_xticks(range(len(columns)), [_heading(name) for name in columns])
     axes.set_xlim(-0.2, len(columns) - 0.35)
     axes.set_yticks([])
@@ -126,45 +133,47 @@ def describe_parallel_coordinates(result: Search) -> str:
 
 
 def scatter_matrix(result: Search) -> Figure:
-    """Every searched name against every other, and against validation accuracy; coloured by validation accuracy."""
-    frame, names = result.trials, result.names
-    rows, columns = ["validation_accuracy", *names[1:]], names
-    side = 1.5 if len(names) > 2 else 2.4
-    size = (max(4.5, side * len(columns) + 1.2), max(3.0, side * len(rows)))
-    figure, grid = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    """Every searched name against every other, and in the last row against validation accuracy, which colours all."""
+    frame, names, values = result.trials, result.names, result.best["space"]
+    rows = [*names[1:], "validation_accuracy"]
+    side = 1.4 if len(names) > 2 else 2.4
+    size = (max(4.5, side * len(names) + 1.2), max(3.0, side * len(rows) + 0.4))
+    figure, grid = plt.subplots(len(rows), len(names), figsize=size, squeeze=False, sharex="col")
     norm, colors = _coloring(frame)
     random = np.random.default_rng(0)
-    places = {name: _places(frame[name], result.best["space"][name], random) for name in names}
+    places = {name: _places(frame[name], values[name], random) for name in names}
     for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
+        for j, column in enumerate(names):
             axes = grid[i, j]
-            if i > 0 and j >= i:  # said already, or a name against itself
+            if j > i:  # said already, or a name against itself
                 axes.axis("off")
                 continue
-            y = frame[row] if i == 0 else places[row]
-            axes.scatter(places[column], y, c=colors, s=14, lw=0)
-            _ticks(axes.xaxis, result.best["space"][column], shown=True)
-            if i > 0:
-                _ticks(axes.yaxis, result.best["space"][row], shown=j == 0)
+            axes.scatter(places[column], places.get(row, frame["validation_accuracy"]), c=colors, s=14, lw=0)
+            if row in values:
+                _ticks(axes.yaxis, values[row])
+            axes.tick_params(labelsize=7, labelleft=j == 0)
             axes.set_ylabel(_heading(row) if j == 0 else "", fontsize=8)
-            below = i + 1 < len(rows) and j < i + 1
-            axes.set_xlabel("" if below else _heading(column), fontsize=8)
-            axes.tick_params(labelsize=7, labelbottom=not below, labelleft=j == 0)
+    for axes, column in zip(grid[-1], names, strict=True):
+        _ticks(axes.xaxis, values[column])
+        axes.set_xlabel(_heading(column), fontsize=8)
+    figure.align_ylabels(grid[:, 0])
     _colorbar(figure, grid, norm)
     return figure
 
 
 def effects(result: Search) -> pd.DataFrame:
-    """For each value of each name: in how many trials it was, and their mean validation (and test) accuracy."""
+    """For each value that was tried: in how many trials it was, and their mean validation (and test) accuracy."""
     frame = result.trials
     rows = []
     for name in result.names:
         for value in result.best["space"][name]:
             part = frame[frame[name] == value]
+            if part.empty:
+                continue
             row: dict[str, Any] = {"name": name, "value": _word(value), "trials": len(part)}
             for column in ("validation_accuracy", "test_accuracy"):
                 if frame[column].notna().any():
-                    row[f"mean {HEADINGS[column]} accuracy"] = percent(part[column].mean()) if len(part) else ""
+                    row[f"mean {HEADINGS[column]}"] = percent(part[column].mean())
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -183,7 +192,7 @@ def found(result: Search) -> str:
     text += f" The second is {100 * lead:.1f} points behind"
     if lead < 2 * error:
         text += ", which is within what chance does with so few validation images"
-    return f"{text}. " + _chosen_by_test(result)
+    return f"{text}. {_chosen_by_test(result)}".strip()
 
 
 def _chosen_by_test(result: Search) -> str:
@@ -193,10 +202,10 @@ def _chosen_by_test(result: Search) -> str:
         return ""
     leak = frame.loc[frame["test_accuracy"].idxmax()]
     ours = frame.loc[frame["trial"] == result.best["trial"]].iloc[0]
-    if leak["trial"] == ours["trial"]:
-        return "A choice by the test set would have been the same."
+    if leak["test_accuracy"] == ours["test_accuracy"]:
+        return "No trial has a higher test accuracy, so a choice by the test set would have been no better."
     return (
-        f"A choice by the test set would have been trial {leak['trial']}, with a test accuracy of"
+        f"A choice by the test set would have been trial {int(leak['trial'])}, with a test accuracy of"
         f" {percent(leak['test_accuracy'])} where ours has {percent(ours['test_accuracy'])}."
     )
 
@@ -227,9 +236,9 @@ def _published_best(published: Mapping[str, Any]) -> Mapping[str, Any]:
     return best if isinstance(best, Mapping) else {}
 
 
-def _heights(column: pd.Series, values: Sequence[Any]) -> list[float]:
+def _heights(column: pd.Series, values: Sequence[Any]) -> np.ndarray:
     """Where on an axis from 0 to 1 each trial's value stands: the values evenly spread, in their order."""
-    return [values.index(value) / (len(values) - 1) if len(values) > 1 else 0.5 for value in column]
+    return np.array([values.index(value) / (len(values) - 1) if len(values) > 1 else 0.5 for value in column])
 
 
 def _value_ticks(values: Sequence[Any]) -> list[tuple[float, str]]:
@@ -253,9 +262,9 @@ def _places(column: pd.Series, values: Sequence[Any], random: np.random.Generato
     return np.array([values.index(value) for value in column]) + random.uniform(-JITTER, JITTER, len(column))
 
 
-def _ticks(axis: Any, values: Sequence[Any], shown: bool) -> None:
-    step = -(-len(values) // MOST_TICKS)
-    axis.set_ticks(range(0, len(values), step), [_word(value) if shown else "" for value in values[::step]])
+def _ticks(axis: Any, values: Sequence[Any]) -> None:
+    step = -(-len(values) // (MOST_TICKS // 2))
+    axis.set_ticks(range(0, len(values), step), [_word(value) for value in values[::step]])
     limits = (-0.5, len(values) - 0.5)
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(*limits)
 
@@ -266,7 +275,7 @@ def _coloring(frame: pd.DataFrame) -> tuple[Normalize, np.ndarray]:
 
 
 def _colorbar(figure: Figure, axes: Axes | np.ndarray, norm: Normalize) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, COLOR_MAP), ax=axes, shrink=0.8, pad=0.02)
+    bar = figure.colorbar(ScalarMappable(norm, COLOR_MAP), ax=axes, shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("validation accuracy", fontsize=8)
     bar.ax.tick_params(labelsize=7)
 
@@ -277,7 +286,7 @@ def _worst_first(frame: pd.DataFrame) -> list[int]:
 
 
 def _heading(name: str) -> str:
-    return f"{HEADINGS[name]}\naccuracy" if name in HEADINGS else name.replace("_", "\n", 1)
+    return HEADINGS.get(name, name).replace(" ", "\n", 1).replace("_", "\n", 1)
 
 
 def _word(value: Any) -> str:

@@ -17,6 +17,9 @@ from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.verdict import duration
 
 if TYPE_CHECKING:
+    import keras
+
+    from bakeoff.lab.preprocessing import Prepared
     from bakeoff.lab.training import Training
 
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[0], COLORS[1]
@@ -79,6 +82,12 @@ def arguments(trainer: str, values: Mapping[str, Any], chosen: Mapping[str, Any]
 def intention(trainer: str) -> str:
     """What this trainer does, in a sentence or two."""
     return INTENTIONS[trainer]
+
+
+def ready(model: keras.Model, prepared: Prepared) -> str:
+    """The network and the images that there are."""
+    parameters, images = count(model.count_params(), "parameter"), count(len(prepared.train), "image")
+    return f"The network `{model.name}` has {parameters}; the training set holds {images}."
 
 
 def images_used(training: Training) -> str:
@@ -193,6 +202,8 @@ def _best_words(training: Training, validated: bool) -> str:
     name = "validation" if validated else "training"
     column = f"{'validation' if validated else 'train'}_accuracy"
     value = percent(float(history.loc[history["epoch"] == best, column].iloc[0]))
+    if best < len(history) and history[column].iloc[-1] == history[column].max():
+        return f"By {name} accuracy, none of its {len(history)} epochs was better than the last."
     if best == len(history):
         return f"It was the best of its {len(history)} epochs by {name} accuracy, so more epochs might still help."
     return (

@@ -1,0 +1,184 @@
+"""The train and search pages' figures, tables and sentences, for usual and for odd results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from bakeoff.lab.fitting import HISTORY_COLUMNS
+from bakeoff.lab.plots import search as search_figures
+from bakeoff.lab.plots import training as figures
+from bakeoff.lab.training import Training, best_epoch
+from bakeoff.lab.tuning import SCORES, Search
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def made(
+    train: list[float], validation: list[float] | None, losses: list[float] | None = None, **summary: Any
+) -> Training:
+    rows = [
+        [number, accuracy, 1.5 - accuracy, None, None, 2.0, 0.001] for number, accuracy in enumerate(train, start=1)
+    ]
+    history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    if validation:
+        history["validation_accuracy"] = validation
+        history["validation_loss"] = losses or [2 - value for value in validation]
+    facts: dict[str, Any] = {
+        "epochs": len(train),
+        "train_images": 800,
+        "train_images_available": 1000,
+        "validation_images": 200 if validation else 0,
+        "validation_source": "split" if validation else "none",
+        "optimizer_steps": 500,
+        "batch_size": 32,
+        "train_accuracy": train[-1] if train else None,
+        "train_loss": 1.5 - train[-1] if train else None,
+        "validation_accuracy": validation[-1] if validation else None,
+        "best_epoch": best_epoch(history),
+        "train_seconds": 61.0,
+        "images_per_second": 3900.0,
+    }
+    return Training(history, facts | summary)
+
+
+def test_a_training_that_overfits_is_said_to() -> None:
+    result = made([0.5, 0.7, 0.9], [0.5, 0.65, 0.6], losses=[1.4, 1.2, 1.6])
+    assert "epoch 2 of 3 was the best, with 65.0 %" in figures.outcome(result)
+    assert "30.0 points **above** the validation accuracy" in figures.overfitting(result)
+    assert "since epoch 2 its validation loss has not been lower" in figures.overfitting(result)
+    assert "from 50.0 % to 90.0 % in 3 epochs" in figures.describe_curves(result)
+
+
+def test_a_training_that_does_not_overfit_is_not_said_to() -> None:
+    assert "hardly overfits" in figures.overfitting(made([0.5, 0.62], [0.5, 0.6]))
+    assert "no overfitting" in figures.overfitting(made([0.5, 0.5], [0.5, 0.6]))
+    assert "Without validation images" in figures.overfitting(made([0.5], None))
+
+
+def test_the_last_epoch_may_be_the_best() -> None:
+    assert "so more epochs might still help" in figures.outcome(made([0.5, 0.6], [0.5, 0.6]))
+    assert "none of its 3 epochs was better than the last" in figures.outcome(made([0.5, 0.6, 0.7], [0.5, 0.6, 0.6]))
+    assert "one epoch only" in figures.outcome(made([0.5], None))
+
+
+def test_limits_and_leaks_are_named() -> None:
+    assert "the first of 1000" in figures.images_used(made([0.5], None))
+    leak = made([0.5], [0.5], validation_source="test", optimizer_steps=20)
+    assert "of the test set**: a leak" in figures.images_used(leak)
+    assert "Fewer than 300 steps" in figures.images_used(leak)
+
+
+def test_a_network_that_is_not_trained_is_said_not_to_be() -> None:
+    result = made([], None)
+    for sentence in (figures.outcome(result), figures.images_used(result), figures.describe_curves(result)):
+        assert sentence.lower().startswith(("nothing was trained", "no image is trained", "no curves"))
+    assert figures.arguments("none", {"loss": "hinge"})["argument"].tolist() == ["trainer"]
+    assert "Nothing is trained" in figures.intention("none")
+    assert len(figures.curves(result).axes) == 1
+
+
+def test_a_diverged_training_is_said_to_have_diverged() -> None:
+    result = made([0.5, 0.1], None)
+    result.history.loc[1, "train_loss"] = float("nan")
+    assert "diverged" in figures.outcome(result)
+    assert figures.curves(result).axes
+
+
+def test_a_changing_learning_rate_has_a_panel() -> None:
+    result = made([0.5, 0.6], [0.5, 0.6])
+    assert len(figures.curves(result).axes) == 2
+    result.history["learning_rate"] = [0.001, 0.0005]
+    assert len(figures.curves(result).axes) == 3
+
+
+def test_the_sources_figures_stand_beside_ours() -> None:
+    result = made([0.5, 0.75], None)
+    frame = figures.beside_published(result, {"train_accuracy": 0.795, "parameters": 10, "validation_accuracy": 0.7})
+    assert frame["figure"].tolist() == ["training accuracy, last epoch", "validation accuracy, last epoch"]
+    assert frame["difference"].iloc[0] == pytest.approx(-0.045) and pd.isna(frame["here"].iloc[1])
+    assert "4.5 points below" in figures.compare_with_published(result, {"train_accuracy": 0.795})
+    assert figures.beside_published(result, {}).empty
+    assert "no figure" in figures.compare_with_published(result, {})
+
+
+def test_what_a_search_chose_stands_in_the_table_of_arguments() -> None:
+    frame = figures.arguments("fit", {"optimizer": "adam", "epochs": 3}, {"optimizer": "sgd", "learning_rate": 0.1})
+    row = frame.set_index("argument").loc["optimizer"]
+    assert row["value"] == "sgd" and "chosen by the search" in row["meaning"]
+
+
+def found(space: dict[str, list[Any]], rows: list[list[Any]], test: bool = True) -> Search:
+    frame = pd.DataFrame(
+        [[number, *row, row[-1] if test else None, 0.9, 1000, 2.0] for number, row in enumerate(rows, start=1)],
+        columns=["trial", *space, *SCORES],
+    )
+    best = frame.iloc[int(frame["validation_accuracy"].argmax())]
+    facts = {
+        "values": {name: best[name] for name in space},
+        "trial": int(best["trial"]),
+        "validation_accuracy": best["validation_accuracy"],
+        "train_images": 80,
+        "validation_images": 20,
+        "test_images": 30 if test else 0,
+        "optimizer_steps": 3,
+        "space": space,
+    }
+    return Search(frame, facts)
+
+
+SPACES = {
+    "two trials": found({"units": [8, 16, 32], "optimizer": ["adam", "sgd"]}, [[8, "sgd", 0.4], [32, "adam", 0.5]]),
+    "one trial": found({"units": [8, 16], "l1": [0.001, 0.01]}, [[8, 0.01, 0.4]], test=False),
+    "one name": found({"units": [8, 16]}, [[8, 0.4], [16, 0.4]]),
+    "one value": found({"units": [8]}, [[8, 0.4]]),
+    "many values": found({"units": list(range(32, 129, 4)), "k": [3, 5]}, [[32, 3, 0.1], [128, 5, 0.7], [64, 3, 0.2]]),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_search_of_any_size_is_drawn(name: str) -> None:
+    result = SPACES[name]
+    names = len(result.names)
+    lines = search_figures.parallel_coordinates(result).axes[0].lines
+    assert len(lines) >= len(result.trials)
+    panels = search_figures.scatter_matrix(result).axes
+    assert sum(bool(axes.collections) for axes in panels) >= names * (names + 1) // 2
+    assert str(len(result.trials)) in search_figures.describe_parallel_coordinates(result)
+    assert len(search_figures.trials(result)) == len(result.trials)
+    assert search_figures.effects(result)["trials"].sum() == names * len(result.trials)
+
+
+def test_the_test_column_is_named_a_leak_where_there_is_one() -> None:
+    assert "test accuracy (a leak)" in search_figures.trials(SPACES["two trials"])
+    assert "leak" in search_figures.images_used(SPACES["two trials"])
+    assert "leak" not in search_figures.images_used(SPACES["one trial"])
+    assert "test accuracy (a leak)" not in search_figures.trials(SPACES["one trial"])
+
+
+def test_the_best_point_is_set_beside_the_sources() -> None:
+    result = SPACES["two trials"]
+    assert "units **32**, optimizer **adam**" in search_figures.found(result)
+    assert "within what chance does" in search_figures.found(result)
+    assert "the only one" in search_figures.found(SPACES["one value"])
+    published = {"best": {"units": 32, "dense": 4}}
+    assert search_figures.beside_published(result, published)["source"].tolist() == ["32", ""]
+    assert "1 came out the same here (units)" in search_figures.compare_with_published(result, published)
+    assert "nothing to compare" in search_figures.compare_with_published(result, {})
+
+
+def test_the_plan_counts_the_points() -> None:
+    space = {"units": {"min": 32, "max": 128, "step": 16}, "kernel": [3, 5]}
+    assert search_figures.space(space)["how many"].tolist() == [7, 2]
+    assert "14 points" in search_figures.plan("tuner", space, 5, 3) and "tries 5" in search_figures.plan(
+        "tuner", space, 5, 3
+    )
+    assert "tries every one" in search_figures.plan("grid", space, 0, 1)

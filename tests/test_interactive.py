@@ -1,0 +1,43 @@
+"""A notebook opened by hand, Run All, with nothing injected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+
+def _run_all(project: Path, name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> list[str]:
+    """Execute notebooks/<name>.ipynb as Jupyter does, in its folder; what its cells printed."""
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(project / "data"))
+    monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
+    path = project / "notebooks" / f"{name}.ipynb"
+    done = papermill.execute_notebook(
+        path, project / "out.ipynb", parameters, kernel_name="python3", progress_bar=False, cwd=str(path.parent)
+    )
+    return ["".join(output.get("text", "") for output in cell.get("outputs", [])) for cell in done.cells]
+
+
+def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    project = project_copy()
+    small = {"epochs": 1}
+    printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
+    assert "Making load first" in printed and "Making build first" in printed
+    assert (project / "runs" / "by_hand" / "train" / "training.json").is_file()
+    assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, **small))
+
+
+def test_injected_folders_are_left_alone() -> None:
+    from bakeoff.interactive import find_or_make
+
+    assert find_or_make("train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
+
+
+def test_notebooks_are_valid() -> None:
+    for path in sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb")):
+        nbformat.validate(nbformat.read(path, as_version=4))
+        assert path.stat().st_size < 60_000, f"{path.name} carries more than text"
