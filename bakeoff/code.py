@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bakeoff import rules
 from bakeoff.store import Memory, digest_value
 
 PROJECT = Path(__file__).parent.parent
@@ -41,9 +41,16 @@ class Code:
         facts = self.memory.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-1", _read_notebook)
         return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], tuple(facts["modules"]))
 
-    def computing(self, notebook: Notebook, builder: str | None) -> dict[str, str]:
-        """Lab module -> digest of its code, for all that decides numbers; of the builders only the one used."""
-        roots = [*notebook.modules, *([f"{_MODELS}.{self.builder_modules[builder]}"] if builder else [])]
+    def computing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Lab module -> digest of its code, for all that decides numbers.
+
+        Of the builders and trainers, which are looked up by name, only those that `parameters` name.
+        """
+        roots = list(notebook.modules)
+        if "builder" in parameters:
+            roots.append(f"{_MODELS}.{rules.builders()[parameters['builder']]}")
+        if "trainer" in parameters:
+            roots.append(f"{LAB}.{rules.trainers()[parameters['trainer']]}")
         return {name: self._facts(name)["digest"] for name in self._reached(roots, plots=False)}
 
     def showing(self, notebook: Notebook) -> dict[str, str]:
@@ -51,15 +58,8 @@ class Code:
         reached = self._reached(notebook.modules, plots=True)
         return {name: self._facts(name)["digest"] for name in reached if name.startswith(_PLOTS)}
 
-    @cached_property
-    def builder_modules(self) -> dict[str, str]:
-        """Builder name -> module below bakeoff.lab.models."""
-        from bakeoff.rules import builders
-
-        return builders()
-
     def _facts(self, module: str) -> dict[str, Any]:
-        return self.memory.recall(self._file(module), "module-1", _read_module)
+        return self.memory.recall(self._file(module), "module-2", _read_module)
 
     def _file(self, module: str) -> Path:
         path = self.project.joinpath(*module.split("."))
@@ -106,8 +106,8 @@ def _read_notebook(path: Path) -> dict[str, Any]:
 def _read_module(path: Path) -> dict[str, Any]:
     """Digest without comments and docstrings, and the lab modules that the file imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    if path.parts[-2:] == ("models", "__init__.py"):  # a builder that is added changes no other variant's numbers
-        tree.body = [node for node in tree.body if not _assigns(node, "BUILDERS")]
+    # A builder or trainer that is added changes no other variant's numbers.
+    tree.body = [node for node in tree.body if not _assigns(node, "BUILDERS") and not _assigns(node, "TRAINERS")]
     imports = sorted(_imports(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

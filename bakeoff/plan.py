@@ -189,14 +189,13 @@ class _Maker:
     ) -> Step:
         notebook = self.code.notebook(stage.notebook)
         subset = {name: values[name] for name in notebook.parameters}
-        builder = values["builder"] if "builder" in subset else None
         threads = (run["threads"] or self.machine.cores) if stage.computes and not stage.light else 1
         parts: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
             "parents": dict(parents),
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
-            "code": {"notebook": notebook.computing, **self.code.computing(notebook, builder)},
+            "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset)},
             "versions": {package: package_version(package) for package in self._packages(stage)},
             "settings": resolved_settings(self.machine, threads, subset) if stage.computes else {},
         }
@@ -232,7 +231,7 @@ def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> S
         "parameters": {},
         "parents": finished,
         "resolved": {"results": digest_value(table)},
-        "code": {"notebook": notebook.computing, **code.computing(notebook, None)},
+        "code": {"notebook": notebook.computing, **code.computing(notebook, {})},
         "versions": {"numpy": package_version("numpy")},
         "settings": {},
     }

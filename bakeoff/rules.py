@@ -12,7 +12,8 @@ from typing import Any
 
 from bakeoff.errors import nearest
 
-MODELS = Path(__file__).parent / "lab" / "models"
+LAB = Path(__file__).parent / "lab"
+MODELS = LAB / "models"
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "task": ("classes", "binary", "labels_only"),
@@ -22,7 +23,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "validation_preprocessing": ("same", "raw"),
     "search": ("none", "tuner", "grid"),
     "weights": ("none", "imagenet"),
-    "trainer": ("fit", "features", "staged", "speedrun", "none"),
     "loss": ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"),
     "optimizer": ("adam", "adamw", "sgd", "rmsprop"),
     "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
@@ -68,10 +68,14 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     ),
     "trainer_options": (
         "mirror",
+        "feature_batch_size",
         "head_epochs",
         "head_learning_rate",
         "schedule",
         "last_epoch_share",
+        "final_share",
+        "bias_rate",
+        "blend_steps",
     ),
 }
 TRAINING_NAMES = ("optimizer", "learning_rate")  # names of a search space that are no builder options
@@ -94,12 +98,23 @@ def fault(name: str, value: Any, default: Any) -> str | None:
 
 
 def builders() -> dict[str, str]:
-    """Builder name -> module in bakeoff/lab/models, read without importing any network library."""
-    for node in ast.parse((MODELS / "__init__.py").read_text()).body:
+    """Builder name -> module in bakeoff/lab/models."""
+    return _registry(MODELS / "__init__.py", "BUILDERS")
+
+
+def trainers() -> dict[str, str]:
+    """Trainer name -> module in bakeoff/lab."""
+    return _registry(LAB / "training.py", "TRAINERS")
+
+
+@cache
+def _registry(path: Path, name: str) -> dict[str, str]:
+    """A module's literal `name`, read without importing any network library."""
+    for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == "BUILDERS" for target in targets):
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             return ast.literal_eval(node.value)  # type: ignore[attr-defined]
-    raise RuntimeError(f"{MODELS / '__init__.py'} has no BUILDERS")
+    raise RuntimeError(f"{path} has no {name}")
 
 
 @cache
@@ -119,6 +134,8 @@ def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
     builder = values["builder"]
     if builder not in known:
         return "builder", f"is {builder!r}; {nearest(builder, known)}"
+    if values["trainer"] not in trainers():
+        return "trainer", f"is {values['trainer']!r}; {nearest(values['trainer'], trainers())}"
     options = builder_options(builder)
     for name in values["builder_options"]:
         if name not in options:

@@ -19,7 +19,7 @@ from bakeoff.code import NOTEBOOKS, PROJECT
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
 from bakeoff.plan import LATEST, Plan, Step, latest
-from bakeoff.resolve import Machine
+from bakeoff.resolve import Machine, keras_home
 from bakeoff.store import Store, write_atomically
 from bakeoff.warm.server import Server
 
@@ -133,7 +133,8 @@ class Runner:
             return COLD_KERNEL, {}
         if self._server is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="bakeoff-"))
-            self._server = Server(self.machine.backend, self.store.root / "fork-server.log")
+            environment = import_environment(self.machine, self.data_dir)
+            self._server = Server(environment, self.store.root / "fork-server.log")
             self._server.start(self._scratch)
             self._workers().submit(_import_papermill)  # while the server imports, so does the first worker
             if not self._server.wait():
@@ -178,15 +179,22 @@ class Runner:
 def kernel_environment(step: Step, machine: Machine, data_dir: Path) -> dict[str, str]:
     """Environment of a step's kernel: backend, threads, visible devices, where data lie. Set before any import."""
     threads = str(step.threads)
-    return {
-        "KERAS_BACKEND": machine.backend,
+    return import_environment(machine, data_dir) | {
         "CUDA_VISIBLE_DEVICES": "-1" if machine.device == "cpu" or not step.stage.computes else "0",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+
+
+def import_environment(machine: Machine, data_dir: Path) -> dict[str, str]:
+    """What libraries read when they are imported; with full paths, since a kernel runs in its step's folder."""
+    return {
+        "KERAS_BACKEND": machine.backend,
+        "KERAS_HOME": str(keras_home()),
         "TFDS_DATA_DIR": str(data_dir),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(PROJECT),
     }

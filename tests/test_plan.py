@@ -143,6 +143,15 @@ def test_another_variants_builder_changes_nothing(project: Path) -> None:
     assert not pages
 
 
+def test_a_trainer_retrains_only_who_uses_it(project: Path) -> None:
+    before = _keys(_plan(project, ("ann", "speedrun_cnn")))
+    with (project / "bakeoff/lab/speedrun.py").open("a") as stream:
+        stream.write("\nEXTRA = 1\n")
+    results, pages = _changed(before, _keys(_plan(project, ("ann", "speedrun_cnn"))))
+    assert results == {("speedrun_cnn", stage) for stage in ("train", "evaluate")}
+    assert not pages
+
+
 def test_a_comment_and_a_new_builder_change_nothing(project: Path) -> None:
     before = _keys(_plan(project))
     _edit(project / "bakeoff/lab/models/dense.py", "\n\n", "\n\n# a comment\n")

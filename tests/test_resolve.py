@@ -11,6 +11,7 @@ import pytest
 from bakeoff import resolve
 from bakeoff.errors import DataUnavailableError, RequestError
 from bakeoff.resolve import STAND_IN, Resolver, find_prepared
+from bakeoff.runner import import_environment
 from bakeoff.store import Store
 from tests.conftest import Workplace
 
@@ -107,3 +108,11 @@ def test_full_without_data_ends_within_ten_seconds(workplace: Workplace) -> None
     assert "Three ways out" in done.stderr and done.stderr.count("\n") == 1
     assert time.monotonic() - started < 10
     assert not workplace.reports.exists()
+
+
+def test_kernels_get_full_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel runs in its step's folder, where a relative KERAS_HOME would name another place."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", "keras")
+    environment = import_environment(_resolver(tmp_path).machine(), tmp_path / "data")
+    assert environment["KERAS_HOME"] == str(tmp_path / "keras")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not warm.supported(), reason="forking is not saf
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("warm")
-    server = Server("tensorflow", folder / "log")
+    server = Server({"KERAS_BACKEND": "tensorflow"}, folder / "log")
     server.start(folder)
     assert server.wait(), (folder / "log").read_text()
     yield server
@@ -90,7 +90,7 @@ def test_without_a_server_the_kernel_starts_cold(tmp_path: Path, monkeypatch: py
 
 
 def test_a_kernel_dies_with_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server("tensorflow", tmp_path / "log")
+    server = Server({"KERAS_BACKEND": "tensorflow"}, tmp_path / "log")
     server.start(tmp_path)
     assert server.wait()
     monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bakeoff.lab import models
@@ -158,7 +159,7 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
         hyperparameters=space,
         objective=keras_tuner.Objective("val_accuracy", "max"),
         max_trials=trials,
-        seed=seed,
+        seed=int(np.random.default_rng([seed]).integers(1, 2**31)),  # Keras Tuner takes 0 for no seed at all
         directory=str(study.folder),
         project_name="tuner",
     )

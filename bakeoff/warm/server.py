@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,9 @@ def _reseed() -> None:
 class Server:
     """The fork server as a part of a run: started in the background, gone when the `with` block ends."""
 
-    def __init__(self, backend: str, log: Path) -> None:
-        self._backend = backend
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        """`environment`: what libraries read when they are imported (KERAS_BACKEND, KERAS_HOME with a full path)."""
+        self._environment = dict(environment)
         self._log = log
         self._process: Any = None
         self.path = socket_path()
@@ -162,9 +164,7 @@ class Server:
         environment = os.environ | {
             "BAKEOFF_WARM_SOCKET": str(self.path),
             "BAKEOFF_WARM_OWNER": str(os.getpid()),
-            "KERAS_BACKEND": self._backend,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "PYTHONHASHSEED": "0",
+            **self._environment,
         }
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:

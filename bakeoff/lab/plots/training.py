@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bakeoff.lab.plots import page
 from bakeoff.lab.plots.evaluation import count, percent
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.verdict import duration
@@ -256,6 +257,12 @@ def beside_published(training: Training, published: Mapping[str, Any]) -> pd.Dat
     frame["here"] = pd.to_numeric(frame["here"])
     frame["difference"] = frame["here"] - frame["source"]
     return frame
+
+
+def table_unless_empty(frame: pd.DataFrame, caption: str) -> None:
+    """Display a table, or nothing when it has no rows."""
+    if len(frame):
+        page.table(frame, caption)
 
 
 def compare_with_published(training: Training, published: Mapping[str, Any]) -> str:
