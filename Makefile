@@ -30,7 +30,7 @@ lint: setup ## Check format, style and types
 
 lock: setup ## Resolve the versions anew into requirements.lock
 	@echo "Resolving versions."
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --no-header \
+	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --extra dev --no-header \
 		--no-annotate --upgrade pyproject.toml --output-file requirements.lock
 
 clean: ## Remove the environment and caches; runs/ and reports/ stay
@@ -44,7 +44,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "Installed."
