@@ -94,6 +94,9 @@ def main(
     except BakeoffError as error:
         click.echo(f"pipeline.py: {error}", err=True)
         context.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
+        context.exit(130)
 
 
 def _print_list(chosen: tuple[str, ...] | None) -> None:

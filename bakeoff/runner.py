@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,14 @@ class Runner:
     def __enter__(self) -> Runner:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Leave no process behind: kernels die with their server, or with the worker that started them."""
         if self._server:
             self._server.stop()
+        if self._pool and failure:  # Ctrl-C: do not wait for notebooks to end
+            for worker in list(getattr(self._pool, "_processes", None) or {}):
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         if self._scratch:
@@ -124,7 +131,8 @@ class Runner:
     def _workers(self) -> ProcessPoolExecutor:
         """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_ignore_interrupts)
         return self._pool
 
     def _kernel(self) -> tuple[str, dict[str, str]]:
@@ -198,6 +206,10 @@ def import_environment(machine: Machine, data_dir: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(PROJECT),
     }
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _import_papermill() -> None:

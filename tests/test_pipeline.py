@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bakeoff.params import variant_names
 from bakeoff.results import COLUMNS
-from tests.conftest import Workplace
+from tests.conftest import PROJECT, Workplace
+from tests.lab.test_data import write_prepared
 
 SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10")
 
@@ -135,6 +141,39 @@ def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Work
     assert first.returncode == 1
     assert "load is damaged (train_labels.npy)" in first.stdout
     assert workplace.run(*arguments).returncode == 0
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(workplace: Workplace) -> None:
+    places = ["--runs-dir", str(workplace.runs), "--reports-dir", str(workplace.reports)]
+    command = [sys.executable, str(PROJECT / "pipeline.py"), "--variants", "ann", *SMOKE, *places]
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert started.stdout is not None
+    for line in started.stdout:
+        if "build ann" in line:
+            break
+    children = psutil.Process(started.pid).children(recursive=True)
+    os.killpg(started.pid, signal.SIGINT)
+    _, errors = started.communicate(timeout=10)
+    assert started.returncode == 130
+    assert errors.strip().endswith("goes on from there.")
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    done = workplace.run("--variants", "ann", *SMOKE)
+    assert done.returncode == 0
+    assert "load ann" not in done.stdout
+
+
+def test_another_data_set_works_by_name(workplace: Workplace) -> None:
+    """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
+    write_prepared(workplace.root / "data", "tiny", {"train": 200, "test": 60})
+    variants = ("ann", "gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
+    done = workplace.run("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = workplace.results("smoke-selection")
+    assert {row["dataset"] for row in rows.values()} == {"tiny"}
+    assert sorted(rows) == sorted(variants)
 
 
 def test_a_failing_variant_leaves_the_others_and_is_named(workplace: Workplace) -> None:
