@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bakeoff import results
 from bakeoff.code import Code
-from bakeoff.errors import BakeoffError, RequestError, nearest
+from bakeoff.errors import RequestError, nearest
 from bakeoff.params import Parameters, load_parameters, variant_names
 from bakeoff.plan import STAGES, Plan, compare_step, make_plan, why
 from bakeoff.report import Report
@@ -156,6 +156,3 @@ def describe_plan(plan: Plan) -> Sequence[str]:
             lines.append(f"{row.variant}{replicate} {name}: {f'to run, {reason}' if reason else 'done'}")
     lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run.")
     return lines
-
-
-__all__ = ["BakeoffError", "Pipeline", "Request", "describe_plan"]

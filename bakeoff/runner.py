@@ -48,12 +48,12 @@ class Runner:
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Leave no process behind: kernels die with their server, or with the worker that started them."""
-        if self._server:
-            self._server.stop()
         if self._pool and failure:  # Ctrl-C: do not wait for notebooks to end
             for worker in list(getattr(self._pool, "_processes", None) or {}):
                 with suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
+        if self._server:  # after the workers, which would start a kernel of their own where none is forked for them
+            self._server.stop()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         if self._scratch:

@@ -19,7 +19,8 @@ from bakeoff.results import COLUMNS
 from tests.conftest import PROJECT, Workplace
 from tests.lab.test_data import write_prepared
 
-SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10")
+# One thread a step, so that as many steps as there are cores run side by side.
+SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1")
 
 
 @pytest.fixture(scope="module")
