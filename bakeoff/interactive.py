@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ PROFILE = "quick"  # by hand, the earlier stages are made under its limits
 VARIANT = "simple_cnn"  # base.yaml's defaults are this variant's
 
 
-def find_or_make(stage: str, names: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def find_or_make(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The folders of the earlier stages and this stage's own folder: (inputs, output).
 
     `names` are the notebook's globals(). When papermill has injected `inputs` and `output` they are returned as they
     are. Opened by hand, the earlier stages are looked up in runs/ and made where they are missing, with the values of
-    the `parameters` cell; the output goes to runs/by_hand/<stage>, emptied first.
+    the `parameters` cell; the output goes to runs/by_hand/<stage>, emptied first. The stage load has no earlier stage:
+    its data set is downloaded where it can be, else `names["dataset"]` becomes the stand-in, and that is said.
     """
     if names.get("inputs") is not None and names.get("output") is not None:
         return names["inputs"], names["output"]
@@ -30,12 +31,15 @@ def find_or_make(stage: str, names: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return inputs, str(output)
 
 
-def _parents(stage: str, names: Mapping[str, Any]) -> dict[str, Any]:
+def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
     from bakeoff.plan import STAGES
 
     pipeline = _pipeline((VARIANT,), _settings(stage, names))
     plan = pipeline.plan(look=True)
     row = plan.rows[0]
+    if stage == "load":
+        names["dataset"] = row.dataset.name.split()[0]
+        print(f"Data: {row.dataset.name}.")
     wanted = [row.steps[name] for name in STAGES[stage].parents if name in row.steps]
     with pipeline.runner(plan) as runner:
         for step in wanted:
