@@ -79,7 +79,7 @@ def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dic
     folders = {name: Path(folder) for name, folder in stage_folders(row, store).items()}
     status, message = _status(row, folders, failures)
     files = {name: _read(folder / _FILES[name]) for name, folder in folders.items() if name in _FILES}
-    measured = _measured(files) if status == "ok" else {}
+    measured = _measured(files) | _searched(folders) if status == "ok" else {}
     limited = "; ".join(_limited(row, files))
     merged = {**fixed, "status": status, "message": message, "limited": limited, **measured}
     return {name: "" if merged.get(name) is None else merged[name] for name in COLUMNS}
@@ -121,11 +121,18 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "parameters": build["parameters"],
         "gflop_per_image": build["forward_gflop"],
-        "search_seconds": files.get("search", {}).get("seconds"),
         "validation_source": train.get("validation_source"),
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
     }
+
+
+def _searched(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """How long the trials of a search took together; the training's seconds do not hold them."""
+    if "search" not in folders:
+        return {}
+    with (folders["search"] / "trials.csv").open(encoding="utf-8", newline="") as stream:
+        return {"search_seconds": sum(float(trial["seconds"]) for trial in csv.DictReader(stream))}
 
 
 def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -139,6 +146,12 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for split, available in load.get("available", {}).items():
         if load[f"{split}_examples"] < available:
             words.append(f"{load[f'{split}_examples']} of {available} {split} images")
+    if "search" in files and train:
+        found, split = files["search"], train["validation_source"] == "split"
+        used = found["train_images"] + found["validation_images"]
+        there = train["train_images_available"] + (train["validation_images_available"] if split else 0)
+        if used < there:
+            words.append(f"searched on the first {used} of {there} images by the limit of arithmetic")
     for name, file in (("train", train), ("test", metrics)):
         used, there = file.get(f"{name}_images"), file.get(f"{name}_images_available")
         if used and there and used < there:

@@ -21,6 +21,7 @@ from tests.lab.test_data import write_prepared
 
 # One thread a step, so that as many steps as there are cores run side by side.
 SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1")
+SEARCHED = {"gray_grid", "tuner_cnn_deep", "tuner_cnn_shallow"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,14 @@ def test_limits_and_missing_weights_are_said(made: Workplace, page: str) -> None
     assert all(row["limited"] for row in rows.values())
     assert rows["resnet50_transfer"]["weights"] == "random"
     assert "random weights in place of ImageNet" in rows["resnet50_transfer"]["limited"]
+    assert "searched on the first" in rows["tuner_cnn_deep"]["limited"]
     assert "built-in stand-in" in page
+
+
+def test_the_cost_of_a_search_is_counted(made: Workplace) -> None:
+    rows = made.results("smoke")
+    assert {name for name, row in rows.items() if row["search_seconds"]} == SEARCHED
+    assert all(float(rows[name]["search_seconds"]) > 0 for name in SEARCHED)
 
 
 def test_pictures_are_inside_and_no_other_host_is_named(page: str) -> None:
