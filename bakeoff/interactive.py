@@ -53,6 +53,7 @@ def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
 def _compare_inputs(output: Path) -> dict[str, Any]:
     """The quick results that are there; where there are none, those of two small variants, made now."""
     from bakeoff import results
+    from bakeoff.store import write_atomically
 
     pipeline = _pipeline(None, ())
     plan = pipeline.plan(look=False)
@@ -64,7 +65,7 @@ def _compare_inputs(output: Path) -> dict[str, Any]:
             runner.run(plan)
         rows = list(plan.rows)
     table = results.collect(rows, pipeline.store, {})
-    (output / "results.csv").write_text(results.to_csv(table), encoding="utf-8")
+    write_atomically(output / "results.csv", results.to_csv(table))
     variants = {row.variant: results.stage_folders(row, pipeline.store) for row in rows}
     return {"results": str(output / "results.csv"), "variants": variants}
 

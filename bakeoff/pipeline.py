@@ -15,7 +15,7 @@ from bakeoff.plan import STAGES, Plan, compare_step, make_plan, why
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
-from bakeoff.store import Store
+from bakeoff.store import Store, write_atomically
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ class Pipeline:
         if reason:
             self.say("Comparing ...")
             folder = self.store.folder(*step.name)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "results.csv").write_text(text, encoding="utf-8")
+            write_atomically(folder / "results.csv", text)
             finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             runner.step(step, "new", {"results": str(folder / "results.csv"), "variants": shown})

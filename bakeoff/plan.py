@@ -108,6 +108,11 @@ class Row:
         """The variant's name."""
         return self.parameters.variant
 
+    @property
+    def folder_name(self) -> str:
+        """The folder of its notebooks beside a report: the variant, and the replicate when it is not the first."""
+        return self.variant if self.replicate == 0 else f"{self.variant}-{self.replicate}"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -195,6 +195,8 @@ def test_a_failing_variant_leaves_the_others_and_is_named(workplace: Workplace) 
     assert "validation_split" in rows["tutorial_cnn"]["message"]
     page = (workplace.reports / "smoke-selection" / "report.html").read_text()
     assert 'id="variant-tutorial-cnn"' in page and "validation_split" in page
+    links = re.findall(r'href="(notebooks/[^"]+)"', page)
+    assert links and all((workplace.reports / "smoke-selection" / link).is_file() for link in links)
 
 
 @pytest.mark.parametrize(

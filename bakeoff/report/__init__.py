@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeoff.plan import Plan, Row, Step, package_version
+from bakeoff.plan import Plan, Step, package_version
 from bakeoff.report.facts import banner, provenance
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, write_atomically
@@ -76,12 +76,7 @@ class Report:
         target = self.folder / "notebooks"
         shutil.rmtree(target, ignore_errors=True)
         for row in self.plan.rows:
-            name = notebook_folder(row)
+            name = row.folder_name
             for stage, folder in stage_folders(row, store).items():
                 (target / name).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(Path(folder) / NOTEBOOK, target / name / f"{stage}.ipynb")
-
-
-def notebook_folder(row: Row) -> str:
-    """The folder of a row's notebooks: the variant, and the replicate when it is not the first."""
-    return row.variant if row.replicate == 0 else f"{row.variant}-{row.replicate}"

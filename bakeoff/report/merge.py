@@ -13,6 +13,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from bakeoff.plan import Row, Step
+from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
@@ -90,7 +91,7 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
 def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:
     label = row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
     merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
-    merger.markdown(_about(row, result))
+    merger.markdown(_about(row, result, store))
     for stage in ("search", "build", "train", "evaluate"):
         step = row.steps.get(stage)
         if step and store.manifest(*step.name):
@@ -98,8 +99,8 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
             merger.notebook(path, f"{label}-{stage}", 4)
 
 
-def _about(row: Row, result: Mapping[str, Any]) -> str:
-    """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks."""
+def _about(row: Row, result: Mapping[str, Any], store: Store) -> str:
+    """Where a variant comes from, what is assumed, what its numbers are not; links to its finished notebooks."""
     run = row.parameters.run
     lines = [f"Source: {run['source']}." if run["source"] else "Not from a source: added by this project."]
     lines += (
@@ -108,8 +109,7 @@ def _about(row: Row, result: Mapping[str, Any]) -> str:
     lines += [run["notes"]] if run["notes"] else []
     lines += [f"**Departs from the catalogue:** {result['limited']}."] if result["limited"] else []
     lines += [f"**{str(result['status']).capitalize()}:** {result['message']}"] if result["status"] != "ok" else []
-    folder = row.variant if row.replicate == 0 else f"{row.variant}-{row.replicate}"
-    links = [f"[{name}](notebooks/{folder}/{name}.ipynb)" for name, step in row.steps.items() if step]
+    links = [f"[{name}](notebooks/{row.folder_name}/{name}.ipynb)" for name in stage_folders(row, store)]
     return "\n\n".join([*lines, f"Executed notebooks: {', '.join(links)}."] if links else lines)
 
 

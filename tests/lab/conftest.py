@@ -12,7 +12,7 @@ import pytest
 from bakeoff.lab import data, preprocessing
 from bakeoff.lab.preprocessing import Prepared
 
-CHOICES = {
+CHOICES: dict[str, Any] = {
     "task": "classes",
     "color": "rgb",
     "gray_weights": [0.299, 0.587, 0.114],

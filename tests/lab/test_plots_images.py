@@ -12,18 +12,9 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab import data, preprocessing
 from bakeoff.lab.plots import images, preparation
+from tests.lab.conftest import CHOICES
 
-SETTINGS: dict[str, Any] = {
-    "task": "classes",
-    "color": "rgb",
-    "gray_weights": [0.299, 0.587, 0.114],
-    "scaling": "unit",
-    "validation": "none",
-    "validation_split": 0.2,
-    "validation_preprocessing": "same",
-    "positive_class": "",
-    "examples_per_side": 0,
-}
+SETTINGS: dict[str, Any] = CHOICES | {"validation": "none"}
 
 
 @pytest.fixture(scope="module")

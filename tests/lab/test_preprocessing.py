@@ -10,18 +10,9 @@ import pytest
 
 from bakeoff.lab import data, preprocessing
 from bakeoff.lab.preprocessing import Prepared, open_prepared, prepare
+from tests.lab.conftest import CHOICES
 
-DEFAULTS: dict[str, Any] = {
-    "task": "classes",
-    "color": "rgb",
-    "gray_weights": [0.299, 0.587, 0.114],
-    "scaling": "unit",
-    "validation": "none",
-    "validation_split": 0.2,
-    "validation_preprocessing": "same",
-    "positive_class": "",
-    "examples_per_side": 0,
-}
+DEFAULTS: dict[str, Any] = CHOICES | {"validation": "none"}
 
 
 @pytest.fixture(scope="module")
