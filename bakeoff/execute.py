@@ -29,6 +29,7 @@ class Job:
     environment: Mapping[str, str]
     kernel: str
     timeout_seconds: int
+    sockets: Path | None = None  # folder for the kernel's Unix sockets; None: TCP ports
 
 
 def execute(job: Job) -> float:
@@ -67,6 +68,8 @@ def _run(job: Job, executed: Path) -> None:
             request_save_on_cell_execute=False,
             execution_timeout=job.timeout_seconds,
             cwd=str(job.folder),
+            coalesce_streams=True,
+            **_transport(job),
         )
     except papermill.PapermillExecutionError as error:
         raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(error.evalue)}") from None
@@ -78,6 +81,16 @@ def _run(job: Job, executed: Path) -> None:
         ) from None
     except nbclient.exceptions.DeadKernelError:
         raise StepError(job.stage, None, "the kernel died (often: out of memory); run the same command again") from None
+
+
+def _transport(job: Job) -> dict[str, Any]:
+    """Unix sockets in a folder that only this user can open, in place of TCP ports, which every user can reach."""
+    if job.sockets is None:
+        return {}
+    from traitlets.config import Config
+
+    # Without an address of its own, jupyter_client takes names relative to the folder it happens to run in.
+    return {"config": Config(KernelManager={"transport": "ipc", "ip": str(job.sockets / str(os.getpid()))})}
 
 
 def _check(job: Job, executed: Path) -> None:

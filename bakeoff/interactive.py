@@ -45,7 +45,7 @@ def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
         for step in wanted:
             if step.name in plan.reasons:
                 print(f"Making {step.stage.name} first ...")
-                if not runner.step(step, plan.reasons[step.name]):
+                if not runner.step(plan, step, plan.reasons[step.name]):
                     raise RuntimeError(f"{step.stage.name} failed: {runner.failures[step.name]}")
     return {step.stage.name: str(pipeline.store.folder(*step.name)) for step in wanted}
 

@@ -126,6 +126,8 @@ def _limit(values: dict[str, Any]) -> None:
     for limit, name in _CAPS.items():
         if values[limit] is not None and values[name]:
             values[name] = min(values[name], values[limit])
+    if values["max_threads"] is not None:  # threads 0 are all cores
+        values["threads"] = min(values["threads"] or values["max_threads"], values["max_threads"])
 
 
 def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Mapping[str, _Entry]) -> tuple[str, ...]:
@@ -133,7 +135,15 @@ def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Ma
     uncut = dict(catalogue)
     _limit(uncut)  # search_trials: 0 means every point; say the number
     searches = ("search_trials", "search_epochs", "search_space")
-    skipped = _limits(base) | {"published", "dataset", "threads", "stage_timeout_seconds", "replicates", "notes"}
+    skipped = _limits(base) | {
+        "published",
+        "dataset",
+        "threads",
+        "gpu_share",
+        "stage_timeout_seconds",
+        "replicates",
+        "notes",
+    }
     if final["search"] == "none":
         skipped |= set(searches)
     return tuple(

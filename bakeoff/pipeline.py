@@ -105,9 +105,7 @@ class Pipeline:
             write_atomically(folder / "results.csv", text)
             finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
-            runner.step(step, "new", {"results": str(folder / "results.csv"), "variants": shown})
-            if step.name in runner.failures:
-                self.say(f"    FAILED: {runner.failures[step.name]}")
+            runner.step(plan, step, "new", {"results": str(folder / "results.csv"), "variants": shown})
         self.code.memory.save()
         return Report(self._report_folder(), self.profile, plan, table, text, step)
 

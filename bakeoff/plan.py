@@ -13,6 +13,7 @@ from bakeoff.resolve import BACKEND_PACKAGES, Machine, Resolver, Source, package
 from bakeoff.store import NOTEBOOK, Store, digest_value
 
 LATEST = "latest.json"
+GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Stage:
     outputs: tuple[str, ...]
     packages: tuple[str, ...]
     computes: bool = False  # on the backend: threads, device and precision belong to its key
+    shares: bool = False  # gets the folder `inputs["shared"]` for what steps can use in common
     light: bool = False  # little arithmetic: one thread is enough, so that it runs beside others
 
 
@@ -57,6 +59,7 @@ STAGES: Mapping[str, Stage] = {
             ("training.json", "history.csv"),
             ("numpy", "keras"),
             computes=True,
+            shares=True,
         ),
         Stage(
             "evaluate",
@@ -82,6 +85,7 @@ class Step:
     result_key: str
     page_key: str
     threads: int = 1
+    gpu_share: float = 0.0  # of one GPU; 0: computes on the CPU
     timeout_seconds: int = 86400
     variants: list[str] = field(default_factory=list, compare=False)  # the variants that need it, in order
 
@@ -194,7 +198,12 @@ class _Maker:
     ) -> Step:
         notebook = self.code.notebook(stage.notebook)
         subset = {name: values[name] for name in notebook.parameters}
-        threads = (run["threads"] or self.machine.cores) if stage.computes and not stage.light else 1
+        heavy = stage.computes and not stage.light
+        on_gpu = heavy and self.machine.device == "gpu"
+        # A GPU's step needs its host's cores to be fed, not to compute.
+        threads = (
+            (run["threads"] or min(self.machine.cores, GPU_FEEDERS if on_gpu else self.machine.cores)) if heavy else 1
+        )
         parts: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
@@ -202,7 +211,9 @@ class _Maker:
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset)},
             "versions": {package: package_version(package) for package in self._packages(stage)},
-            "settings": resolved_settings(self.machine, threads, subset) if stage.computes else {},
+            "settings": resolved_settings(self.machine, "gpu" if on_gpu else "cpu", threads, subset)
+            if stage.computes
+            else {},
         }
         key = digest_value(parts)
         shown = [
@@ -219,6 +230,7 @@ class _Maker:
             key,
             digest_value(shown),
             threads=threads,
+            gpu_share=run["gpu_share"] if on_gpu else 0.0,
             timeout_seconds=run["stage_timeout_seconds"],
         )
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,18 @@ class Machine:
     """What computes: Keras' backend, cpu or gpu, cores, and the settings that change numbers."""
 
     backend: str
-    device: str
     cores: int
     settings: Mapping[str, str]
+    gpus: Sequence[str] = ()  # ids, as CUDA_VISIBLE_DEVICES names them
+
+    @property
+    def device(self) -> str:
+        """What the heavy steps compute on: gpu where there is one, else cpu."""
+        return "gpu" if self.gpus else "cpu"
+
+    def record(self) -> dict[str, Any]:
+        """What is written down about it."""
+        return {**asdict(self), "device": self.device}
 
 
 @dataclass(frozen=True)
@@ -123,16 +132,18 @@ class Resolver:
         """Backend, device and cores. A GPU counts only if the backend can compute on it."""
         backend = _backend()
         settings = {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
-        return Machine(backend, "gpu" if self.gpus(backend) else "cpu", _cores(), settings)
+        return Machine(backend, _cores(), settings, self.gpus(backend))
 
-    def gpus(self, backend: str) -> int:
-        """How many GPUs `backend` can compute on; asked of the backend once a driver and version."""
+    def gpus(self, backend: str) -> tuple[str, ...]:
+        """The ids of the GPUs that `backend` can compute on; asked of the backend once a driver and version."""
         driver = Path("/proc/driver/nvidia/version")
-        if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not driver.is_file():
-            return 0
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible in ("", "-1") or not driver.is_file():
+            return ()
         question = _GPU_QUESTIONS[backend]
         purpose = f"gpus-{package_version(BACKEND_PACKAGES[backend])}-{digest_value(driver.read_text())[:8]}"
-        return self.memory.recall(Path(sys.executable), purpose, lambda _: _ask(question))
+        count = self.memory.recall(Path(sys.executable), f"{purpose}-{visible or 'all'}", lambda _: _ask(question))
+        return tuple(visible.split(",") if visible else map(str, range(count)))[:count]
 
     def _reachable(self, host: str) -> bool:
         """Whether `host` answers; a failed look is remembered for an hour."""
@@ -226,11 +237,11 @@ def _ask(question: str) -> int:
     return int(answer.stdout.split()[-1]) if answer.returncode == 0 and answer.stdout.split() else 0
 
 
-def resolved_settings(machine: Machine, threads: int, stage_values: Mapping[str, Any]) -> dict[str, Any]:
+def resolved_settings(machine: Machine, device: str, threads: int, stage_values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that change a computing stage's numbers, for its key."""
     return {
         "backend": machine.backend,
-        "device": machine.device,
+        "device": device,
         "threads": threads,
         **machine.settings,
         **{name: stage_values[name] for name in ("precision", "jit_compile") if name in stage_values},

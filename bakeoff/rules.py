@@ -53,6 +53,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_grid_points": (1, 1e6),
     "max_search_epochs": (1, 1e6),
     "max_replicates": (1, 1000),
+    "max_threads": (1, 1e6),
+    "gpu_share": (0.01, 1),
     "max_training_tflop": (1e-6, 1e12),
     "max_evaluation_tflop": (1e-6, 1e12),
 }

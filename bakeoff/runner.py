@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ from bakeoff.code import NOTEBOOKS, PROJECT
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
 from bakeoff.plan import LATEST, Plan, Step, latest
+from bakeoff.progress import Lines, make_progress
 from bakeoff.resolve import Machine, keras_home
+from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
 from bakeoff.store import Store, write_atomically
 from bakeoff.warm.server import Server
 
 COLD_KERNEL = "python3"
+_TICK_SECONDS = 0.5
+_LONGEST_SOCKET_FOLDER = 80  # a socket's path has 104 bytes at most on some systems
 
 
 @dataclass
@@ -42,6 +47,9 @@ class Runner:
     _pool: ProcessPoolExecutor | None = None
     _server: Server | None = None
     _scratch: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._devices = Devices(self.machine.gpus)
 
     def __enter__(self) -> Runner:
         return self
@@ -62,48 +70,40 @@ class Runner:
     def run(self, plan: Plan) -> None:
         """Run what must run, parents first. A failed step stops only what needs it; see `failures`."""
         waiting = list(plan.pending())
-        total, begun = len(waiting), 0
+        if not waiting:
+            return
+        expected = expected_seconds(plan, self.store)
+        schedule = Schedule(self.machine, self.jobs, self._devices, expected, longest_way(plan.steps, expected))
         running: dict[Future[float], Step] = {}
-        while waiting or running:
-            for step in self._startable(waiting, running):
-                waiting.remove(step)
-                begun += 1
-                head = f"[{begun}/{total}] {step.stage.name} {_owners(step)}"
-                missing = self._missing(step)
-                if missing:
-                    self.failures[step.name] = missing
-                    self.say(f"{head}: left out, {missing}")
-                    continue
-                self.say(f"{head} ({plan.reasons[step.name]})")
-                running[self._start(step, plan.reasons[step.name])] = step
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                self._finish(running.pop(future), future)
+        with make_progress(plan, self.store, self.say) as progress:
+            while waiting or running:
+                for step in schedule.startable(waiting, list(running.values())):
+                    waiting.remove(step)
+                    missing = self._missing(step)
+                    if missing:
+                        self.failures[step.name] = missing
+                        progress.left_out(step, missing)
+                        continue
+                    progress.started(step, plan.reasons[step.name])
+                    running[self._start(step, plan.reasons[step.name])] = step
+                done, _ = wait(running, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._finish(running.pop(future), future, progress)
+                now = time.monotonic()
+                since = [(step, now - progress.begun[step.name]) for step in running.values()]
+                progress.tick(list(running.values()), schedule.remaining(waiting, since))
 
-    def step(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> bool:
+    def step(self, plan: Plan, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> bool:
         """Run one step to its end; whether it succeeded."""
-        return self._finish(step, self._start(step, reason, inputs))
-
-    def _startable(self, waiting: list[Step], running: Mapping[Future[float], Step]) -> list[Step]:
-        """The steps to start now: parents done, a job free, and threads of all running steps within the cores."""
-        unfinished = {step.name for step in [*waiting, *running.values()]}
-        free_jobs = self.jobs - len(running)
-        free_threads = self.machine.cores - sum(step.threads for step in running.values())
-        chosen: list[Step] = []
-        for step in waiting:
-            if any(parent in unfinished for parent in step.inputs.items()):
-                continue
-            alone = not running and not chosen
-            if free_jobs > 0 and (alone or step.threads <= free_threads):
-                chosen.append(step)
-                free_jobs, free_threads = free_jobs - 1, free_threads - step.threads
-        return chosen
+        self._finish(step, self._start(step, reason, inputs), Lines(plan, self.store, self.say))
+        return step.name not in self.failures
 
     def _start(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> Future[float]:
         if reason == "forced":
             self.store.remove(*step.name)
         folder = self.store.folder(*step.name)
         parents = {name: str(self.store.folder(name, key)) for name, key in step.inputs.items()}
+        parents |= {"shared": str(self.store.shared(step.parts))} if step.stage.shares else {}
         kernel, environment = self._kernel()
         job = Job(
             stage=step.stage.name,
@@ -111,22 +111,24 @@ class Runner:
             folder=folder,
             parameters={**step.parameters, "inputs": parents if inputs is None else inputs, "output": str(folder)},
             outputs=step.stage.outputs,
-            environment=kernel_environment(step, self.machine, self.data_dir) | environment,
+            environment=kernel_environment(step, self.machine, self.data_dir, self._devices.lease(step)) | environment,
             kernel=kernel,
             timeout_seconds=step.timeout_seconds,
+            sockets=self._sockets(),
         )
         return self._workers().submit(execute, job)
 
-    def _finish(self, step: Step, future: Future[float]) -> bool:
+    def _finish(self, step: Step, future: Future[float], progress: Lines) -> None:
         try:
             seconds = future.result()
         except StepError as error:
             self.failures[step.name] = str(error)
-            self.say(f"    {step.stage.name} {_owners(step)} FAILED: {error}")
-            return False
+            progress.failed(step, str(error))
+            return
+        finally:
+            self._devices.give_back(step)
         self._commit(step, seconds)
-        self.say(f"    {step.stage.name} {_owners(step)}: {seconds:.1f} s")
-        return True
+        progress.finished(step, seconds)
 
     def _workers(self) -> ProcessPoolExecutor:
         """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
@@ -140,10 +142,9 @@ class Runner:
         if self.cold_kernels or not warm.supported():
             return COLD_KERNEL, {}
         if self._server is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="bakeoff-"))
             environment = import_environment(self.machine, self.data_dir)
             self._server = Server(environment, self.store.root / "fork-server.log")
-            self._server.start(self._scratch)
+            self._server.start(self._folder())
             self._workers().submit(_import_papermill)  # while the server imports, so does the first worker
             if not self._server.wait():
                 self.say(
@@ -154,6 +155,17 @@ class Runner:
         path = os.pathsep.join([str(warm.JUPYTER_PATH), *filter(None, [os.environ.get("JUPYTER_PATH")])])
         return warm.KERNEL, {"JUPYTER_PATH": path, warm.SOCKET_VARIABLE: str(self._server.path)}
 
+    def _folder(self) -> Path:
+        """A folder for sockets that only this user can open; gone when the run ends."""
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+        return self._scratch
+
+    def _sockets(self) -> Path | None:
+        """Where kernels put their Unix sockets; None where there are none, or the folder's name is too long for one."""
+        fits = hasattr(socket, "AF_UNIX") and len(str(self._folder())) < _LONGEST_SOCKET_FOLDER
+        return self._folder() if fits and os.name == "posix" else None
+
     def _commit(self, step: Step, seconds: float) -> None:
         before = self.store.manifest(*step.name) or {}
         self.store.commit(
@@ -163,7 +175,7 @@ class Runner:
                 "parameters": dict(step.parameters),
                 "parts": step.parts,
                 "inputs": dict(step.inputs),
-                "machine": asdict(self.machine),
+                "machine": self.machine.record(),
                 "seconds": before.get("seconds", seconds),  # a page made again does not change what the work took
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "status": "ok",
@@ -184,11 +196,11 @@ class Runner:
         return ""
 
 
-def kernel_environment(step: Step, machine: Machine, data_dir: Path) -> dict[str, str]:
-    """Environment of a step's kernel: backend, threads, visible devices, where data lie. Set before any import."""
+def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = "") -> dict[str, str]:
+    """Environment of a step's kernel: backend, threads, the leased GPU, where data lie. Set before any import."""
     threads = str(step.threads)
     return import_environment(machine, data_dir) | {
-        "CUDA_VISIBLE_DEVICES": "-1" if machine.device == "cpu" or not step.stage.computes else "0",
+        "CUDA_VISIBLE_DEVICES": gpu or "-1",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
@@ -214,8 +226,3 @@ def _ignore_interrupts() -> None:
 
 def _import_papermill() -> None:
     import papermill  # noqa: F401
-
-
-def _owners(step: Step) -> str:
-    more = f" and {len(step.variants) - 3} more" if len(step.variants) > 3 else ""
-    return ", ".join(step.variants[:3]) + more

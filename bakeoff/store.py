@@ -89,6 +89,10 @@ class Store:
         """Where a step's files are or will be."""
         return self.root / stage / key[:32]
 
+    def shared(self, parts: Mapping[str, Any]) -> Path:
+        """Where steps keep what others can use that have the same packages and settings that change numbers."""
+        return self.root / "shared" / digest_value([parts["versions"], parts["settings"]])[:16]
+
     def memory(self) -> Memory:
         """Digests of files, remembered between runs."""
         return Memory(self.root / "digests.json")

@@ -66,6 +66,7 @@ class Job:
     recipe: Recipe
     options: Mapping[str, Any]
     folder: Path
+    shared: Path | None = None  # folder for what other trainings can use as well
 
     def option(self, name: str, default: Any) -> Any:
         """A trainer's option, or its default."""

@@ -105,7 +105,8 @@ def train(
     views = cut_to_budget(
         prepared.train, prepared.validation, budget, forward_gflop=gflop, passes=passes, batch_size=batch_size
     )
-    job = Job(*views, prepared.num_outputs, recipe, trainer_options, folder)
+    shared = Path(inputs["shared"]) if inputs and "shared" in inputs else None
+    job = Job(*views, prepared.num_outputs, recipe, trainer_options, folder, shared)
     keras.utils.set_random_seed(seed)
     history = HistoryFile(folder)
     begun = time.perf_counter()

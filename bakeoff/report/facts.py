@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from bakeoff.code import PROJECT
@@ -63,7 +62,7 @@ def provenance(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
     return {
         "profile": profile,
         "datasets": sorted({(row.dataset.name, row.dataset.digest) for row in plan.rows}),
-        "machine": asdict(plan.machine),
+        "machine": plan.machine.record(),
         "packages": {name: package_version(name) for name in _PACKAGES},
         "revision": revision(),
         "variants": {row.variant: dict(row.parameters.stage) for row in plan.rows},

@@ -1,0 +1,107 @@
+"""What people see while steps run: a table that changes in place at a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bakeoff import progress
+from bakeoff.params import load_parameters
+from bakeoff.plan import STAGES, Plan, Row, Step
+from bakeoff.resolve import Machine
+from bakeoff.store import Store
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def _step(stage: str, parameters: dict[str, object]) -> Step:
+    return Step(STAGES[stage], parameters, {}, {}, stage, stage, variants=["simple_cnn"])
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> progress.Lines:
+    train = _step("train", {"epochs": 3})
+    row = Row(load_parameters(("simple_cnn",), "smoke")[0], 0, 0, None, "none", {"train": train})  # type: ignore[arg-type]
+    plan = Plan([row], [train], {train.name: "new"}, Machine("tensorflow", 2, {}))
+    said: list[str] = []
+    lines = progress.Lines(plan, Store(tmp_path), said.append)
+    lines.said = said  # type: ignore[attr-defined]
+    return lines
+
+
+def _write_history(store: Store, step: Step, epochs: int) -> None:
+    folder = store.folder(*step.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [f"{epoch},0.5,1.0,{0.6 + epoch / 100},1.0,3.0,0.001" for epoch in range(1, epochs + 1)]
+    header = "epoch,train_accuracy,train_loss,validation_accuracy,validation_loss,seconds,learning_rate"
+    (folder / "history.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) -> None:
+    store, train = Store(tmp_path), _step("train", {"epochs": 3})
+    assert progress.how_far(train, store.folder(*train.name)) == ""
+    _write_history(store, train, 0)
+    assert progress.how_far(train, store.folder(*train.name)) == ""
+    _write_history(store, train, 2)
+    assert progress.how_far(train, store.folder(*train.name)) == "epoch 2/3, 0.620"
+    search = _step("search", {"search_trials": 5})
+    (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
+    assert progress.how_far(search, tmp_path) == "trial 2/5"
+
+
+def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    (step,) = picture.plan.steps
+    picture.started(step, "new")
+    _write_history(picture.store, step, 1)
+    picture.tick([step], 70)
+    picture.tick([step], 70)  # nothing new: no line
+    picture.finished(step, 12.34)
+    assert picture.said == [  # type: ignore[attr-defined]
+        "[1/1] train simple_cnn (new)",
+        "    train simple_cnn: epoch 1/3, 0.610; about 1:10 left",
+        "    train simple_cnn: 12.3 s",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3.2, "3 s"), (200, "3:20"), (3900, "1:05:00")])
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert progress.clock(seconds) == text
+
+
+def test_at_a_terminal_a_table_shows_stages_epochs_and_failures(tmp_path: Path) -> None:
+    command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", "gray_cnn,ann"]
+    command += ["--set", "dataset=shapes10", "--runs-dir", str(tmp_path / "runs")]
+    command += ["--reports-dir", str(tmp_path / "reports")]
+    shown = _at_a_terminal(command)
+    for text in ("variant", "preprocess", "gray_cnn", "of 9 steps", "Report written"):
+        assert text in shown, text
+    assert re.search(r"gray_cnn.*\d+ s", shown)
+
+
+def _at_a_terminal(command: list[str]) -> str:
+    """What a command writes to a terminal of 40 lines, without the codes that move the cursor and colour."""
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "LINES": "40", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    written, deadline = b"", time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if select.select([leader], [], [], 0.2)[0]:
+            try:
+                written += os.read(leader, 65536)
+            except OSError:
+                break
+        elif process.poll() is not None:
+            break
+    os.close(leader)
+    assert process.wait(60) == 0, written.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode(errors="replace"))
