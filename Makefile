@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint lock clean
+.PHONY: help setup report test lint bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -27,6 +27,10 @@ lint: setup ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
+	@echo "Running the benchmarks."
+	@$(BIN)/python -m benchmarks $(CASES)
 
 lock: setup ## Resolve the versions anew into requirements.lock
 	@echo "Resolving versions."

@@ -114,7 +114,6 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "train_images",
         "epochs",
         "train_accuracy",
-        "validation_accuracy",
         "train_seconds",
         "optimizer_steps",
     )
@@ -124,6 +123,8 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "validation_source": train.get("validation_source"),
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
+        # Measured with the views of the test where there are several; by the training otherwise.
+        "validation_accuracy": metrics.get("validation_accuracy") or train.get("validation_accuracy"),
     }
 
 

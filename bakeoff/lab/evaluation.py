@@ -104,6 +104,9 @@ def evaluate(
         "images_per_step": step,
         **measure(probabilities, labels, names, task, top_k, loss, label_smoothing),
         "milliseconds_per_image": milliseconds_per_image(predict),
+        "validation_accuracy": held_out_accuracy(
+            prepared, model, test_time_augmentation, step, gflop, max_evaluation_tflop
+        ),
         "round_trip_identical": None if task == "labels_only" else survives_saving(model, test, step),
     }
     files.write_npz(folder / "predictions.npz", ids=ids, labels=labels, probabilities=probabilities)
@@ -212,6 +215,27 @@ def survives_saving(model: keras.Model, view: preprocessing.View, images: int) -
         again = without_compiler(keras.saving.load_model(path, compile=False))
     before, after = (np.asarray(each.predict_on_batch(batch)) for each in (model, again))
     return before.tobytes() == after.tobytes()
+
+
+def held_out_accuracy(
+    prepared: preprocessing.Prepared,
+    model: keras.Model,
+    augmentation: str,
+    step: int,
+    gflop: float,
+    max_tflop: float | None,
+) -> float | None:
+    """Accuracy on held-out training images, as many as the budget allows, with the views of the test.
+
+    None without such images, and without views: the training has measured it then.
+    """
+    view = prepared.validation
+    if augmentation == "none" or view is None or prepared.validation_source != "split":
+        return None
+    count = images_to_score(len(view), gflop * number_of_views(augmentation), max_tflop)
+    predict = predictor(model, view, augmentation)
+    right = [predict(chunk).argmax(axis=1) == view.labels[chunk] for chunk in _chunks(count, step)]
+    return float(np.concatenate(right).mean())
 
 
 def _chunks(count: int, step: int) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,34 @@ def test_a_head_is_trained_on_features_of_pictures_and_mirror_images(
     loaded = training.load_trained(made.inputs)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
     assert {path.name for path in (tmp_path / "train").iterdir()} == {"model.keras", "training.json", "history.csv"}
+
+
+def test_features_are_shared_by_trainings_that_need_the_same_and_made_anew_when_damaged(
+    stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = stages(train=50, scaling="symmetric")
+    shared = tmp_path / "shared"
+
+    def heads(name: str, seed: int) -> tuple[list[np.ndarray], list[Path]]:
+        keras.backend.clear_session()  # as in a fresh kernel, where names are counted from the beginning
+        inputs = made.inputs | {"shared": str(shared)}
+        model = build(tmp_path, made.prepared, "feature_classifier_mobilenetv2")  # the same base each time
+        again = dataclasses.replace(made, inputs=inputs)
+        train(model, again, tmp_path / name, trainer="features", trainer_options={"mirror": True}, seed=seed)
+        return weights_of(models.split_base(model)[1]), sorted(shared.iterdir())
+
+    first, files = heads("first", 0)
+    assert len(files) == 3  # pictures, mirror images, validation
+    dates = [path.stat().st_mtime_ns for path in files]
+    heads("another-seed", 1)
+    assert [path.stat().st_mtime_ns for path in sorted(shared.iterdir())] == dates
+    content = bytearray(files[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[0].write_bytes(content)
+    repaired, _ = heads("repaired", 0)
+    for one, other in zip(first, repaired, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert files[0].read_bytes() != bytes(content)
 
 
 def test_features_cannot_be_augmented(stages: Callable[..., Any], tmp_path: Path) -> None:

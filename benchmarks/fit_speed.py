@@ -1,0 +1,48 @@
+"""Images a second that a variant's training takes in this process: `python -m benchmarks.fit_speed VARIANT SECONDS`.
+
+Through Bakeoff's own batches and trainer setup, on drawn pictures; the thread count is that of the environment.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+
+import keras
+
+from bakeoff.lab import data, models, preprocessing
+from bakeoff.lab.fitting import HistoryFile, Job, Recipe, compile_model, fit
+from bakeoff.params import load_parameters
+
+_IMAGES = 4096
+
+
+def main(variant: str, seconds: float) -> None:
+    """Print images a second, after one epoch that compiles and warms up."""
+    values = load_parameters((variant,), "full")[0].stage
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = data.load("shapes10", folder, max_train_examples=_IMAGES, max_test_examples=100, seed=0)
+        names = ("task", "color", "gray_weights", "scaling", "validation_preprocessing", "positive_class")
+        chosen = {name: values[name] for name in names}
+        prepared = preprocessing.prepare(
+            loaded, folder, validation="none", validation_split=0.1, examples_per_side=0, **chosen
+        )
+        keras.utils.set_random_seed(0)
+        model = models.build(
+            values["builder"], prepared.input_shape, prepared.num_outputs, options=values["builder_options"]
+        )
+        fields = ("loss", "label_smoothing", "optimizer", "learning_rate", "optimizer_options", "batch_size")
+        recipe = Recipe(epochs=1, augmentation=values["augmentation"], **{name: values[name] for name in fields})
+        job = Job(prepared.train, None, prepared.num_outputs, recipe, {}, folder)  # type: ignore[arg-type]
+        compile_model(model, recipe, prepared.num_outputs)
+        fit(model, job, HistoryFile(None))
+        begun, images = time.perf_counter(), 0
+        while time.perf_counter() - begun < seconds:
+            fit(model, job, HistoryFile(None))
+            images += len(prepared.train)
+        print(images / (time.perf_counter() - begun))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))

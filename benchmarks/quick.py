@@ -1,0 +1,53 @@
+"""The whole quick run against a loop of papermill commands over the same notebooks and parameters."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from benchmarks.common import NO_NETWORK_SET, PROJECT, Case, pipeline, run, say
+
+
+def measure(folder: Path) -> Case:
+    """Seconds from an empty store; the loop has no comparison and no report to make, and takes all cores."""
+    request = ("--all", "--profile", "quick", "--set", NO_NETWORK_SET)
+    ours = pipeline(*request, folder=folder / "ours")
+    say(f"    pipeline: {ours:.0f} s")
+    loop = _loop(folder)
+    own, ratio = "python pipeline.py --all --profile quick, in minutes", "that over the papermill loop"
+    return Case(
+        "The quick report",
+        "All 22 variants in `quick` on the built-in data. The loop runs `papermill` for each distinct step, one after "
+        "the other, with the same parameters and folders.",
+        {"python pipeline.py --all --profile quick": [ours], "loop of papermill commands": [loop]},
+        {own: ours / 60, ratio: ours / loop},
+        {own: 12, ratio: 0.4},
+    )
+
+
+def _loop(folder: Path) -> float:
+    from bakeoff.code import NOTEBOOKS, Code
+    from bakeoff.params import load_parameters
+    from bakeoff.plan import make_plan
+    from bakeoff.resolve import Resolver, keras_home
+    from bakeoff.store import Store
+
+    store = Store(folder / "loop")
+    resolver = Resolver(store, "quick", folder / "no-data", print)
+    plan = make_plan(load_parameters(None, "quick", (NO_NETWORK_SET,)), resolver, Code(store.memory()), store)
+    total = 0.0
+    for number, step in enumerate(plan.steps, start=1):
+        output = store.folder(*step.name)
+        output.mkdir(parents=True)
+        inputs = {name: str(store.folder(name, key)) for name, key in step.inputs.items()}
+        values = {**step.parameters, "inputs": inputs, "output": str(output)}
+        (output / "parameters.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        notebook = NOTEBOOKS / f"{step.stage.notebook}.ipynb"
+        command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-f", str(output / "parameters.yaml")]
+        command += ["--cwd", str(output), str(notebook), str(output / "notebook.ipynb")]
+        environment = {"PYTHONPATH": str(PROJECT), "KERAS_HOME": str(keras_home()), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        total += run(command, output, environment)
+        say(f"    papermill, step {number} of {len(plan.steps)}: {total:.0f} s")
+    return total
