@@ -1,4 +1,4 @@
-"""Images a second that a variant's training takes in this process: `python -m benchmarks.fit_speed VARIANT SECONDS`.
+"""Images a second that a training takes: `python -m benchmarks.fit_speed VARIANT SECONDS [NAME=VALUE ...]`.
 
 Through Bakeoff's own batches and trainer setup, on drawn pictures; the thread count is that of the environment.
 """
@@ -13,14 +13,17 @@ import keras
 
 from bakeoff.lab import data, models, preprocessing
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, compile_model, fit
+from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.training import use_precision
 from bakeoff.params import load_parameters
 
 _IMAGES = 4096
 
 
-def main(variant: str, seconds: float) -> None:
-    """Print images a second, after one epoch that compiles and warms up."""
-    values = load_parameters((variant,), "full")[0].stage
+def main(variant: str, seconds: float, settings: list[str]) -> None:
+    """Print images a second and GFLOP an image and step, after one epoch that compiles and warms up."""
+    values = dict(load_parameters((variant,), "full", settings)[0].stage)
+    use_precision(values["precision"])
     with tempfile.TemporaryDirectory() as folder:
         loaded = data.load("shapes10", folder, max_train_examples=_IMAGES, max_test_examples=100, seed=0)
         names = ("task", "color", "gray_weights", "scaling", "validation_preprocessing", "positive_class")
@@ -32,7 +35,17 @@ def main(variant: str, seconds: float) -> None:
         model = models.build(
             values["builder"], prepared.input_shape, prepared.num_outputs, options=values["builder_options"]
         )
-        fields = ("loss", "label_smoothing", "optimizer", "learning_rate", "optimizer_options", "batch_size")
+        fields = (
+            "loss",
+            "label_smoothing",
+            "optimizer",
+            "learning_rate",
+            "optimizer_options",
+            "batch_size",
+            "jit_compile",
+            "steps_per_execution",
+        )
+        values |= {"optimizer_options": {}} if values["trainer"] == "speedrun" else {}
         recipe = Recipe(epochs=1, augmentation=values["augmentation"], **{name: values[name] for name in fields})
         job = Job(prepared.train, None, prepared.num_outputs, recipe, {}, folder)  # type: ignore[arg-type]
         compile_model(model, recipe, prepared.num_outputs)
@@ -41,8 +54,8 @@ def main(variant: str, seconds: float) -> None:
         while time.perf_counter() - begun < seconds:
             fit(model, job, HistoryFile(None))
             images += len(prepared.train)
-        print(images / (time.perf_counter() - begun))
+        print(images / (time.perf_counter() - begun), 3 * forward_gflop(model))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])

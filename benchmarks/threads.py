@@ -60,4 +60,4 @@ def _together(variant: str, threads: int, count: int) -> float:
         )
         for _ in range(count)
     ]
-    return sum(float(process.communicate(timeout=600)[0].split()[-1]) for process in started)
+    return sum(float(process.communicate(timeout=600)[0].split()[-2]) for process in started)
