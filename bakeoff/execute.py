@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def execute(job: Job) -> float:
     """Execute the job's notebook in its folder; returns the seconds it took.
 
     The executed notebook is put in place only when every code cell ran and every output is there.
-    Raises StepError otherwise, and leaves what was executed as failed.ipynb.
+    Raises StepError otherwise, whatever happened, and leaves what was executed as failed.ipynb.
     """
     os.environ.update(job.environment)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -45,10 +46,10 @@ def execute(job: Job) -> float:
     try:
         _run(job, executed)
         _check(job, executed)
-    except StepError:
-        if executed.exists():
+    except Exception as error:
+        with suppress(OSError):
             executed.replace(job.folder / FAILED)
-        raise
+        raise error if isinstance(error, StepError) else StepError(job.stage, None, _in_words(error)) from None
     (job.folder / FAILED).unlink(missing_ok=True)
     executed.replace(job.folder / "notebook.ipynb")
     return time.perf_counter() - started
@@ -58,6 +59,13 @@ def _run(job: Job, executed: Path) -> None:
     import nbclient.exceptions
     import papermill
 
+    cell = 0
+    end = time.monotonic() + job.timeout_seconds
+
+    def count(**_: object) -> None:
+        nonlocal cell
+        cell += 1
+
     try:
         papermill.execute_notebook(
             job.notebook,
@@ -66,7 +74,8 @@ def _run(job: Job, executed: Path) -> None:
             kernel_name=job.kernel,
             progress_bar=False,
             request_save_on_cell_execute=False,
-            execution_timeout=job.timeout_seconds,
+            timeout_func=lambda _: max(1, int(end - time.monotonic())),  # what is left of the stage's time
+            on_cell_execute=count,
             cwd=str(job.folder),
             coalesce_streams=True,
             **_transport(job),
@@ -74,13 +83,11 @@ def _run(job: Job, executed: Path) -> None:
     except papermill.PapermillExecutionError as error:
         raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(error.evalue)}") from None
     except nbclient.exceptions.CellTimeoutError:
-        raise StepError(
-            job.stage,
-            None,
-            f"a cell ran longer than {job.timeout_seconds} s; raise stage_timeout_seconds if that is right",
-        ) from None
+        reason = f"the stage ran longer than {job.timeout_seconds} s; raise stage_timeout_seconds if that is right"
+        raise StepError(job.stage, cell, reason) from None
     except nbclient.exceptions.DeadKernelError:
-        raise StepError(job.stage, None, "the kernel died (often: out of memory); run the same command again") from None
+        reason = "the kernel died in this cell (often: out of memory); run the same command again"
+        raise StepError(job.stage, cell, reason) from None
 
 
 def _transport(job: Job) -> dict[str, Any]:
@@ -108,6 +115,14 @@ def _check(job: Job, executed: Path) -> None:
     for name in job.outputs:
         if not (job.folder / name).is_file():
             raise StepError(job.stage, None, f"the notebook ran but did not write {name}")
+
+
+def _in_words(error: Exception) -> str:
+    """An error that is not the notebook's own: a full disk, a kernel that does not start."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"could not write or start: {error.strerror}{place}; mend that and run the same command again"
+    return f"{type(error).__name__}: {_one_line(str(error))}"
 
 
 def _one_line(text: str) -> str:

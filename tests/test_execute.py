@@ -37,8 +37,8 @@ def test_a_step_runs_in_its_folder_with_its_parameters_and_environment(tmp_path:
     [
         ("raise ValueError('the learning rate is too high')", "code cell 3: ValueError: the learning rate is too high"),
         ("import sys; sys.exit(0)", "code cell 3: SystemExit: 0"),
-        ("import os; os._exit(0)", "kernel died"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "kernel died"),
+        ("import os; os._exit(0)", "code cell 3: the kernel died"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "code cell 3: the kernel died"),
     ],
 )
 def test_a_failure_is_named_with_its_cell(tmp_path: Path, source: str, reason: str) -> None:
@@ -51,8 +51,22 @@ def test_a_failure_is_named_with_its_cell(tmp_path: Path, source: str, reason: s
 
 
 def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="longer than 2 s"):
-        execute(_job(tmp_path, "import time; time.sleep(60)", timeout_seconds=2))
+    with pytest.raises(StepError, match="code cell 3: the stage ran longer than 5 s"):
+        execute(_job(tmp_path, "import time; time.sleep(60)", timeout_seconds=5))
+
+
+def test_the_time_limit_is_that_of_all_cells_together(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="longer than 6 s"):
+        execute(_job(tmp_path, *["import time; time.sleep(2.5)"] * 5, timeout_seconds=6))
+
+
+def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    job = _job(tmp_path, "open('/dev/full', 'w').write('x' * 100_000)")
+    with pytest.raises(StepError, match="No space left on device"):
+        execute(job)
+    (tmp_path / "stub.ipynb").write_text("{")
+    with pytest.raises(StepError, match="train: "):
+        execute(job)
 
 
 def test_a_notebook_that_writes_nothing_has_failed(tmp_path: Path) -> None:
