@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from bakeoff.lab.batches import Batches, Examples
 from bakeoff.lab.files import write_csv
+from bakeoff.lab.resume import Keeper, Resume, as_array, from_array
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import View
@@ -105,6 +107,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.path = folder / "history.csv" if folder else None
         self.rows: list[dict[str, Any]] = []
         self.training_seconds = 0.0  # without validation
+        self.seconds_before = 0.0  # of the epochs that were done before this training was taken up again
         self.steps = 0
         self._steps_of_epoch = 0
         self._begun = 0.0
@@ -115,6 +118,16 @@ class HistoryFile(keras.callbacks.Callback):
     def frame(self) -> pd.DataFrame:
         """The rows so far, with the columns of history.csv."""
         return pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a training that is taken up again goes on from."""
+        return {"rows": as_array([self.rows, self.training_seconds, self.steps])}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        self.rows, self.training_seconds, self.steps = from_array(state["rows"])
+        self.seconds_before = sum(row["seconds"] for row in self.rows)
+        self._write()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the clock."""
@@ -152,21 +165,28 @@ def fit(
     first_epoch: int = 0,
     last_epoch: int | None = None,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    keepers: tuple[Keeper, ...] = (),
     drop_last: bool = False,
 ) -> None:
-    """Fit a compiled network on the epochs from `first_epoch` up to, but without, `last_epoch` (None: to the end)."""
+    """Fit a compiled network on the epochs from `first_epoch` up to, but without, `last_epoch` (None: to the end).
+
+    A training that was cut short goes on after its last saved epoch; `keepers` are the callbacks with a state.
+    """
     recipe = job.recipe
+    last_epoch = recipe.epochs if last_epoch is None else last_epoch
+    resume = Resume(history.path.parent if history.path else None, [history, *keepers])
+    first_epoch = resume.restore(model, first_epoch, last_epoch)
     train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)
     validation = batches_for(job, job.validation) if job.validation is not None else None
     model.fit(
         train,
         steps_per_epoch=len(train),
         initial_epoch=first_epoch,
-        epochs=recipe.epochs if last_epoch is None else last_epoch,
+        epochs=last_epoch,
         validation_data=validation,
         validation_steps=len(validation) if validation is not None else None,
         shuffle=False,  # Batches shuffles; Keras would shuffle the order of batches a second time
-        callbacks=[*callbacks, history],
+        callbacks=[*callbacks, history, resume],
         verbose=0,
     )
 

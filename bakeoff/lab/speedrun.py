@@ -92,7 +92,17 @@ class Blending(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """The average begins as the weights."""
-        self._average = [ops.copy(weight.value) for weight in self._weights()]
+        self._average = self._average or [ops.copy(weight.value) for weight in self._weights()]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The average, and how many steps are done."""
+        arrays = {f"average_{number}": ops.convert_to_numpy(value) for number, value in enumerate(self._average)}
+        return arrays | {"done": np.array(self.done)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        self.done = int(state["done"])
+        self._average = [ops.convert_to_tensor(state[f"average_{number}"]) for number in range(len(state) - 1)]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Blend every `every` steps; after the last step the average is the result."""
@@ -145,7 +155,7 @@ def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
     optimizer = make_speedrun_optimizer(model, job, batch_size, steps)
     compile_model(model, recipe, job.num_outputs, optimizer=optimizer, steps_per_execution=1)
     blending = Blending(steps, int(job.option("blend_steps", 5)))
-    fit(model, job, history, callbacks=(blending,), drop_last=True)
+    fit(model, job, history, callbacks=(blending,), keepers=(blending,), drop_last=True)
     return {"last_epoch_share": share}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import pandas as pd
 
+from bakeoff.lab import resume
 from bakeoff.lab.files import read_json, replacing, write_json
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, Trainer, cut_to_budget
 from bakeoff.lab.models import check_name, rebuild
@@ -111,9 +112,10 @@ def train(
     history = HistoryFile(folder)
     begun = time.perf_counter()
     extra = found.run(model, job, history)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - begun + history.seconds_before
     summary = {"trainer": trainer, "precision": precision} | _summarise(job, prepared, history, seconds)
     summary |= {"model_file": _save(found.trained_part(model), folder)}
+    resume.forget(folder)
     write_json(folder / SUMMARY, summary | extra)
     return open_training(folder)
 
