@@ -85,7 +85,9 @@ class Merger:
         self.notebook(path, "compare", 2)
         for cell in self.cells[first:]:
             cell.metadata["bakeoff"] = {"links": True}
-            if cell["id"] == "compare-ranking" and any("text/html" in output.get("data", {}) for output in cell.outputs):
+            if cell["id"] == "compare-ranking" and any(
+                "text/html" in output.get("data", {}) for output in cell.outputs
+            ):
                 cell.metadata["bakeoff"]["name"] = self.back = "ranking"
 
 
@@ -100,7 +102,7 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
             shown = ", ".join(variants) if len(variants) < 4 else f"{variants[0]} and {len(variants) - 1} more"
             merger.heading(3, f"{title}: {shown}")
             merger.markdown(f"Used by {', '.join(variants)}.")
-            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4)
+            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 3)
     merger.heading(2, "The variants")
     for row, result in zip(rows, table, strict=True):
         _chapter(merger, row, result, store)
@@ -117,7 +119,7 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
         step = row.steps.get(stage)
         if step and store.manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
-            merger.notebook(path, f"{label}-{stage}", 4)
+            merger.notebook(path, f"{label}-{stage}", 3)
 
 
 def _about(row: Row, result: Mapping[str, Any], store: Store, back: str) -> str:
