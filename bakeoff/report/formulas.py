@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from html import escape
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mistune import BlockState
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathBlockParser, MathInlineParser
+
+if TYPE_CHECKING:
+    from mistune import BlockState
 
 # Characters of private use mark the places of formulas until pandoc has made them.
 _OPEN, _CLOSE = "\ue000", "\ue001"
