@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint bench lock clean
+.PHONY: help setup report picture test lint bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -17,6 +17,11 @@ setup: $(VENV)/.installed ## Make .venv and install the locked packages, hashes 
 report: setup ## Run every variant and write the comparison report
 	@echo "Running every variant (python pipeline.py --all)."
 	@$(BIN)/python pipeline.py --all
+
+REPORT := reports/quick/report.html
+picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
+	@echo "Drawing docs/report.png from $(REPORT)."
+	@$(BIN)/python docs/picture.py $(REPORT)
 
 test: setup ## Run the tests
 	@echo "Running the tests."

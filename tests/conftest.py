@@ -59,6 +59,17 @@ def shared_workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return Workplace(tmp_path_factory.mktemp("shared"))
 
 
+@pytest.fixture(scope="session")
+def small_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished report of three variants, trained just long enough to be ranked."""
+    place = Workplace(tmp_path_factory.mktemp("small"))
+    settings = ("dataset=shapes10", "threads=1", "batch_size=1", "max_epochs=2")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = place.run("--variants", "ann,simple_cnn,gray_cnn", "--profile", "smoke", *arguments, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place.reports / "smoke-selection"
+
+
 @pytest.fixture
 def project_copy(tmp_path: Path) -> Callable[[], Path]:
     """A copy of the project's code and notebooks, to change things in."""

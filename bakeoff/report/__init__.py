@@ -58,7 +58,7 @@ class Report:
         code = [
             (path.name, path.stat().st_mtime_ns)
             for path in sorted(_HERE.rglob("*"))
-            if path.suffix in (".py", ".j2", ".css")
+            if path.suffix in (".py", ".j2", ".css", ".js")
         ]
         pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.manifest(*step.name)]
         return digest_value([pages, self.table_text, self.profile, code, package_version("nbconvert")])

@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import bleach
 import nbformat
 from nbconvert.exporters import HTMLExporter
 
 from bakeoff.plan import Row, Step
-from bakeoff.report.merge import merge
+from bakeoff.report.clean import inert, linked, prose, terminal
+from bakeoff.report.formulas import Formulas
+from bakeoff.report.merge import TAKEN, Merger, merge
+from bakeoff.report.pictures import RASTER, SVG, Pictures
 from bakeoff.store import Store
 
 _TEMPLATES = Path(__file__).parent / "template"
-# Outputs are not trusted: only text, tables and lists come through, and no attribute that can act.
-_TAGS = {
-    *(
-        "a",
-        "b",
-        "blockquote",
-        "br",
-        "code",
-        "del",
-        "em",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "s",
-    ),
-    *("span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"),
-}
-_ATTRIBUTES = {"a": ["href", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
+# What an output may be shown as, best first; whatever else it brings is left out.
+_SHOWN = ["text/html", "text/markdown", SVG, *RASTER, "text/latex", "text/plain"]
 
 
 def render(
@@ -52,26 +34,68 @@ def render(
     store: Store,
 ) -> str:
     """The report as one HTML text without requests to other hosts; a pure function of the store."""
-    merged = merge(compare, rows, table, store)
+    return to_html(merge(compare, rows, table, store), title, banner, facts)
+
+
+def to_html(merged: Merger, title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """Merged cells as HTML. Nothing in them is trusted: it is cleaned, and the page forbids what could still run."""
+    style, script = (_own_file(name) for name in ("style.css", "report.js"))
+    report = {
+        "title": title,
+        "banner": banner,
+        "contents": merged.contents,
+        "facts": facts,
+        "style": style,
+        "script": script,
+        "policy": f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        "next_figure": itertools.count(1).__next__,
+        "next_table": itertools.count(1).__next__,
+    }
+    formulas = Formulas()
+    exporter = _exporter(merged, formulas)
     notebook = nbformat.v4.new_notebook(cells=merged.cells)
+    html, _ = exporter.from_notebook_node(notebook, resources={"report": report})
+    return formulas.fill(html)
+
+
+def _exporter(merged: Merger, formulas: Formulas) -> HTMLExporter:
     exporter = HTMLExporter(
         template_name="bakeoff", extra_template_basedirs=[str(_TEMPLATES)], optimistic_validation=True
     )
-    exporter.register_filter("inert", inert)
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    resources = {
-        "report": {
-            "title": title,
-            "banner": banner,
-            "contents": merged.contents,
-            "style": (_TEMPLATES / "bakeoff" / "style.css").read_text(encoding="utf-8"),
-            "facts": facts,
-        }
-    }
-    html, _ = exporter.from_notebook_node(notebook, resources=resources)
-    return html
+    exporter.config.NbConvertBase.display_data_priority = _SHOWN
+    outputs = [output.get("data", {}) for cell in merged.cells for output in cell.get("outputs", [])]
+    ids = merged.ids - set(TAKEN)
+    for name, function in {
+        "inert": inert,
+        "computed": lambda markdown: inert(formulas.html(markdown)),
+        "prose": lambda markdown: prose(formulas.html(markdown), ids),
+        "linked": lambda html: linked(html, merged.chapters),
+        "terminal": terminal,
+        "picture": Pictures(outputs),
+        "words": _words,
+    }.items():
+        exporter.register_filter(name, function)
+    return exporter
 
 
-def inert(html: str) -> str:
-    """HTML from an output without anything that can run, load or restyle."""
-    return bleach.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, protocols=["http", "https", "mailto"], strip=True)
+def _words(output: Mapping[str, Any]) -> dict[str, str]:
+    """Caption, alternative text and kind from an output's metadata; empty where it has none."""
+    metadata = output.get("metadata") or {}
+    own = metadata.get("bakeoff")
+    words = {name: str(own.get(name, "")) for name in ("caption", "kind")} if isinstance(own, Mapping) else {}
+    described = [metadata[kind] for kind in (*RASTER, SVG) if isinstance(metadata.get(kind), Mapping)]
+    alternatives = [str(part["alt"]) for part in described if part.get("alt")]
+    return {"caption": "", "kind": "", "alt": alternatives[0] if alternatives else ""} | words
+
+
+def _own_file(name: str) -> str:
+    return (_TEMPLATES / "bakeoff" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """The source expression that allows exactly this inline text in a Content-Security-Policy."""
+    # The template puts the text on lines of its own.
+    found = hashlib.sha256(f"\n{text}\n".encode()).digest()
+    return f"'sha256-{base64.b64encode(found).decode('ascii')}'"

@@ -18,20 +18,30 @@ from bakeoff.store import NOTEBOOK, Store
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
+# Ids that the page itself uses.
+TAKEN = ("main", "ranking", "ranking-filter", "ranking-count", "theme", "open-code", "how-it-was-made")
 _BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
 
 
 @dataclass
 class Merger:
-    """Collects the cells of the report and its list of contents: (level, id, text)."""
+    """Collects the cells of the report and its list of contents: (level, id, text).
+
+    `chapters` leads from a variant's name to the id of its chapter; `back` is where chapters lead back to: the
+    ranking or, where nothing is ranked, the comparison.
+    """
 
     cells: list[NotebookNode] = field(default_factory=list)
     contents: list[tuple[int, str, str]] = field(default_factory=list)
-    _used: set[str] = field(default_factory=set)
+    chapters: dict[str, str] = field(default_factory=dict)
+    back: str = ""
+    ids: set[str] = field(default_factory=lambda: set(TAKEN))
 
-    def heading(self, level: int, text: str, identifier: str | None = None) -> None:
-        """A heading of the report's own; levels 2 and 3 stand in the list of contents."""
-        self.markdown(self._heading(level, text, identifier or text))
+    def heading(self, level: int, text: str, identifier: str | None = None) -> str:
+        """A heading of the report's own, and its id; levels 2 and 3 stand in the list of contents."""
+        found, html = self._heading(level, text, identifier or text)
+        self.markdown(html)
+        return found
 
     def markdown(self, text: str) -> None:
         """A Markdown cell."""
@@ -54,34 +64,45 @@ class Merger:
             fenced ^= bool(_FENCE.match(line))
             found = None if fenced else _HEADING.match(line)
             depth = level + len(found[1]) - 1 if found else 0
-            lines.append(self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}") if found else line)
+            lines.append(self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}")[1] if found else line)
         return "\n".join(lines)
 
-    def _heading(self, level: int, text: str, wish: str) -> str:
+    def _heading(self, level: int, text: str, wish: str) -> tuple[str, str]:
         identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
         number = 1
-        while identifier in self._used:
+        while identifier in self.ids:
             number += 1
             identifier = f"{base}-{number}"
-        self._used.add(identifier)
+        self.ids.add(identifier)
         if level <= 3:
             self.contents.append((level, identifier, text))
-        return f'\n<h{level} id="{identifier}">{escape(text)}</h{level}>\n'
+        return identifier, f'\n<h{level} id="{identifier}">{escape(text)}</h{level}>\n'
+
+    def comparison(self, path: Path) -> None:
+        """The comparison's cells: variants in them lead to their chapters, and one table is the ranking."""
+        self.back = self.heading(2, "The comparison")
+        first = len(self.cells)
+        self.notebook(path, "compare", 2)
+        for cell in self.cells[first:]:
+            cell.metadata["bakeoff"] = {"links": True}
+            if cell["id"] == "compare-ranking" and any(
+                "text/html" in output.get("data", {}) for output in cell.outputs
+            ):
+                cell.metadata["bakeoff"]["name"] = self.back = "ranking"
 
 
 def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store) -> Merger:
     """The comparison, the data once for each distinct step, then a chapter a variant."""
     merger = Merger()
     if store.manifest(*compare.name):
-        merger.heading(2, "The comparison")
-        merger.notebook(store.folder(*compare.name) / NOTEBOOK, "compare", 2)
+        merger.comparison(store.folder(*compare.name) / NOTEBOOK)
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
         for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
             shown = ", ".join(variants) if len(variants) < 4 else f"{variants[0]} and {len(variants) - 1} more"
             merger.heading(3, f"{title}: {shown}")
             merger.markdown(f"Used by {', '.join(variants)}.")
-            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 4)
+            merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 3)
     merger.heading(2, "The variants")
     for row, result in zip(rows, table, strict=True):
         _chapter(merger, row, result, store)
@@ -90,17 +111,19 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
 
 def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:
     label = row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
-    merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
-    merger.markdown(_about(row, result, store))
+    identifier = merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
+    merger.chapters.setdefault(row.variant, identifier)
+    merger.chapters[label] = identifier
+    merger.markdown(_about(row, result, store, merger.back))
     for stage in ("search", "build", "train", "evaluate"):
         step = row.steps.get(stage)
         if step and store.manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
-            merger.notebook(path, f"{label}-{stage}", 4)
+            merger.notebook(path, f"{label}-{stage}", 3)
 
 
-def _about(row: Row, result: Mapping[str, Any], store: Store) -> str:
-    """Where a variant comes from, what is assumed, what its numbers are not; links to its finished notebooks."""
+def _about(row: Row, result: Mapping[str, Any], store: Store, back: str) -> str:
+    """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks and back."""
     run = row.parameters.run
     lines = [f"Source: {run['source']}." if run["source"] else "Not from a source: added by this project."]
     lines += (
@@ -108,9 +131,14 @@ def _about(row: Row, result: Mapping[str, Any], store: Store) -> str:
     )
     lines += [run["notes"]] if run["notes"] else []
     lines += [f"**Departs from the catalogue:** {result['limited']}."] if result["limited"] else []
-    lines += [f"**{str(result['status']).capitalize()}:** {result['message']}"] if result["status"] != "ok" else []
+    if result["status"] != "ok":
+        # A message is what a program printed: no Markdown in it.
+        message = escape(" ".join(str(result["message"]).split()))
+        lines.append(f"<p><strong>{str(result['status']).capitalize()}:</strong> {message}</p>")
     links = [f"[{name}](notebooks/{row.folder_name}/{name}.ipynb)" for name in stage_folders(row, store)]
-    return "\n\n".join([*lines, f"Executed notebooks: {', '.join(links)}."] if links else lines)
+    ways = [f"Executed notebooks: {', '.join(links)}."] if links else []
+    ways += [f"[Back to the {'ranking' if back == 'ranking' else 'comparison'}](#{back})."] if back else []
+    return "\n\n".join([*lines, " ".join(ways)] if ways else lines)
 
 
 def _distinct(stage: str, rows: Iterable[Row], store: Store) -> list[tuple[Step, list[str]]]:

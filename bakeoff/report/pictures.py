@@ -1,0 +1,99 @@
+"""Pictures of outputs as `data:` addresses: small, with their size, and unable to run anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+SVG = "image/svg+xml"
+RASTER = ("image/png", "image/jpeg", "image/webp")
+LARGEST_SVG = 150_000  # bytes; beyond, a raster picture is smaller and drawn faster
+# A lossless picture may be this many times as large as one of quality 90: flat figures stay sharp, photographs small.
+LOSSLESS_FACTOR = 1.5
+_LENGTH = re.compile(r"^\s*([\d.]+)\s*(px|pt|in|cm|mm)?\s*$")
+_PIXELS = {None: 1.0, "px": 1.0, "pt": 96 / 72, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What an <img> needs so that nothing jumps when it appears."""
+
+    source: str
+    width: int
+    height: int
+
+
+class Pictures:
+    """The pictures of all outputs, encoded side by side; asked for by the output's data."""
+
+    def __init__(self, outputs: Iterable[Mapping[str, Any]]) -> None:
+        wanted = dict.fromkeys(filter(None, (_chosen(data) for data in outputs)))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            self._made = dict(zip(wanted, pool.map(_encode, wanted), strict=True))
+
+    def __call__(self, data: Mapping[str, Any]) -> Picture | None:
+        """The picture of an output; None when it has none or it cannot be read."""
+        chosen = _chosen(data)
+        return self._made.get(chosen) if chosen else None
+
+
+def _chosen(data: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Kind and content of the picture that is shown: a small drawing before a raster picture before a large drawing."""
+    found = {kind: "".join(data[kind]) for kind in (SVG, *RASTER) if kind in data}
+    raster = next(((kind, found[kind]) for kind in RASTER if kind in found), None)
+    if SVG in found and (raster is None or len(found[SVG].encode()) < LARGEST_SVG):
+        return SVG, found[SVG]
+    return raster
+
+
+def _encode(chosen: tuple[str, str]) -> Picture | None:
+    kind, content = chosen
+    try:
+        return _drawing(content) if kind == SVG else _raster(base64.b64decode(content))
+    except (OSError, ValueError, binascii.Error, Image.DecompressionBombError):
+        return None
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _raster(content: bytes) -> Picture:
+    with Image.open(io.BytesIO(content)) as opened:
+        image = opened.convert("RGBA")
+    if image.getchannel("A").getextrema()[0] == 255:
+        image = image.convert("RGB")
+    exact = _webp(image, lossless=True, quality=60)
+    lossy = _webp(image, lossless=False, quality=90)
+    smaller = exact if len(exact) < LOSSLESS_FACTOR * len(lossy) else lossy
+    return Picture(_address("image/webp", smaller), image.width, image.height)
+
+
+def _webp(image: Image.Image, lossless: bool, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    # Method 2 of 6: a fifth of the time of 4, and no larger, on the report's own figures.
+    image.save(buffer, "WEBP", lossless=lossless, quality=quality, method=2)
+    return buffer.getvalue()
+
+
+def _drawing(content: str) -> Picture | None:
+    """An SVG as the source of an <img>, where it can neither run scripts nor load anything."""
+    root = re.search(r"<svg\b[^>]*>", content)
+    if not root:
+        return None
+    attributes = dict(re.findall(r'([\w:]+)\s*=\s*"([^"]*)"', root[0]))
+    sizes = [_LENGTH.match(attributes.get(name, "")) for name in ("width", "height")]
+    if all(sizes):
+        width, height = (float(size[1]) * _PIXELS[size[2]] for size in sizes if size)
+    else:
+        *_, width, height = (float(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", "").strip()) if part)
+    return Picture(_address(SVG, content.encode()), round(width), round(height))
