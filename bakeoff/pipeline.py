@@ -11,7 +11,7 @@ from bakeoff import results
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.params import Parameters, load_parameters, variant_names
-from bakeoff.plan import STAGES, Plan, compare_step, make_plan, why
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, Step, background_step, compare_step, make_plan, why
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
@@ -45,7 +45,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         for name in self.request.force:
-            known = [*STAGES, "compare", *variant_names()]
+            known = [*STAGES, BACKGROUND.name, COMPARE.name, *variant_names()]
             if name not in known:
                 raise RequestError(f"--force: there is no stage or variant {name!r}; {nearest(name, known)}")
         self.store = Store(self.request.runs_dir)
@@ -70,7 +70,8 @@ class Pipeline:
         with self.runner(plan) as runner:
             if not self.request.report_only:
                 runner.run(plan)
-            report = self._compare(plan, runner)
+            background = self._background(runner)
+            report = self._compare(plan, runner, background)
             built = report.build(self.store)
         failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
         self.say(f"{'Report written' if built else 'Report is up to date'}: {report.folder / 'report.html'}")
@@ -93,7 +94,16 @@ class Pipeline:
             request.cold_kernels,
         )
 
-    def _compare(self, plan: Plan, runner: Runner) -> Report:
+    def _background(self, runner: Runner) -> Step:
+        """The background notebook, made where it is missing; where it fails, the report does without it."""
+        step = background_step(self.code)
+        reason = "forced" if BACKGROUND.name in self.request.force else why(step, self.store)
+        if reason:
+            self.say("Explaining ...")
+            runner.step(step, reason)
+        return step
+
+    def _compare(self, plan: Plan, runner: Runner, background: Step) -> Report:
         """The table of results and the compare notebook over it."""
         table = results.collect(plan.rows, self.store, runner.failures)
         text = results.to_csv(table)
@@ -109,7 +119,7 @@ class Pipeline:
             if step.name in runner.failures:
                 self.say(f"    FAILED: {runner.failures[step.name]}")
         self.code.memory.save()
-        return Report(self._report_folder(), self.profile, plan, table, text, step)
+        return Report(self._report_folder(), self.profile, plan, table, text, step, background)
 
     def _report_folder(self) -> Path:
         selection = "" if self.request.variants is None else "-selection"

@@ -46,13 +46,14 @@ def render(
     title: str,
     banner: Sequence[str],
     compare: Step,
+    background: Step,
     rows: Sequence[Row],
     table: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
     store: Store,
 ) -> str:
     """The report as one HTML text without requests to other hosts; a pure function of the store."""
-    merged = merge(compare, rows, table, store)
+    merged = merge(compare, background, rows, table, store)
     notebook = nbformat.v4.new_notebook(cells=merged.cells)
     exporter = HTMLExporter(
         template_name="bakeoff", extra_template_basedirs=[str(_TEMPLATES)], optimistic_validation=True
