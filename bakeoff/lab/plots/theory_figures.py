@@ -55,9 +55,10 @@ def convolution_words(values: np.ndarray, name: str) -> str:
     kernel = theory.KERNELS[name]
     size, (row, column) = len(kernel), MARKED
     window = values[row : row + size, column : column + size]
-    terms = [f"({weight:g}) × {value:.2f}" for weight, value in zip(kernel.flat, window.flat, strict=True) if weight]
+    products = [(weight, value) for weight, value in zip(kernel.flat, window.flat, strict=True) if weight]
+    terms = [f"{'-' if weight < 0 else '+'} {abs(weight):g} × {value:.2f}" for weight, value in products]
     response = theory.convolve(values, kernel)
-    words = f"At the framed place the kernel for {name} gives {' + '.join(terms)} = {response[MARKED]:.2f}. "
+    words = f"At the framed place the kernel for {name} gives {' '.join(terms)} = {response[MARKED]:.2f}. "
     return words + f"From {_size(values)} pixels a kernel of {_size(kernel)} makes a response of {_size(response)}."
 
 
@@ -101,8 +102,9 @@ def activation_and_softmax(names: Sequence[str], logits: np.ndarray) -> Figure:
 def softmax_words(names: Sequence[str], logits: np.ndarray) -> str:
     """The probabilities, and their sum."""
     found = theory.softmax(logits)
-    parts = [f"{name} {logit:g} becomes {share:.3f}" for name, logit, share in zip(names, logits, found, strict=True)]
-    return f"The logit of {'; of '.join(parts)}. Together the probabilities are {found.sum():.3f}."
+    pairs = zip(names, logits, found, strict=True)
+    parts = [f"{name} has the logit {logit:g} and gets {share:.3f}" for name, logit, share in pairs]
+    return f"{', '.join(parts)}; together that is {found.sum():.3f}.".capitalize()
 
 
 def dropout(values: np.ndarray, masks: np.ndarray) -> Figure:
@@ -232,10 +234,10 @@ def judging(counts: Sequence[int], share: float, intervals: Sequence[tuple[float
 def interval_words(counts: Sequence[int], share: float, intervals: Sequence[tuple[float, float]]) -> str:
     """The first and the last interval in words."""
     ends = [
-        f"{counts[at]:,} images {100 * intervals[at][0]:.1f} to {100 * intervals[at][1]:.1f} %"
-        for at in (0, len(counts) - 1)
+        f"from {100 * low:.1f} to {100 * high:.1f} % on {count:,} images"
+        for count, (low, high) in list(zip(counts, intervals, strict=True))[:: len(counts) - 1]
     ]
-    return f"A measured accuracy of {100 * share:g} % means, on {ends[0]}; on {ends[1]}."
+    return f"With a measured accuracy of {100 * share:g} % the interval goes {' and '.join(ends)}."
 
 
 # ---------------------------------------------------------------- parts
