@@ -11,7 +11,7 @@ from bakeoff import results
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.params import Parameters, load_parameters, variant_names
-from bakeoff.plan import STAGES, Plan, compare_step, make_plan, why
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, compare_step, make_plan, why
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
@@ -45,7 +45,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         for name in self.request.force:
-            known = [*STAGES, "compare", *variant_names()]
+            known = [*STAGES, BACKGROUND.name, COMPARE.name, *variant_names()]
             if name not in known:
                 raise RequestError(f"--force: there is no stage or variant {name!r}; {nearest(name, known)}")
         self.store = Store(self.request.runs_dir)
@@ -70,6 +70,8 @@ class Pipeline:
         with self.runner(plan) as runner:
             if not self.request.report_only:
                 runner.run(plan)
+            elif plan.background.name in plan.reasons:
+                runner.step(plan, plan.background, plan.reasons[plan.background.name])
             report = self._compare(plan, runner)
             built = report.build(self.store)
         failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
@@ -151,5 +153,7 @@ def describe_plan(plan: Plan) -> Sequence[str]:
         for name, step in row.steps.items():
             reason = plan.reasons.get(step.name)
             lines.append(f"{row.variant}{replicate} {name}: {f'to run, {reason}' if reason else 'done'}")
+    reason = plan.reasons.get(plan.background.name)
+    lines.append(f"{plan.background.stage.name}: {f'to run, {reason}' if reason else 'done'}")
     lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run.")
     return lines

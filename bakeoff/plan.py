@@ -71,6 +71,7 @@ STAGES: Mapping[str, Stage] = {
         ),
     )
 }
+BACKGROUND = Stage("background", "0_background", (), (), ("numpy", "keras"))
 COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
 
 
@@ -126,6 +127,7 @@ class Plan:
     steps: Sequence[Step]
     reasons: Mapping[tuple[str, str], str]
     machine: Machine
+    background: Step  # one of `steps`, of no variant: the chapter that explains
 
     def pending(self) -> list[Step]:
         """The steps that must run."""
@@ -145,10 +147,12 @@ def make_plan(
                 step = steps.setdefault(row.steps[name].name, row.steps[name])
                 if row.variant not in step.variants:
                     step.variants.append(row.variant)
+    background = background_step(code)
+    steps[background.name] = background
     reasons = _reasons(list(steps.values()), store, force)
     resolver.memory.save()
     code.memory.save()
-    return Plan(rows, list(steps.values()), reasons, maker.machine)
+    return Plan(rows, list(steps.values()), reasons, maker.machine, background)
 
 
 @dataclass
@@ -240,20 +244,30 @@ class _Maker:
 
 def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> Step:
     """The step that compares: its key covers the table of results and every evaluation that is shown."""
-    notebook = code.notebook(COMPARE.notebook)
     evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
     finished = {name: key for name, key in evaluated.items() if store.manifest("evaluate", key)}
+    return _report_step(COMPARE, finished, {"results": digest_value(table)}, code)
+
+
+def background_step(code: Code) -> Step:
+    """The step that explains the ideas behind the report: it reads nothing, so its key covers its code alone."""
+    return _report_step(BACKGROUND, {}, {}, code)
+
+
+def _report_step(stage: Stage, parents: Mapping[str, str], resolved: Mapping[str, str], code: Code) -> Step:
+    """A step that is made once for a report and has no parameters."""
+    notebook = code.notebook(stage.notebook)
     parts = {
-        "stage": "compare",
+        "stage": stage.name,
         "parameters": {},
-        "parents": finished,
-        "resolved": {"results": digest_value(table)},
+        "parents": parents,
+        "resolved": resolved,
         "code": {"notebook": notebook.computing, **code.computing(notebook, {})},
-        "versions": {"numpy": package_version("numpy")},
+        "versions": {package: package_version(package) for package in stage.packages},
         "settings": {},
     }
     key = digest_value(parts)
-    return Step(COMPARE, {}, {}, parts, key, digest_value([key, notebook.showing, code.showing(notebook)]))
+    return Step(stage, {}, {}, parts, key, digest_value([key, notebook.showing, code.showing(notebook)]))
 
 
 def why(step: Step, store: Store) -> str | None:

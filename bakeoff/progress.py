@@ -198,4 +198,4 @@ def make_progress(plan: Plan, store: Store, say: Callable[[str], None]) -> Lines
 def title(step: Step) -> str:
     """The stage and whom it is for: "train simple_cnn"."""
     more = f" and {len(step.variants) - 3} more" if len(step.variants) > 3 else ""
-    return f"{step.stage.name} {', '.join(step.variants[:3])}{more}"
+    return f"{step.stage.name} {', '.join(step.variants[:3])}{more}".rstrip()

@@ -30,11 +30,12 @@ def expected_seconds(plan: Plan, store: Store) -> dict[tuple[str, str], float]:
     parameters = {row.variant: int(row.parameters.stage["published"].get("parameters") or 0) for row in plan.rows}
     expected = {}
     for step in plan.steps:
-        work = _work(step.stage.name, step.parameters, parameters.get(step.variants[0], 0))
+        variant = step.variants[0] if step.variants else ""
+        work = _work(step.stage.name, step.parameters, parameters.get(variant, 0))
         expected[step.name] = _OVERHEAD_SECONDS + work
-        manifest = store.manifest(step.stage.name, before.get(f"{step.variants[0]}/{step.stage.name}", ""))
+        manifest = store.manifest(step.stage.name, before.get(f"{variant}/{step.stage.name}", ""))
         if manifest and manifest.get("seconds"):
-            then = _work(step.stage.name, manifest["parameters"], parameters.get(step.variants[0], 0))
+            then = _work(step.stage.name, manifest["parameters"], parameters.get(variant, 0))
             expected[step.name] = manifest["seconds"] * (_OVERHEAD_SECONDS + work) / (_OVERHEAD_SECONDS + then)
     return expected
 

@@ -15,10 +15,10 @@ import pytest
 
 from bakeoff.code import NOTEBOOKS, read_parameter_names
 from bakeoff.params import load_parameters
-from bakeoff.plan import COMPARE, STAGES
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES
 from tests.conftest import PROJECT, Workplace
 
-NAMES = [stage.notebook for stage in (*STAGES.values(), COMPARE)]
+NAMES = [stage.notebook for stage in (BACKGROUND, *STAGES.values(), COMPARE)]
 PATHS = [NOTEBOOKS / f"{name}.ipynb" for name in NAMES]
 
 

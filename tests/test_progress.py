@@ -30,7 +30,7 @@ def _step(stage: str, parameters: dict[str, object]) -> Step:
 def picture(tmp_path: Path) -> progress.Lines:
     train = _step("train", {"epochs": 3})
     row = Row(load_parameters(("simple_cnn",), "smoke")[0], 0, 0, None, "none", {"train": train})  # type: ignore[arg-type]
-    plan = Plan([row], [train], {train.name: "new"}, Machine("tensorflow", 2, {}))
+    plan = Plan([row], [train], {train.name: "new"}, Machine("tensorflow", 2, {}), train)
     said: list[str] = []
     lines = progress.Lines(plan, Store(tmp_path), said.append)
     lines.said = said  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def test_at_a_terminal_a_table_shows_stages_epochs_and_failures(tmp_path: Path) 
     command += ["--set", "dataset=shapes10", "--runs-dir", str(tmp_path / "runs")]
     command += ["--reports-dir", str(tmp_path / "reports")]
     shown = _at_a_terminal(command)
-    for text in ("variant", "preprocess", "gray_cnn", "of 9 steps", "Report written"):
+    for text in ("variant", "preprocess", "gray_cnn", "of 10 steps", "Report written"):
         assert text in shown, text
     assert re.search(r"gray_cnn.*\d+ s", shown)
 

@@ -129,7 +129,7 @@ def test_kernels_see_the_gpu_that_was_leased_to_them_and_cpu_steps_see_none(tmp_
     steps = [dataclasses.replace(_step(name, gpu_share=share), stage=stage) for name, share in shares.items()]
     machine = Machine("tensorflow", 4, {}, tuple("01"[:count]))
     store = Store(tmp_path / "runs")
-    plan = Plan(_rows(steps), steps, {step.name: "new" for step in steps}, machine)
+    plan = Plan(_rows(steps), steps, {step.name: "new" for step in steps}, machine, steps[0])
     with Runner(store, machine, tmp_path, print, jobs=3) as runner:
         runner.run(plan)
     seen = {step.result_key: (store.folder(*step.name) / "history.csv").read_text() for step in steps}

@@ -43,7 +43,9 @@ class Report:
         facts = provenance(self.plan, self.profile, store)
         write_atomically(self.folder / "provenance.json", json.dumps(facts, indent=1))
         title = f"Model bake-off: {self._data()}"
-        html = render(title, banner(self.table), self.compare, self.plan.rows, self.table, facts, store)
+        html = render(
+            title, banner(self.table), self.compare, self.plan.background, self.plan.rows, self.table, facts, store
+        )
         write_atomically(self.folder / "report.html", html)
         write_atomically(
             self.folder / STAMP, json.dumps({"key": key, "digest": digest_file(self.folder / "report.html")})
@@ -58,9 +60,10 @@ class Report:
         code = [
             (path.name, path.stat().st_mtime_ns)
             for path in sorted(_HERE.rglob("*"))
-            if path.suffix in (".py", ".j2", ".css", ".js")
+            if path.is_file() and path.suffix != ".pyc"
         ]
-        pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.manifest(*step.name)]
+        steps = [*self.plan.steps, self.compare]
+        pages = [step.page_key for step in steps if store.manifest(*step.name)]
         return digest_value([pages, self.table_text, self.profile, code, package_version("nbconvert")])
 
     def _built(self, key: str) -> bool:

@@ -28,13 +28,14 @@ def render(
     title: str,
     banner: Sequence[str],
     compare: Step,
+    background: Step,
     rows: Sequence[Row],
     table: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
     store: Store,
 ) -> str:
     """The report as one HTML text without requests to other hosts; a pure function of the store."""
-    return to_html(merge(compare, rows, table, store), title, banner, facts)
+    return to_html(merge(compare, background, rows, table, store), title, banner, facts)
 
 
 def to_html(merged: Merger, title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from bakeoff.plan import Row, Step
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store
 
+_CHAPTERS = Path(__file__).parent / "chapters"
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 # Ids that the page itself uses.
@@ -58,6 +59,10 @@ class Merger:
             cell["id"] = f"{prefix}-{cell.get('id', len(self.cells))}"
             self.cells.append(cell)
 
+    def chapter(self, path: Path) -> None:
+        """A Markdown file of the report's own, its H1 a chapter."""
+        self.markdown(self._demoted(path.read_text(encoding="utf-8"), "", 2))
+
     def _demoted(self, source: str, prefix: str, level: int) -> str:
         lines, fenced = [], False
         for line in _BADGE.sub("", source).splitlines():
@@ -91,11 +96,21 @@ class Merger:
                 cell.metadata["bakeoff"]["name"] = self.back = "ranking"
 
 
-def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store) -> Merger:
-    """The comparison, the data once for each distinct step, then a chapter a variant."""
+def merge(
+    compare: Step, background: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store
+) -> Merger:
+    """The comparison, the background, the data once for each distinct step, a chapter a variant, and the end."""
     merger = Merger()
     if store.manifest(*compare.name):
         merger.comparison(store.folder(*compare.name) / NOTEBOOK)
+    else:
+        merger.heading(2, "The comparison")
+        merger.markdown(_failed(compare))
+    merger.heading(2, "Introduction and background")
+    if store.manifest(*background.name):
+        merger.notebook(store.folder(*background.name) / NOTEBOOK, background.stage.name, 2)
+    else:
+        merger.markdown(_failed(background))
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
         for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
@@ -106,7 +121,13 @@ def merge(compare: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]]
     merger.heading(2, "The variants")
     for row, result in zip(rows, table, strict=True):
         _chapter(merger, row, result, store)
+    for name in ("future_work", "references"):
+        merger.chapter(_CHAPTERS / f"{name}.md")
     return merger
+
+
+def _failed(step: Step) -> str:
+    return f"The notebook {step.stage.notebook} failed; run the same command again to see why."
 
 
 def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:

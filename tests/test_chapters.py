@@ -1,0 +1,101 @@
+"""The report's chapters: their order, what stands at the end, and what becomes of a background that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bakeoff.code import Code
+from bakeoff.plan import background_step, compare_step, why
+from bakeoff.report.merge import Merger, merge
+from bakeoff.store import Store
+from tests.conftest import PROJECT
+
+CHAPTERS = PROJECT / "bakeoff" / "report" / "chapters"
+ORDER = ["The comparison", "Introduction and background", "The data", "Preprocessing", "The variants"]
+ORDER += ["Conclusion and future work", "References"]
+
+
+def _code(store: Store, project: Path = PROJECT) -> Code:
+    return Code(store.memory(), project)
+
+
+def _empty(store: Store) -> Merger:
+    code = _code(store)
+    return merge(compare_step([], "", code, store), background_step(code), [], [], store)
+
+
+def test_the_chapters_stand_in_their_order_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    merged = _empty(Store(tmp_path))
+    assert [text for level, _, text in merged.contents if level == 2] == ORDER
+    text = "\n".join(cell.source for cell in merged.cells)
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(re.findall(r'id="([^"]+)"', text))
+    assert "](#the-comparison)" in text
+
+
+def test_a_notebook_that_is_not_there_is_named(tmp_path: Path) -> None:
+    text = "\n".join(cell.source for cell in _empty(Store(tmp_path)).cells)
+    assert "The notebook 0_background failed" in text and "The notebook 7_compare failed" in text
+
+
+def test_the_static_chapters_hold_no_result() -> None:
+    """No measured figure can stand in a text that is the same in every report."""
+    assert not re.findall(r"\d+[.,]\d+|\d+ ?%", (CHAPTERS / "future_work.md").read_text())
+
+
+def test_every_source_of_a_variant_is_in_the_references() -> None:
+    files = [path.read_text() for path in (PROJECT / "params" / "variants").glob("*.yaml")]
+    named = {found for text in files for found in re.findall(r"^  source: (\w+)", text, re.MULTILINE)}
+    references = (CHAPTERS / "references.md").read_text()
+    assert named == set(re.findall(r"^- `(\w+)`:", references, re.MULTILINE))
+
+
+def test_the_background_is_made_again_when_its_own_code_changes(
+    tmp_path: Path, project_copy: Callable[[], Path]
+) -> None:
+    project, store = project_copy(), Store(tmp_path / "runs")
+    before = background_step(_code(store, project))
+    assert why(before, store) == "new"
+    _append(project / "bakeoff/lab/plots/theory.py", "\nEXTRA = 1\n")
+    page = background_step(_code(store, project))
+    assert (page.result_key == before.result_key, page.page_key == before.page_key) == (True, False)
+    _append(project / "bakeoff/lab/training.py", "\nEXTRA = 1\n")
+    assert background_step(_code(store, project)) == page
+    _append(project / "bakeoff/lab/shapes.py", "\nEXTRA = 1\n")
+    assert background_step(_code(store, project)).result_key != before.result_key
+
+
+def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, project_copy: Callable[[], Path]) -> None:
+    project = project_copy()
+    shutil.copy(PROJECT / "pipeline.py", project)
+    path = project / "notebooks" / "0_background.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][-1]["source"] = ["1 / 0"]
+    path.write_text(json.dumps(notebook))
+    arguments = ["--variants", "ann", "--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1"]
+    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports")]
+    done = subprocess.run(
+        [sys.executable, "pipeline.py", *arguments, *places],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(project), "TFDS_DATA_DIR": str(tmp_path), "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert "ZeroDivisionError" in done.stdout and "1 of 1 rows" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1
+    page = (tmp_path / "reports" / "smoke-selection" / "report.html").read_text()
+    assert "The notebook 0_background failed" in page
+    assert 'id="variant-ann"' in page and 'id="compare-the-answer"' in page
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a") as stream:
+        stream.write(text)
