@@ -35,6 +35,7 @@ _TAGS = {
     *("hr", "i", "li", "ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th"),
     *("thead", "tr", "u", "ul", "caption"),
 }
+_UNSEEN = re.compile(r"<(script|style|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 _WIDEST = 1600  # pixels
@@ -226,7 +227,8 @@ def _balanced(html: str) -> str:
     """Each tag closed and nothing but text, lists and tables: a piece cannot reach out of its own."""
     import bleach
 
-    return bleach.clean(html, tags=_TAGS, attributes=_attribute, protocols=["http", "https", "mailto"], strip=True)
+    shown = _UNSEEN.sub("", html)
+    return bleach.clean(shown, tags=_TAGS, attributes=_attribute, protocols=["http", "https", "mailto"], strip=True)
 
 
 def _attribute(tag: str, name: str, value: str) -> bool:

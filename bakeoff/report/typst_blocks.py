@@ -10,8 +10,8 @@ from typing import Any
 
 Node = dict[str, Any]
 NOTHING = ["", [], []]
-LINE = 96  # columns of the monospaced font that fit the page
-_LONGEST_WORD = 14
+LINE = 100  # columns of the monospaced font that fit the page
+_IN_CELL, _IN_TEXT = 14, 40  # letters of a word that fit a narrow column, and a line
 # What pandoc may write as it is: words and numbers that mean nothing to Typst. All else becomes a string.
 _HARMLESS = re.compile(r"[^\W\d_]+[,.;:]?|\d+")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+[A-Za-z0-9-]*")
@@ -26,14 +26,14 @@ def literal(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def breakable(text: str) -> str:
-    """Text whose long words may be broken, without a hyphen: after a joint, else anywhere."""
+def breakable(text: str, longest: int) -> str:
+    """Text in which words of more than `longest` letters may be broken without a hyphen: at a joint, else anywhere."""
 
     def cut(word: re.Match[str]) -> str:
         jointed = re.sub(r"([_/.,:;=\\-])(?=[^\W_])", "\\1\u200b", word[0])
-        return re.sub(rf"[^\u200b]{{{_LONGEST_WORD}}}(?=[^\u200b]{{3}})", "\\g<0>\u200b", jointed)
+        return re.sub(rf"[^\u200b]{{{longest}}}(?=[^\u200b]{{3}})", "\\g<0>\u200b", jointed)
 
-    return re.sub(rf"\S{{{_LONGEST_WORD},}}", cut, text)
+    return re.sub(rf"\S{{{longest + 1},}}", cut, text)
 
 
 def wrapped(text: str) -> str:
@@ -157,10 +157,10 @@ class Cleaner:
         if kind in ("Space", "SoftBreak", "LineBreak"):
             return [node]
         if kind == "Str":
-            known = _HARMLESS.fullmatch(content) and len(content) < _LONGEST_WORD
-            return [node if known else _inline(f"#{literal(breakable(content))};")]
+            known = _HARMLESS.fullmatch(content) and len(content) <= _IN_TEXT
+            return [node if known else _inline(f"#{literal(breakable(content, _IN_TEXT))};")]
         if kind == "Code":
-            return [_inline(f"#mono({literal(breakable(content[1]))});")]
+            return [_inline(f"#mono({literal(breakable(content[1], _IN_TEXT))});")]
         if kind == "Math":
             return self._math(node, trusted)
         if kind in ("Emph", "Strong", "Underline", "Strikeout", "Superscript", "Subscript", "SmallCaps"):
@@ -209,7 +209,7 @@ class Cleaner:
         for row in grid:
             for blocks in row:
                 if _is_text(blocks):
-                    yield f"{literal(breakable(plain(blocks)))}, "
+                    yield f"{literal(breakable(plain(blocks), _IN_CELL))}, "
                 else:
                     yield "["
                     yield self.blocks(blocks, trusted)
