@@ -269,8 +269,8 @@ def test_formulas_lists_and_links() -> None:
     assert b"p.png" not in source and b"../x" not in source
 
 
-def test_headings_that_skip_a_level_or_repeat_an_id_are_mended() -> None:
-    reader = _read(_heading(2, "One", "same"), _heading(6, "Deep", "same"), v4.new_markdown_cell("[to](#same)"))
+def test_headings_that_skip_a_level_repeat_an_id_or_are_empty_are_mended() -> None:
+    reader = _read(_heading(2, "One", "same"), _heading(6, "Deep", "same"), v4.new_markdown_cell("#\n\n[to](#same)"))
     assert "Deep" in reader.words()
 
 

@@ -16,7 +16,7 @@ _IN_CELL, _IN_TEXT = 14, 40  # letters of a word that fit a narrow column, and a
 _HARMLESS = re.compile(r"[^\W\d_]+[,.;:]?|\d+")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+[A-Za-z0-9-]*")
 _LINK = re.compile(r"(?:https?://|mailto:)\S+|(?!/)[\w./-]+")
-_NUMBER = re.compile(r"[-−+]?[\d\s.,]*\d(?:[eE][-+]?\d+)?\s*[%×x]?")
+_NUMBER = re.compile(r"[-−+]?\.?\d(?:[ \u202f.,]?\d)*(?:[eE][-+]?\d+)?\s*[%×x]?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
@@ -140,6 +140,8 @@ class Cleaner:
     def _header(self, content: list[Any], trusted: bool) -> list[Node]:
         level, (identifier, _, _), inlines = content
         shown = self.inlines(inlines, trusted)
+        if not plain(inlines).strip():
+            return []
         if not trusted:
             return [{"t": "Para", "c": [{"t": "Strong", "c": shown}]}]
         # The report's chapters are H2s; and a tagged PDF may not skip a level.
