@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
 @click.option("--report-name", metavar="NAME", help="Folder below --reports-dir; default: the profile's name.")
+@click.option("--no-pdf", is_flag=True, help="Leave out report.pdf.")
 @click.option("--download", is_flag=True, help="Ask the hosts of data and weights anew.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Steps side by side; default: as many as there are cores.")
 @click.option("--cold-kernels", is_flag=True, help="Start each kernel the ordinary way; same results, slower.")
@@ -52,6 +53,7 @@ def main(
     force: tuple[str, ...],
     report_only: bool,
     report_name: str | None,
+    no_pdf: bool,
     download: bool,
     jobs: int | None,
     cold_kernels: bool,
@@ -80,6 +82,7 @@ def main(
             download=download,
             report_only=report_only,
             report_name=report_name,
+            pdf=not no_pdf,
             jobs=jobs or 0,
             cold_kernels=cold_kernels,
             data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),

@@ -34,6 +34,7 @@ class Request:
     data_dir: Path
     runs_dir: Path
     reports_dir: Path
+    pdf: bool = True
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Pipeline:
             elif plan.background.name in plan.reasons:
                 runner.step(plan, plan.background, plan.reasons[plan.background.name])
             report = self._compare(plan, runner)
-            built = report.build(self.store)
+            built = report.build(self.store, self.say, self.request.pdf)
         failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
         self.say(f"{'Report written' if built else 'Report is up to date'}: {report.folder / 'report.html'}")
         self.say(

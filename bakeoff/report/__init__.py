@@ -1,21 +1,27 @@
-"""Executed notebooks to one report: report.html, results.csv, provenance.json and the notebooks beside it."""
+"""Executed notebooks to one report: HTML, PDF, results.csv, provenance.json and the notebooks beside it."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakeoff.plan import Plan, Step, package_version
 from bakeoff.report.facts import banner, provenance
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, write_atomically
 
+if TYPE_CHECKING:
+    from bakeoff.report.merge import Merger
+
 _HERE = Path(__file__).parent
-STAMP = ".built.json"
+PAGE, PDF, FACTS, STAMP = "report.html", "report.pdf", "provenance.json", ".built.json"
+# What writes the report; fonts come from matplotlib.
+_WRITERS = ("nbconvert", "typst", "pypandoc-binary", "pillow", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -29,31 +35,75 @@ class Report:
     table_text: str
     compare: Step
 
-    def build(self, store: Store) -> bool:
-        """Write the report's files; False when they are there already and nothing they are made of has changed."""
+    def build(self, store: Store, say: Callable[[str], None], pdf: bool = True) -> bool:
+        """Write what is missing of the report; False when nothing it is made of has changed since.
+
+        report.html comes first, and what keeps report.pdf from being made is said and costs nothing else.
+        """
         key = self._key(store)
-        if self._built(key):
-            return False
-        from bakeoff.report.html import render
+        stamp = self._stamp()
+        built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
+        if built:
+            self._write_page(store)
+            stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None}
+        if not self._is_there(PDF, stamp["pdf"]):
+            (self.folder / PDF).unlink(missing_ok=True)
+            stamp["pdf"] = self._write_pdf(store, say) if pdf else None
+            built = built or stamp["pdf"] is not None
+        if built:
+            write_atomically(self.folder / STAMP, json.dumps(stamp))
+        return built
+
+    def _write_page(self, store: Store) -> None:
+        """report.html and what lies beside it; what is left of an earlier report goes away."""
+        from bakeoff.report.html import to_html
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / STAMP).unlink(missing_ok=True)
+        for name in (STAMP, PDF):
+            (self.folder / name).unlink(missing_ok=True)
         write_atomically(self.folder / "results.csv", self.table_text)
         self._copy_notebooks(store)
         facts = provenance(self.plan, self.profile, store)
-        write_atomically(self.folder / "provenance.json", json.dumps(facts, indent=1))
-        title = f"Model bake-off: {self._data()}"
-        html = render(
-            title, banner(self.table), self.compare, self.plan.background, self.plan.rows, self.table, facts, store
-        )
-        write_atomically(self.folder / "report.html", html)
-        write_atomically(
-            self.folder / STAMP, json.dumps({"key": key, "digest": digest_file(self.folder / "report.html")})
-        )
-        return True
+        write_atomically(self.folder / FACTS, json.dumps(facts, indent=1))
+        html = to_html(self._merged(store), self._title(), banner(self.table), facts)
+        write_atomically(self.folder / PAGE, html)
 
-    def _data(self) -> str:
-        return ", ".join(sorted({row.dataset.name for row in self.plan.rows}))
+    def _write_pdf(self, store: Store, say: Callable[[str], None]) -> str | None:
+        """report.pdf's digest; None when it could not be made."""
+        temporary = self.folder / f".{PDF}.{os.getpid()}.partial"
+        try:
+            from bakeoff.report.pdf import make_pdf
+
+            facts = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+            temporary.write_bytes(make_pdf(self._title(), banner(self.table), self._merged(store).cells, facts))
+            temporary.replace(self.folder / PDF)
+            return digest_file(self.folder / PDF)
+        except Exception as error:  # Whatever it is, the HTML is there, and the run was what it was.
+            reason = str(error).strip() or type(error).__name__
+            say(f"{PDF} could not be made: {' '.join(reason.split())[:300].rstrip('.')}; {PAGE} is complete.")
+            return None
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _merged(self, store: Store) -> Merger:
+        from bakeoff.report.merge import merge
+
+        return merge(self.compare, self.plan.background, self.plan.rows, self.table, store)
+
+    def _title(self) -> str:
+        return f"Model bake-off: {', '.join(sorted({row.dataset.name for row in self.plan.rows}))}"
+
+    def _stamp(self) -> dict[str, Any]:
+        """What an earlier call recorded: the key, and the digests of report.html and, if it was made, report.pdf."""
+        try:
+            stamp = json.loads((self.folder / STAMP).read_text(encoding="utf-8"))
+            return {name: stamp.get(name) for name in ("key", "digest", "pdf")}
+        except (OSError, ValueError, AttributeError):
+            return {"key": None, "digest": None, "pdf": None}
+
+    def _is_there(self, name: str, digest: str | None) -> bool:
+        path = self.folder / name
+        return digest is not None and path.is_file() and digest_file(path) == digest
 
     def _key(self, store: Store) -> str:
         """Digest of all that the report shows: page keys, the table, and the code and template that make it."""
@@ -62,17 +112,8 @@ class Report:
             for path in sorted(_HERE.rglob("*"))
             if path.is_file() and path.suffix != ".pyc"
         ]
-        steps = [*self.plan.steps, self.compare]
-        pages = [step.page_key for step in steps if store.manifest(*step.name)]
-        return digest_value([pages, self.table_text, self.profile, code, package_version("nbconvert")])
-
-    def _built(self, key: str) -> bool:
-        try:
-            stamp = json.loads((self.folder / STAMP).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        page = self.folder / "report.html"
-        return stamp["key"] == key and page.is_file() and digest_file(page) == stamp["digest"]
+        pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.manifest(*step.name)]
+        return digest_value([pages, self.table_text, self.profile, code, [package_version(each) for each in _WRITERS]])
 
     def _copy_notebooks(self, store: Store) -> None:
         """notebooks/<variant>/<stage>.ipynb beside the report; copies of earlier reports go away."""

@@ -12,30 +12,14 @@ from typing import Any
 import nbformat
 from nbconvert.exporters import HTMLExporter
 
-from bakeoff.plan import Row, Step
 from bakeoff.report.clean import inert, linked, prose, terminal
 from bakeoff.report.formulas import Formulas
-from bakeoff.report.merge import TAKEN, Merger, merge
+from bakeoff.report.merge import TAKEN, Merger
 from bakeoff.report.pictures import RASTER, SVG, Pictures
-from bakeoff.store import Store
 
 _TEMPLATES = Path(__file__).parent / "template"
 # What an output may be shown as, best first; whatever else it brings is left out.
 _SHOWN = ["text/html", "text/markdown", SVG, *RASTER, "text/latex", "text/plain"]
-
-
-def render(
-    title: str,
-    banner: Sequence[str],
-    compare: Step,
-    background: Step,
-    rows: Sequence[Row],
-    table: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Any],
-    store: Store,
-) -> str:
-    """The report as one HTML text without requests to other hosts; a pure function of the store."""
-    return to_html(merge(compare, background, rows, table, store), title, banner, facts)
 
 
 def to_html(merged: Merger, title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:

@@ -1,0 +1,251 @@
+"""The merged notebook to one PDF with wheels only: HTML, pandoc's tree, Typst. Same cells, same bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bakeoff.errors import BakeoffError
+from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
+
+_TEMPLATE = Path(__file__).parent / "template" / "report.typ"
+_READ = ("-f", "html+tex_math_dollars-native_spans", "-t", "json")
+_WRITE = ("-f", "json", "-t", "typst", "--wrap=none")
+_SECONDS = 120
+# Typst brings Libertinus, New Computer Modern and DejaVu Sans Mono; matplotlib has what they lack.
+_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "LastResortHE-Regular.ttf")
+_NOTE = (
+    "This file shows what the notebooks found. The code is left out: it stands in the executed notebooks, "
+    "notebooks/<variant>/<stage>.ipynb beside this file."
+)
+_TAGS = {
+    *("a", "b", "blockquote", "br", "code", "del", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6"),
+    *("hr", "i", "li", "ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th"),
+    *("thead", "tr", "u", "ul", "caption"),
+}
+_UNSEEN = re.compile(r"<(script|style|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
+_WIDEST = 1600  # pixels
+
+
+class PdfError(BakeoffError):
+    """The PDF cannot be made; the HTML is not touched by it."""
+
+
+@dataclass(frozen=True)
+class _Html:
+    """A piece of HTML for pandoc; an output's is not trusted."""
+
+    text: str
+    trusted: bool
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class _Typst:
+    """A piece of Typst of our own."""
+
+    text: str
+
+
+def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Mapping[str, Any]) -> bytes:
+    """report.pdf's bytes: cover, contents, chapters; the same for the same arguments and packages."""
+    with tempfile.TemporaryDirectory(prefix="bakeoff-pdf-") as made:
+        root, fonts = Path(made, "root"), Path(made, "fonts")
+        root.mkdir()
+        pieces = [piece for cell in cells for piece in _pieces(cell, root)]
+        body = _to_typst([*pieces, _Html(_how_it_was_made(facts), True)])
+        shutil.copyfile(_TEMPLATE, root / _TEMPLATE.name)
+        (root / "main.typ").write_text(f"{_start(title, banner, facts)}\n\n{body}", encoding="utf-8")
+        return _compile(root, _copy_fonts(fonts))
+
+
+def _compile(root: Path, fonts: Path) -> bytes:
+    import typst
+
+    try:
+        made = typst.compile(
+            root / "main.typ",
+            root=root,
+            font_paths=[fonts],
+            ignore_system_fonts=True,
+            format="pdf",
+            pdf_standards="ua-1",
+        )
+    except typst.TypstError as error:
+        raise PdfError(f"Typst says: {error.message}") from error
+    if not isinstance(made, bytes):
+        raise PdfError("Typst gave no PDF")
+    return made
+
+
+def _copy_fonts(target: Path) -> Path:
+    """matplotlib's fonts that we use, in a folder of their own: its others would change which one is chosen."""
+    target.mkdir()
+    found = find_spec("matplotlib")
+    for place in (found.submodule_search_locations or []) if found else []:
+        for name in _FONTS:
+            font = Path(place, "mpl-data", "fonts", "ttf", name)
+            if font.is_file():
+                shutil.copyfile(font, target / name)
+    return target
+
+
+def _start(title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """The first lines of the document: the template and what stands on the cover."""
+    shown = [*_origin(facts), ("Code revision", str(facts["revision"]))]
+    pairs = "".join(f"({literal(name)}, {literal(value)}), " for name, value in shown)
+    sentences = "".join(f"{literal(sentence)}, " for sentence in banner)
+    return (
+        f'#import "{_TEMPLATE.name}": *\n#show: report.with(title: {literal(title)}, banner: ({sentences}), '
+        f"facts: ({pairs}), note: {literal(_NOTE)})"
+    )
+
+
+def _origin(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    machine = facts["machine"]
+    return [
+        ("Profile", str(facts["profile"])),
+        *(("Data", name if digest == name else f"{name} (digest {digest[:16]})") for name, digest in facts["datasets"]),
+        ("Computed on", f"{machine['device']}, {machine['cores']} cores, Keras on {machine['backend']}"),
+    ]
+
+
+def _how_it_was_made(facts: Mapping[str, Any]) -> str:
+    """The last chapter, as the HTML has it."""
+    rows = [*_origin(facts), ("Code revision", facts["revision"]), *facts["packages"].items()]
+    body = "".join(f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>" for name, value in rows)
+    return (
+        '<h2 id="how-it-was-made">How it was made</h2><table><thead><tr><th>What</th><th>Value</th></tr></thead>'
+        f"<tbody>{body}</tbody></table><p>Every parameter, key, digest and duration is in "
+        '<a href="provenance.json">provenance.json</a>, the table of results in '
+        '<a href="results.csv">results.csv</a>.</p>'
+    )
+
+
+def _pieces(cell: Node, root: Path) -> Iterable[_Html | _Typst]:
+    """What a cell shows: its Markdown, or its outputs; never its code."""
+    if cell["cell_type"] == "markdown":
+        yield _Html(_from_markdown(cell["source"]), True)
+    for output in cell.get("outputs", []):
+        yield from _output(output, root)
+
+
+def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
+    if output["output_type"] == "stream":
+        yield _text(output["text"])
+        return
+    if output["output_type"] == "error":
+        yield _text("\n".join(output["traceback"]))
+        return
+    own = (output.get("metadata") or {}).get("bakeoff", {})
+    if own.get("kind") == "caption":
+        return
+    data, caption = output["data"], str(own.get("caption", ""))
+    picture = next((kind for kind in data if kind.startswith("image/") and "svg" not in kind), None)
+    if "text/html" in data:
+        yield _Html(data["text/html"], False, caption)
+    elif "text/markdown" in data:
+        yield _Html(_from_markdown(data["text/markdown"]), False)
+    elif picture:
+        alt = (output["metadata"].get(picture) or {}).get("alt") or caption or "A picture without a description."
+        yield _picture(data[picture], str(alt), caption, root)
+    elif "text/plain" in data:
+        yield _text(data["text/plain"])
+
+
+def _text(text: str) -> _Typst:
+    shown = _OVERWRITTEN.sub("", _ANSI.sub("", text)).rstrip("\n")
+    return _Typst(f"#pre({literal(wrapped(shown))})" if shown.strip() else "")
+
+
+def _from_markdown(source: str) -> str:
+    from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+    return markdown2html_mistune(source)
+
+
+def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
+    """The picture as a file of the document: lossless where that is not much larger than JPEG."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as opened:
+            image = opened.convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise PdfError(f"the picture “{caption or alt}” cannot be read") from error
+    size = image.size
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image.getchannel("A"))
+    canvas.thumbnail((_WIDEST, _WIDEST * 2))
+    photo = io.BytesIO()
+    canvas.save(photo, "JPEG", quality=88, subsampling=0, optimize=True)
+    number = len(list(root.iterdir()))
+    # Typst keeps a JPEG as it is and packs the pixels of a PNG anew, without PNG's row filters.
+    if len(zlib.compress(canvas.tobytes(), 6)) > 1.5 * photo.tell():
+        name = f"{number}.jpg"
+        (root / name).write_bytes(photo.getvalue())
+    else:
+        name = f"{number}.png"
+        canvas.save(root / name, compress_level=1)
+    shape = f"{literal(name)}, {size[0]}, {size[1]}"
+    return _Typst(f"#picture({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
+
+
+def _to_typst(pieces: Sequence[_Html | _Typst]) -> str:
+    """All pieces in order as one Typst text; pandoc reads and writes once."""
+    html = [piece for piece in pieces if isinstance(piece, _Html)]
+    tree = json.loads(_pandoc(_READ, "".join(f"<div>{_balanced(piece.text)}</div>\n" for piece in html)))
+    if [node["t"] for node in tree["blocks"]] != ["Div"] * len(html):
+        raise PdfError("pandoc read other pieces than it was given")
+    divs = {id(piece): node["c"][1] for piece, node in zip(html, tree["blocks"], strict=True)}
+    targets = identifiers([divs[id(piece)] for piece in html if piece.trusted])
+    cleaner = Cleaner(frozenset(targets) - {""})
+    blocks: list[Node] = []
+    for piece in pieces:
+        if isinstance(piece, _Typst):
+            blocks += [block(piece.text)] if piece.text else []
+        else:
+            blocks += cleaner.blocks(divs[id(piece)], piece.trusted, piece.caption)
+    return _pandoc(_WRITE, json.dumps({**tree, "meta": {}, "blocks": blocks}))
+
+
+def _balanced(html: str) -> str:
+    """Each tag closed and nothing but text, lists and tables: a piece cannot reach out of its own."""
+    import bleach
+
+    shown = _UNSEEN.sub("", html)
+    return bleach.clean(shown, tags=_TAGS, attributes=_attribute, protocols=["http", "https", "mailto"], strip=True)
+
+
+def _attribute(tag: str, name: str, value: str) -> bool:
+    if name in ("colspan", "rowspan"):
+        return value.isdecimal() and 0 < int(value[:9]) <= 100
+    return (tag, name) == ("a", "href") or (name == "id" and tag[0] == "h")
+
+
+def _pandoc(arguments: Sequence[str], text: str) -> str:
+    """The wheel's pandoc, shut off from files and network."""
+    import pypandoc
+
+    own = Path(pypandoc.__file__).parent / "files"
+    program = shutil.which("pandoc", path=str(own)) or pypandoc.get_pandoc_path()
+    done = subprocess.run(
+        [program, "--sandbox", *arguments], input=text.encode("utf-8", "replace"), capture_output=True, timeout=_SECONDS
+    )
+    if done.returncode:
+        raise PdfError(f"pandoc says: {done.stderr.decode('utf-8', 'replace').strip()[:300]}")
+    return done.stdout.decode("utf-8")
