@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,6 +66,7 @@ def main(
 
     Exit code 0: all well. 1: some variant failed; the report names it. 2: the request was wrong; nothing started.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     chosen = tuple(name.strip() for name in variants.split(",") if name.strip()) if variants is not None else None
     try:
         if show_list:
@@ -97,9 +99,22 @@ def main(
     except BakeoffError as error:
         click.echo(f"pipeline.py: {error}", err=True)
         context.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        reason = f"{error.strerror or error}{place}; what is finished is kept: mend that and run the same command again"
+        click.echo(f"pipeline.py: {reason}", err=True)
+        context.exit(1)
+    except KeyboardInterrupt as stop:
         click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
-        context.exit(130)
+        context.exit(143 if isinstance(stop, _TerminatedError) else 130)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM ends a run as Ctrl-C does."""
+
+
+def _terminate(*_: object) -> None:
+    raise _TerminatedError
 
 
 def _print_list(chosen: tuple[str, ...] | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bakeoff import results
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
+from bakeoff.locks import alone
 from bakeoff.params import Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, compare_step, make_plan, why
 from bakeoff.report import Report
@@ -74,7 +75,8 @@ class Pipeline:
             elif plan.background.name in plan.reasons:
                 runner.step(plan, plan.background, plan.reasons[plan.background.name])
             report = self._compare(plan, runner)
-            built = report.build(self.store, self.say, self.request.pdf)
+            with alone(report.folder.with_name(f".{report.folder.name}.lock"), self.say, str(report.folder)):
+                built = report.build(self.store, self.say, self.request.pdf)
         failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
         self.say(f"{'Report written' if built else 'Report is up to date'}: {report.folder / 'report.html'}")
         self.say(

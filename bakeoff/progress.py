@@ -76,6 +76,10 @@ class Lines:
         """A step is done."""
         self.say(f"    {title(step)}: {seconds:.1f} s")
 
+    def made_elsewhere(self, step: Step) -> None:
+        """Another run has made a step that this one was going to make."""
+        self.say(f"    {title(step)}: made by another run")
+
     def failed(self, step: Step, message: str) -> None:
         """A step failed."""
         self.say(f"    {title(step)} FAILED: {message}")
@@ -124,6 +128,10 @@ class Picture(Lines):
     def finished(self, step: Step, seconds: float) -> None:
         """A step is done."""
         self.ended[step.name] = f"[green]{clock(seconds)}[/]"
+
+    def made_elsewhere(self, step: Step) -> None:
+        """Another run has made a step that this one was going to make."""
+        self.ended[step.name] = "[dim]elsewhere[/]"
 
     def failed(self, step: Step, message: str) -> None:
         """A step failed."""

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,13 @@ from bakeoff import warm
 from bakeoff.code import NOTEBOOKS, PROJECT
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
-from bakeoff.plan import LATEST, Plan, Step, latest
+from bakeoff.locks import Locks
+from bakeoff.plan import LATEST, Plan, Step, latest, why
 from bakeoff.progress import Lines, make_progress
 from bakeoff.resolve import Machine, keras_home
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
 from bakeoff.store import Store, write_atomically
+from bakeoff.warm.process import die_with_parent
 from bakeoff.warm.server import Server
 
 COLD_KERNEL = "python3"
@@ -50,6 +53,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._devices = Devices(self.machine.gpus)
+        self._locks = Locks(self.store, self.say)
 
     def __enter__(self) -> Runner:
         return self
@@ -78,14 +82,9 @@ class Runner:
         with make_progress(plan, self.store, self.say) as progress:
             while waiting or running:
                 for step in schedule.startable(waiting, list(running.values())):
-                    waiting.remove(step)
-                    missing = self._missing(step)
-                    if missing:
-                        self.failures[step.name] = missing
-                        progress.left_out(step, missing)
-                        continue
-                    progress.started(step, plan.reasons[step.name])
-                    running[self._start(step, plan.reasons[step.name])] = step
+                    self._begin(step, plan, waiting, running, progress)
+                if not running:  # what is left is being made by another run
+                    time.sleep(_TICK_SECONDS if waiting else 0)
                 done, _ = wait(running, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._finish(running.pop(future), future, progress)
@@ -93,8 +92,46 @@ class Runner:
                 since = [(step, now - progress.begun[step.name]) for step in running.values()]
                 progress.tick(list(running.values()), schedule.remaining(waiting, since))
 
+    def _begin(
+        self, step: Step, plan: Plan, waiting: list[Step], running: dict[Future[float], Step], progress: Lines
+    ) -> None:
+        """Start a step, unless a parent failed, its files must be made again first, or another run makes it."""
+        failed = next((stage for stage, key in step.inputs.items() if (stage, key) in self.failures), None)
+        if failed:
+            waiting.remove(step)
+            self.failures[step.name] = f"{failed} failed before it"
+            progress.left_out(step, self.failures[step.name])
+            return
+        damaged = self._damaged_parent(step, plan)
+        if damaged is not None:
+            if damaged not in waiting:
+                waiting.append(damaged)
+            return
+        reason = plan.reasons.get(step.name, "damaged")
+        if not self._locks.take(step):
+            return
+        waiting.remove(step)
+        if reason != "forced" and why(step, self.store) is None:
+            self._locks.give_back(step)
+            progress.made_elsewhere(step)
+            return
+        progress.started(step, reason)
+        running[self._start(step, reason)] = step
+
+    def _damaged_parent(self, step: Step, plan: Plan) -> Step | None:
+        """The first parent whose files are not the recorded ones, removed from the store."""
+        for stage, key in step.inputs.items():
+            damaged = self.store.damaged(stage, key)
+            if damaged:
+                self.say(f"    {stage} has a damaged file ({damaged}); it is made again.")
+                self.store.remove(stage, key)
+                return next(each for each in plan.steps if each.name == (stage, key))
+        return None
+
     def step(self, plan: Plan, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> bool:
         """Run one step to its end; whether it succeeded."""
+        while not self._locks.take(step):
+            time.sleep(_TICK_SECONDS)
         self._finish(step, self._start(step, reason, inputs), Lines(plan, self.store, self.say))
         return step.name not in self.failures
 
@@ -121,20 +158,24 @@ class Runner:
     def _finish(self, step: Step, future: Future[float], progress: Lines) -> None:
         try:
             seconds = future.result()
-        except StepError as error:
-            self.failures[step.name] = str(error)
-            progress.failed(step, str(error))
-            return
+            self._commit(step, seconds)
+            progress.finished(step, seconds)
+        except (StepError, BrokenProcessPool, OSError) as error:
+            if isinstance(error, BrokenProcessPool):  # a worker was killed: the next step gets new ones
+                self._pool = None
+            self.failures[step.name] = _in_a_sentence(step, error)
+            progress.failed(step, self.failures[step.name])
         finally:
             self._devices.give_back(step)
-        self._commit(step, seconds)
-        progress.finished(step, seconds)
+            self._locks.give_back(step)
 
     def _workers(self) -> ProcessPoolExecutor:
         """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_ignore_interrupts)
+            self._pool = ProcessPoolExecutor(
+                self.jobs, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
+            )
         return self._pool
 
     def _kernel(self) -> tuple[str, dict[str, str]]:
@@ -184,16 +225,13 @@ class Runner:
         made = {f"{variant}/{step.stage.name}": step.result_key for variant in step.variants}
         write_atomically(self.store.root / LATEST, json.dumps({**latest(self.store), **made}, indent=1))
 
-    def _missing(self, step: Step) -> str:
-        """Why a step cannot run: a parent that failed, or whose files are not the recorded ones."""
-        for stage, key in step.inputs.items():
-            if (stage, key) in self.failures:
-                return f"{stage} failed before it"
-            damaged = self.store.damaged(stage, key)
-            if damaged:
-                self.store.remove(stage, key)
-                return f"{stage} is damaged ({damaged}) and was removed; run the same command again"
-        return ""
+
+def _in_a_sentence(step: Step, error: Exception) -> str:
+    if isinstance(error, StepError):
+        return str(error)
+    if isinstance(error, BrokenProcessPool):
+        return f"{step.stage.name}: the process that ran it was killed (often: out of memory); run the command again"
+    return f"{step.stage.name}: its files could not be recorded: {error}; mend that and run the same command again"
 
 
 def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = "") -> dict[str, str]:
@@ -220,8 +258,10 @@ def import_environment(machine: Machine, data_dir: Path) -> dict[str, str]:
     }
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker(owner: int) -> None:
+    """A worker leaves Ctrl-C to the command, and ends with it whatever ends the command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(owner)
 
 
 def _import_papermill() -> None:

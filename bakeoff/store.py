@@ -89,6 +89,10 @@ class Store:
         """Where a step's files are or will be."""
         return self.root / stage / key[:32]
 
+    def lock(self, stage: str, key: str) -> Path:
+        """The file whose lock says that a run is making a step."""
+        return self.root / "locks" / f"{stage}-{key[:32]}.lock"
+
     def shared(self, parts: Mapping[str, Any]) -> Path:
         """Where steps keep what others can use that have the same packages and settings that change numbers."""
         return self.root / "shared" / digest_value([parts["versions"], parts["settings"]])[:16]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -102,10 +101,10 @@ def run(command: Sequence[str], folder: Path = PROJECT, environment: Mapping[str
     return seconds
 
 
-def pipeline(*arguments: str, folder: Path, project: Path = PROJECT) -> float:
+def pipeline(*arguments: str, folder: Path) -> float:
     """Seconds of `python pipeline.py ARGUMENTS` with runs and reports below `folder`."""
     places = ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
-    return run([sys.executable, str(project / "pipeline.py"), *arguments, *places], project)
+    return run([sys.executable, str(PROJECT / "pipeline.py"), *arguments, *places])
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -127,15 +126,6 @@ def median(values: Sequence[float]) -> float:
 def say(text: str) -> None:
     """A line of progress."""
     print(text, flush=True)
-
-
-def copy_project(folder: Path) -> Path:
-    """The project's code, notebooks and parameters in `folder`, to change things in."""
-    target = folder / "project"
-    for name in ("bakeoff", "notebooks", "params"):
-        shutil.copytree(PROJECT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(PROJECT / "pipeline.py", target / "pipeline.py")
-    return target
 
 
 def manifests(runs: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ Import only: a TensorFlow runtime, a JAX backend or CUDA in this process would b
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -14,6 +13,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.warm import socket_path
+from bakeoff.warm.process import die_with_parent
 
 # What the notebooks import and what imports cost; a name that is not installed is passed over.
 MODULES = (
@@ -30,7 +31,6 @@ MODULES = (
     *("sklearn.metrics", "statsmodels.stats.proportion", "keras_tuner", "tensorflow_datasets"),
     *("tensorboard.plugins.hparams.api", "h5py", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.display"),
 )
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -55,8 +55,9 @@ def main() -> None:
 
 
 def import_modules() -> None:
-    """Import MODULES and the backend's package."""
-    for name in MODULES:
+    """Import MODULES, or what the environment's BAKEOFF_WARM_IMPORTS names, separated by commas."""
+    names = os.environ.get("BAKEOFF_WARM_IMPORTS")
+    for name in names.split(",") if names else MODULES:
         with suppress(ImportError):
             importlib.import_module(name)
 
@@ -77,17 +78,29 @@ def runtime_started() -> str:
 
 def _serve(listener: socket.socket) -> None:
     owner = int(os.environ.get("BAKEOFF_WARM_OWNER", "0"))
-    while not owner or os.getppid() == owner:
-        with suppress(TimeoutError):
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(5)
-                with suppress(OSError, ValueError, KeyError):
-                    _answer(connection, listener)
+    kernels: list[int] = []
+    try:
+        while not owner or os.getppid() == owner:
+            with suppress(TimeoutError):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(5)
+                    with suppress(OSError, ValueError, KeyError):
+                        _answer(connection, listener, kernels)
+    finally:
+        _end(kernels)
 
 
-def _answer(connection: socket.socket, listener: socket.socket) -> None:
-    """Fork for one request; the child never returns."""
+def _end(kernels: list[int]) -> None:
+    """Kill the kernels with all that they started: each leads a session of its own."""
+    for pid in kernels:
+        with suppress(OSError):
+            if os.getsid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _answer(connection: socket.socket, listener: socket.socket, kernels: list[int]) -> None:
+    """Fork for one request and note the child; the child never returns."""
     request = json.loads(connection.makefile("rb").readline())
     started = runtime_started()
     if started or threading.active_count() > 1:
@@ -107,15 +120,14 @@ def _answer(connection: socket.socket, listener: socket.socket) -> None:
             print(f"warm kernel: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
+    kernels.append(pid)
     connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
 
 
 def _become_kernel(request: dict[str, Any], server: int) -> None:
     """In the child: own session, environment, folder, threads and seeds; then an ordinary ipykernel."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no kernel outlives the server
-    if os.getppid() != server:
-        os._exit(1)
+    die_with_parent(server)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -146,6 +158,9 @@ def _reseed() -> None:
     sys.modules["numpy"].random.seed(seed)
 
 
+_END_SECONDS = 2.0
+
+
 class Server:
     """The fork server as a part of a run: started in the background, gone when the `with` block ends."""
 
@@ -158,8 +173,6 @@ class Server:
 
     def start(self, folder: Path) -> None:
         """Start importing; `wait` says when it serves. The socket lies in `folder`."""
-        import subprocess
-
         self.path = folder / "server.sock"
         environment = os.environ | {
             "BAKEOFF_WARM_SOCKET": str(self.path),
@@ -189,8 +202,12 @@ class Server:
     def stop(self) -> None:
         """End the server and with it every kernel it forked."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.terminate()  # it ends its kernels and what they started
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None
         self.path.unlink(missing_ok=True)
 

@@ -1,0 +1,162 @@
+"""Kill a run at random moments, again and again, and count what was lost or false: `python -m tests.faults.kills`.
+
+Lost: a step that was finished before the kill and is not afterwards, or a report that never comes. False: a step that
+counts as finished and whose files are not those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bakeoff.store import Store
+from tests.stubs import StubProject, make_stub_project
+
+VARIANTS = ("stub_0", "stub_1")
+_SECONDS = 0.05  # after each file that a stub writes, so that many kills hit half a step
+_LONGEST_RUN = 60.0
+
+
+@dataclass
+class Tally:
+    """How many kills there were, and what they did."""
+
+    tried: int = 0
+    hit: int = 0  # kills that found the victim alive
+    lost: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)  # processes that outlived their run
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tried} kill points tried, {self.hit} hit; {len(self.lost)} lost, {len(self.false)} false, "
+            f"{len(self.left)} processes left"
+        )
+
+
+def proofs(folder: Path) -> dict[str, str]:
+    """Step -> its proof, of every step that counts as finished and whose digests are right."""
+    store, found = Store(folder / "runs"), {}
+    for path in (folder / "runs").glob("*/*/step.json"):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        name = manifest["stage"], manifest["result_key"]
+        proof = path.parent / "proof.txt"
+        if store.damaged(*name) is None and proof.is_file():
+            found["/".join(name)] = proof.read_text()
+    return found
+
+
+def strike(
+    project: StubProject, folder: Path, truth: dict[str, str], pick: Callable[..., list[int]], tally: Tally
+) -> None:
+    """Start a run, kill what `pick` chooses at a random moment, and look at what is left."""
+    before = proofs(folder)
+    process = project.start(folder, VARIANTS, "--no-pdf")
+    deadline = time.monotonic() + random.uniform(0.2, 9.0)
+    victims: list[int] = []
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    tally.tried += 1
+    family = _family(process.pid)
+    if process.poll() is None:
+        victims = pick(process.pid, family)
+        for victim in victims:
+            _kill(victim)
+    tally.hit += bool(victims)
+    process.communicate(timeout=_LONGEST_RUN)
+    tally.left += _outlived(family)
+    after = proofs(folder)
+    tally.lost += [name for name in before if name not in after]
+    tally.false += [name for name, proof in after.items() if truth.get(name) != proof]
+
+
+def kernels(_: int, family: list[psutil.Process]) -> list[int]:
+    """One kernel: a process that leads a session of its own below the run, the fork server aside."""
+    leaders = [each.pid for each in family if _is_kernel(each)]
+    return [random.choice(leaders)] if leaders else []
+
+
+def pipeline(pid: int, _: list[psutil.Process]) -> list[int]:
+    """The command itself."""
+    return [pid]
+
+
+def _is_kernel(process: psutil.Process) -> bool:
+    try:
+        parent = process.parent()
+        return parent is not None and "bakeoff.warm.server" in " ".join(parent.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _kill(pid: int) -> None:
+    try:
+        psutil.Process(pid).kill()
+    except psutil.Error:
+        return
+
+
+def _outlived(family: list[psutil.Process]) -> list[str]:
+    """Processes of a run that are there five seconds after its end."""
+    _, alive = psutil.wait_procs(family, timeout=5)
+    return [str(each) for each in alive]
+
+
+def campaign(project: StubProject, folder: Path, points: int, pick: Callable[..., list[int]]) -> Tally:
+    """Kill `points` times; a store that is complete gives way to an empty one. A run at the end must succeed."""
+    code, said = project.run(folder / "truth", VARIANTS, "--no-pdf")
+    if code:
+        raise RuntimeError(said)
+    truth, tally, place = proofs(folder / "truth"), Tally(), folder / "place"
+    while tally.tried < points:
+        strike(project, place, truth, pick, tally)
+        if len(proofs(place)) >= len(truth):
+            shutil.rmtree(place)
+        if tally.tried % 20 == 0:
+            print(f"    {tally}", flush=True)
+    code, said = project.run(place, VARIANTS, "--no-pdf")
+    if code or proofs(place) != truth:
+        tally.lost.append(f"the last run ended with {code}: {said[-500:]}")
+    return tally
+
+
+def main() -> int:
+    """Run both campaigns; 1 when anything was lost, false or left."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=200, help="kill points for each victim")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    bad = False
+    with tempfile.TemporaryDirectory(prefix="bakeoff-faults-") as name:
+        project = make_stub_project(Path(name), len(VARIANTS), _SECONDS)
+        for victim in (pipeline, kernels):
+            tally = campaign(project, Path(name) / victim.__name__, options.points, victim)
+            print(f"{victim.__name__}: {tally}", flush=True)
+            for line in [*tally.lost, *tally.false, *tally.left]:
+                print(f"    {line}")
+            bad |= bool(tally.lost or tally.false or tally.left)
+    return int(bad)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,102 @@
+"""A Bakeoff whose notebooks copy files in place of computing: whole runs in seconds, for faults and for benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+STAGES = ("1_load", "2_preprocess", "4_build", "5_train", "6_evaluate")
+SETTINGS = ("--profile", "smoke", "--set", "dataset=shapes10")
+# Each step proves what it was made from: the digest of its parents' proofs and its own name.
+_STUB = """import hashlib, shutil, time
+from pathlib import Path
+from typing import Any
+for name in {files}:
+    shutil.copyfile(Path({template!r}, name), Path(output, name))
+    time.sleep({seconds})
+parents = sorted((inputs or {{}}).items())
+proofs = [Path(folder, "proof.txt").read_text() for name, folder in parents if name != "shared"]
+Path(output, "proof.txt").write_text(hashlib.sha256("".join([{stage!r}, *proofs]).encode()).hexdigest())
+"""
+
+
+@dataclass(frozen=True)
+class StubProject:
+    """The copy, and the command in it."""
+
+    root: Path
+
+    def command(self, folder: Path, variants: Sequence[str], *more: str) -> list[str]:
+        """`python pipeline.py` for these variants, with runs and reports below `folder`."""
+        places = ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
+        return [
+            sys.executable,
+            str(self.root / "pipeline.py"),
+            "--variants",
+            ",".join(variants),
+            *SETTINGS,
+            *places,
+            *more,
+        ]
+
+    def start(self, folder: Path, variants: Sequence[str], *more: str) -> subprocess.Popen[str]:
+        """The command in the background; the fork server imports only what stubs need."""
+        return subprocess.Popen(
+            self.command(folder, variants, *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.root,
+            env=os.environ | {"BAKEOFF_WARM_IMPORTS": "ipykernel.kernelapp,ipykernel.ipkernel,threadpoolctl,numpy"},
+        )
+
+    def run(self, folder: Path, variants: Sequence[str], *more: str) -> tuple[int, str]:
+        """The command to its end: exit code and what it said."""
+        with self.start(folder, variants, *more) as process:
+            said, _ = process.communicate(timeout=600)
+            return process.returncode, said
+
+
+def make_stub_project(folder: Path, variants: int = 2, seconds: float = 0.0) -> StubProject:
+    """A copy of the project below `folder` with `variants` variants stub_0, stub_1, ... that share no step.
+
+    What the stubs copy is made by one real run; `seconds` pass after each file.
+    """
+    root = folder / "project"
+    for name in ("bakeoff", "notebooks", "params"):
+        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(PROJECT / "pipeline.py", root / "pipeline.py")
+    template = folder / "template"
+    real = StubProject(root).command(template, ["simple_cnn"], "--no-pdf")
+    subprocess.run(real, cwd=root, check=True, capture_output=True, timeout=600)
+    for stage in STAGES:
+        _stub(root / "notebooks" / f"{stage}.ipynb", template / "runs" / stage.split("_")[1], seconds)
+    catalogue = root / "params" / "variants"
+    text = (catalogue / "simple_cnn.yaml").read_text(encoding="utf-8")
+    for path in catalogue.glob("*.yaml"):
+        path.unlink()
+    for number in range(variants):
+        (catalogue / f"stub_{number}.yaml").write_text(f"data_seed: {number}\nseed: {number}\n{text}", encoding="utf-8")
+    return StubProject(root)
+
+
+def _stub(path: Path, made: Path, seconds: float) -> None:
+    """Keep a notebook's parameters and prose, and replace all other code."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    (manifest,) = made.glob("*/step.json")
+    files = [name for name in json.loads(manifest.read_text(encoding="utf-8"))["files"] if not name.endswith(".ipynb")]
+    cells = notebook["cells"]
+    kept = [
+        each for each in cells if each["cell_type"] == "markdown" or "parameters" in each["metadata"].get("tags", [])
+    ]
+    stub: dict[str, Any] = {"cell_type": "code", "id": "stub", "metadata": {}, "outputs": [], "execution_count": None}
+    stub["source"] = _STUB.format(files=files, template=str(manifest.parent), seconds=seconds, stage=path.stem)
+    path.write_text(json.dumps({**notebook, "cells": [*kept, stub]}), encoding="utf-8")
