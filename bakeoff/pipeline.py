@@ -18,6 +18,8 @@ from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
 from bakeoff.store import Store, write_atomically
 
+SMALL_BYTES = 4_000_000
+
 
 @dataclass(frozen=True)
 class Request:
@@ -64,7 +66,7 @@ class Pipeline:
     def run(self) -> int:
         """Make what is missing and the report; 0 when every variant is there, 1 when some failed."""
         started = time.perf_counter()
-        plan = self.plan(look=False)
+        plan = self._undamaged(self.plan(look=False))
         asks = plan.pending() or any(row.blocked for row in plan.rows) or self.request.download
         if asks and not self.request.report_only:
             plan = self.plan(look=True)
@@ -85,6 +87,25 @@ class Pipeline:
         if failed:
             self.say(f"Not finished: {', '.join(failed)}. The report says why.")
         return 1 if failed or runner.failures else 0
+
+    def _undamaged(self, plan: Plan) -> Plan:
+        """The plan with every step to run whose small files, which table and report are made of, are not as recorded.
+
+        Large files are checked where a step reads them.
+        """
+        found = False
+        for step in plan.steps:
+            if self.store.manifest(*step.name) is None:
+                continue
+            damaged = self.store.damaged(*step.name, largest=SMALL_BYTES)
+            if damaged:
+                what = f"{step.stage.name} {', '.join(step.variants)}: {damaged} is not what was written"
+                if self.request.report_only:
+                    raise RequestError(f"{what}; run the command without --report-only, which makes the step again")
+                self.say(f"{what}; the step is made again.")
+                self.store.remove(*step.name)
+                found = True
+        return self.plan(look=False) if found else plan
 
     def runner(self, plan: Plan) -> Runner:
         """What executes the plan's steps; use it in a `with` statement."""

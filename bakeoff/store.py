@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -112,14 +113,17 @@ class Store:
             return None
         return manifest if whole and manifest.get("result_key") == key else None
 
-    def damaged(self, stage: str, key: str) -> str | None:
-        """The name of the first file whose bytes are not the recorded ones; None when all are."""
+    def damaged(self, stage: str, key: str, largest: float = math.inf) -> str | None:
+        """The name of the first file whose bytes are not the recorded ones; None when all are.
+
+        Files of more than `largest` bytes are passed over.
+        """
         manifest = self.manifest(stage, key)
         if manifest is None:
             return MANIFEST
         folder = self.folder(stage, key)
-        changed = (name for name, (digest, _) in manifest["files"].items() if digest_file(folder / name) != digest)
-        return next(changed, None)
+        files = {name: digest for name, (digest, size) in manifest["files"].items() if size <= largest}
+        return next((name for name, digest in files.items() if digest_file(folder / name) != digest), None)
 
     def commit(self, stage: str, key: str, manifest: Mapping[str, Any]) -> None:
         """Record every file of the step with digest and size, then write step.json: from here on the step exists."""

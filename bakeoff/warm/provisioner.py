@@ -77,7 +77,10 @@ class ForkedProcess:
         self.send_signal(signal.SIGTERM)
 
     def _close(self) -> None:
+        """It has ended: so does what it started, which is of its group."""
         if self._descriptor is not None:
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -1,0 +1,202 @@
+"""Breaking runs on purpose: what the user sees, the exit code, and what the next run does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults import kills
+from tests.stubs import StubProject, make_stub_project
+
+VARIANTS = list(kills.VARIANTS)
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits are those of POSIX")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> StubProject:
+    return make_stub_project(tmp_path_factory.mktemp("stubs"), len(VARIANTS), 0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(project: StubProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store after an undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, said = project.run(folder, VARIANTS, "--no-pdf")
+    assert code == 0, said
+    return folder
+
+
+@pytest.fixture
+def place(whole: Path, tmp_path: Path) -> Path:
+    """A copy of that store."""
+    import shutil
+
+    shutil.copytree(whole, tmp_path / "place")
+    return tmp_path / "place"
+
+
+def _edit(project: StubProject, folder: Path, stage: str, code: str) -> StubProject:
+    """A copy of the stub project in which a cell of `stage` runs `code`."""
+    import shutil
+
+    root = folder / "edited"
+    shutil.copytree(project.root, root)
+    path = root / "notebooks" / f"{stage}.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][-1]["source"] = f"{code}\n{''.join(notebook['cells'][-1]['source'])}"
+    path.write_text(json.dumps(notebook))
+    return StubProject(root)
+
+
+@pytest.mark.parametrize("victim", [kills.pipeline, kills.kernels], ids=["pipeline", "kernels"])
+def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
+    project: StubProject, tmp_path: Path, victim: Callable[..., list[int]]
+) -> None:
+    random.seed(os.urandom(8))
+    tally = kills.campaign(project, tmp_path, 3, victim)
+    assert tally.tried == 3 and not (tally.lost or tally.false or tally.left), tally
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "code",
+    ["import time; time.sleep(600)", "import ctypes; ctypes.PyDLL(None).sleep(600)", "while True: pass"],
+    ids=["sleeping", "holding the interpreter's lock", "busy"],
+)
+def test_ctrl_c_comes_back_at_once_and_leaves_no_process(
+    project: StubProject, tmp_path: Path, number: signal.Signals, code: str
+) -> None:
+    process = _edit(project, tmp_path, "5_train", code).start(tmp_path, VARIANTS[:1])
+    _wait_for(lambda: any(kills._is_kernel(each) for each in kills._family(process.pid)) and _trains(tmp_path))
+    family = kills._family(process.pid)
+    asked = time.monotonic()
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert said.rstrip().endswith("Stopped. What is finished is kept; the same command goes on from there.")
+    assert kills._outlived(family) == []
+
+
+def _trains(folder: Path) -> bool:
+    return any((folder / "runs" / "train").glob("*"))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"], ids=["endless", "frozen"]
+)
+def test_a_stage_that_never_ends_is_stopped_and_named(project: StubProject, tmp_path: Path, code: str) -> None:
+    edited = _edit(project, tmp_path, "5_train", code)
+    exit_code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf", "--set", "stage_timeout_seconds=4")
+    assert exit_code == 1
+    assert "train stub_0 FAILED: train, code cell 3: the stage ran longer than 4 s" in said, said
+    assert "Traceback" not in said
+
+
+def test_a_cell_may_print_a_hundred_thousand_lines(project: StubProject, tmp_path: Path) -> None:
+    edited = _edit(project, tmp_path, "5_train", "for number in range(100_000): print(number)")
+    exit_code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    assert exit_code == 0, said
+
+
+@pytest.mark.parametrize("kilobytes", [1, 20, 100, 400])
+def test_a_limit_of_file_size_costs_a_sentence_and_nothing_else(
+    project: StubProject, whole: Path, tmp_path: Path, kilobytes: int
+) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
+
+    command = project.command(tmp_path, VARIANTS[:1], "--no-pdf")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=limit, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "File too large" in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
+    code, said = project.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    assert code == 0, said
+    assert kills.proofs(tmp_path).items() <= kills.proofs(whole).items()
+
+
+def test_four_runs_at_once_make_each_step_once(project: StubProject, whole: Path, tmp_path: Path) -> None:
+    started = [project.start(tmp_path, VARIANTS, "--no-pdf") for _ in range(4)]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4, said
+    assert kills.proofs(tmp_path) == kills.proofs(whole)
+    for step in kills.proofs(whole):
+        stage = step.split("/")[0]
+        made = sum(text.count(f"    {stage} stub_0: ") - text.count(f"{stage} stub_0: made by") for text in said)
+        assert made == 1, said
+
+
+def test_a_flipped_bit_is_found_before_use_and_that_step_alone_made_again(
+    project: StubProject, whole: Path, place: Path
+) -> None:
+    files = [
+        path for path in (place / "runs").glob("*/*/*") if path.parent.parent.name in ("load", "train", "evaluate")
+    ]
+    random.seed(os.urandom(8))
+    for path in random.sample([path for path in files if path.name != "step.json"], 4):
+        content = bytearray(path.read_bytes())
+        content[random.randrange(len(content))] ^= 1 << random.randrange(8)
+        path.write_bytes(content)
+        code, said = project.run(place, VARIANTS, "--no-pdf", "--force", "evaluate")
+        assert code == 0, said
+        stage = path.parent.parent.name
+        if stage != "evaluate":  # made anew in any case
+            assert path.name in said and "made again" in said, (path, said)
+        assert kills.proofs(place) == kills.proofs(whole)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "swapped", "gone"])
+def test_a_file_that_is_not_what_was_written_is_never_used(
+    project: StubProject, whole: Path, place: Path, harm: str
+) -> None:
+    one, other = sorted((place / "runs" / "train").glob("*/training.json"))
+    if harm == "truncated":
+        one.write_bytes(one.read_bytes()[:-1])
+    elif harm == "swapped":
+        one.rename(one.with_suffix(".kept"))
+        other.rename(one)
+        one.with_suffix(".kept").rename(other)
+        one.write_bytes(one.read_bytes() + b" ")
+    else:
+        one.unlink()
+    code, said = project.run(place, VARIANTS, "--no-pdf")
+    assert code == 0, said
+    assert kills.proofs(place) == kills.proofs(whole)
+
+
+def test_clocks_a_day_off_change_nothing(project: StubProject, place: Path) -> None:
+    for number, path in enumerate(path for path in place.rglob("*") if path.is_file()):
+        date = time.time() + (86400 if number % 2 else -86400)
+        os.utime(path, (date, date))
+    code, said = project.run(place, VARIANTS, "--no-pdf")
+    assert code == 0 and "all done" in said, said
+
+
+def test_no_process_of_a_failed_run_is_left(project: StubProject, tmp_path: Path) -> None:
+    edited = _edit(
+        project, tmp_path, "5_train", "import subprocess; subprocess.Popen(['sleep', '6543']); import os; os._exit(3)"
+    )
+    code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    assert code == 1 and "code cell 3: the kernel died" in said, said
+    left = [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "6543"]]
+    for each in left:
+        each.kill()
+    assert not left
