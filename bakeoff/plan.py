@@ -226,8 +226,8 @@ class _Maker:
         return [*stage.packages, *([BACKEND_PACKAGES[self.machine.backend]] if stage.computes else [])]
 
 
-def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> Step:
-    """The step that compares: its key covers the table of results and every evaluation that is shown."""
+def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:
+    """The step that compares: its key covers the texts it reads (results, claims) and every evaluation shown."""
     notebook = code.notebook(COMPARE.notebook)
     evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
     finished = {name: key for name, key in evaluated.items() if store.manifest("evaluate", key)}
@@ -235,7 +235,7 @@ def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> S
         "stage": "compare",
         "parameters": {},
         "parents": finished,
-        "resolved": {"results": digest_value(table)},
+        "resolved": {name: digest_value(text) for name, text in texts.items()},
         "code": {"notebook": notebook.computing, **code.computing(notebook, {})},
         "versions": {"numpy": package_version("numpy")},
         "settings": {},

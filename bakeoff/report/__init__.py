@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.plan import Plan, Step, package_version
 from bakeoff.report.facts import banner, provenance
 from bakeoff.results import stage_folders
@@ -28,6 +29,7 @@ class Report:
     table: Sequence[Mapping[str, Any]]
     table_text: str
     compare: Step
+    findings: Sequence[Finding]  # what became of the sources' claims
 
     def build(self, store: Store) -> bool:
         """Write the report's files; False when they are there already and nothing they are made of has changed."""
@@ -39,6 +41,7 @@ class Report:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / STAMP).unlink(missing_ok=True)
         write_atomically(self.folder / "results.csv", self.table_text)
+        write_atomically(self.folder / "claims.csv", to_csv(self.findings))
         self._copy_notebooks(store)
         facts = provenance(self.plan, self.profile, store)
         write_atomically(self.folder / "provenance.json", json.dumps(facts, indent=1))
