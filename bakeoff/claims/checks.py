@@ -185,8 +185,9 @@ def order(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tol
     runs = {name: evidence.fit(name, claim.needs) for name in (first, *others)}
     values = {name: _mean(each, column) for name, each in runs.items()}
     strongest = max(others, key=lambda name: values[name])
-    ours = ", ".join(f"{name} {value:.{1 if column.endswith('seconds') else 4}f}" for name, value in values.items())
-    if column.endswith("seconds"):
+    timed = column.endswith("seconds")
+    ours = ", ".join(f"{name} {f'{value:.1f} s' if timed else f'{value:.4f}'}" for name, value in values.items())
+    if timed:
         _require_one_machine([run for each in runs.values() for run in each])
         share = (values[first] - values[strongest]) / min(values[first], values[strongest])
         return direction(100 * share, 100 * tolerance.amount, ours, "percent of the time")
