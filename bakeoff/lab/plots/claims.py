@@ -161,7 +161,7 @@ def _in_brackets(text: str) -> str:
 
 
 def _holds(number: int, one: str = "holds", more: str = "hold") -> str:
-    return f"{'none' if number == 0 else number} {one if number < 2 else more}"
+    return f"{number} {one if number == 1 else more}"
 
 
 def _figure(row: pd.Series) -> str:
