@@ -373,7 +373,7 @@ def test_the_grid_is_judged_as_a_whole(
 def test_what_chance_gives_decides_nothing(folders: dict[str, dict[str, str]]) -> None:
     near = evidence(folders, row("ann", test_accuracy=0.69), row("simple_cnn", test_accuracy=0.70, test_images=1000))
     finding = judged(near, "", "cnn better than ann with less computation")
-    assert finding.outcome.status == NOT_TESTED and "undecided: 1.0 apart" in finding.outcome.reason
+    assert finding.outcome.status == NOT_TESTED and "undecided: 1.0 points apart" in finding.outcome.reason
     # Three binomial standard errors of 1 000 images are 4.3 points, of 10 000 they are 1.4.
     for images, status in ((1000, REPRODUCED), (10000, NOT_REPRODUCED)):
         changed = evidence(folders, row("simple_cnn", test_accuracy=0.735, test_images=images))
@@ -581,3 +581,18 @@ def test_overfitting_is_looked_for_where_the_images_are_prepared_alike(folders: 
     better = evidence(folders, row("augmented_inceptionv3_fixed", test_accuracy=0.55))
     finding = judged(better, "augmented_inceptionv3", "overfitted")
     assert finding.outcome.status == NOT_REPRODUCED and "-4.0 points" in finding.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "status", "words"),
+    [
+        (0.70, REPRODUCED, "by 4.9 points more than the 10.0 claimed"),
+        (0.655, NOT_TESTED, "undecided: 0.4 points from the margin claimed"),
+        (0.60, NOT_REPRODUCED, "5.1 points less than the 10.0 claimed"),
+    ],
+)
+def test_a_margin_is_part_of_the_claim(
+    folders: dict[str, dict[str, str]], accuracy: float, status: str, words: str
+) -> None:
+    finding = judged(evidence(folders, row("gray_tuned", test_accuracy=accuracy)), "", "tuned beats first by")
+    assert finding.outcome.status == status and finding.outcome.reason.startswith(words)

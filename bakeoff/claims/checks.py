@@ -72,16 +72,22 @@ def _which(ours: float, theirs: tuple[float, float], allowed: float, tolerance: 
     return NOT_REPRODUCED, f"ours agrees with neither of the source's values, {stated} and {other}"
 
 
-def direction(difference: float, allowed: float, ours: str, unit: str = "points") -> Outcome:
-    """An order holds when the difference exceeds what chance gives, and fails when the opposite one does."""
-    scale = 100 if unit == "points" else 1
-    size, chance = f"{abs(scale * difference):.1f}", f"{scale * allowed:.1f} {unit}"
-    if abs(difference) <= allowed:
-        return Outcome(NOT_TESTED, f"undecided: {size} apart, and chance gives {chance}", ours, "", difference, allowed)
-    if difference > 0:
-        return Outcome(REPRODUCED, f"by {size}, more than the {chance} of chance", ours, "", difference, allowed)
-    reason = f"the other way round, by {size}, more than the {chance} of chance"
-    return Outcome(NOT_REPRODUCED, reason, ours, "", difference, allowed)
+def direction(difference: float, allowed: float, ours: str, margin: float = 0.0, unit: str = "points") -> Outcome:
+    """An order holds when its difference, less the margin claimed, exceeds what chance gives.
+
+    It fails when it falls short by more than chance; between the two it is undecided, and so not tested.
+    `difference`, `allowed` and `margin` are shares; the words give them as points or percent.
+    """
+    left = difference - margin
+    size, chance = f"{abs(100 * left):.1f} {unit}", f"{100 * allowed:.1f}"
+    status, words = REPRODUCED, f"by {size}{f' more than the {100 * margin:.1f} claimed' if margin else ''}"
+    if abs(left) <= allowed:
+        words = f"undecided: {size} {'from the margin claimed' if margin else 'apart'}, and chance gives {chance}"
+        return Outcome(NOT_TESTED, words, ours, "", left, allowed)
+    if left < 0:
+        status = NOT_REPRODUCED
+        words = f"{size} less than the {100 * margin:.1f} claimed" if margin else f"the other way round, by {size}"
+    return Outcome(status, f"{words}; chance gives {chance}", ours, "", left, allowed)
 
 
 def _text(value: float, tolerance: Tolerance) -> str:
@@ -190,9 +196,9 @@ def order(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tol
     if timed:
         _require_one_machine([run for each in runs.values() for run in each])
         share = (values[first] - values[strongest]) / min(values[first], values[strongest])
-        return direction(100 * share, 100 * tolerance.amount, ours, "percent of the time")
+        return direction(share, tolerance.amount, ours, unit="% of the time")
     spread = math.sqrt(sum(_variance(runs[name][0], values[name]) for name in (first, strongest)))
-    return direction(values[first] - values[strongest] - margin, max(tolerance.amount, BOUND * spread), ours)
+    return direction(values[first] - values[strongest], max(tolerance.amount, BOUND * spread), ours, margin)
 
 
 def gain(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:

@@ -16,7 +16,8 @@ from bakeoff.lab.claims import CONCLUSIONS, NOT_REPRODUCED, NOT_TESTED, REPRODUC
 from bakeoff.lab.plots.evaluation import percent
 from bakeoff.lab.plots.page import COLORS
 
-LONGEST_REASON = 110
+LONGEST_REASON = 110  # characters in a table
+LONGEST_SENTENCE = 260  # in a list
 CURVES = {"train_accuracy": ("training", COLORS[0]), "validation_accuracy": ("validation", COLORS[1])}
 _HOLDS = {REPRODUCED: "**It holds here**", NOT_REPRODUCED: "**It does not hold here**", NOT_TESTED: "Not tested"}
 # How a reason begins -> why a claim is not tested, for the sentence that counts
@@ -105,7 +106,7 @@ def contradictions(audit: pd.DataFrame) -> pd.DataFrame:
                 "variant": row["variant"] or f"({row['source']})",
                 "figure": _figure(row),
                 "the source says": _value(row["claimed"], row["metric"]),
-                "and also": _value(row["against"], row["metric"]),
+                "and also": f"{row['against']} times" if _is_ratio(row) else _value(row["against"], row["metric"]),
                 "note": row["note"],
                 "here": _here(row),
                 "reading": _reading(row),
@@ -153,7 +154,7 @@ def _item(group: pd.DataFrame) -> str:
     says = "; ".join(f"*{each['metric']}*{_in_brackets(each['claimed'])}" for _, each in group.iterrows())
     ours = f" Here: {row['ours']}." if row["ours"] else ""
     note = f" Note: {row['note']}." if row["note"] else ""
-    return f"- {origin}{about}: {says}. {_HOLDS[row['status']]}: {_short(_reason(row))}.{ours}{note}"
+    return f"- {origin}{about}: {says}. {_HOLDS[row['status']]}: {_short(_reason(row), LONGEST_SENTENCE)}.{ours}{note}"
 
 
 def _in_brackets(text: str) -> str:
@@ -215,8 +216,8 @@ def _reason(row: pd.Series) -> str:
     return str(row["reason"]).removeprefix(f"{row['variant']}: ")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+def _short(text: str, longest: int = LONGEST_REASON) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def drawn_logs(audit: pd.DataFrame) -> dict[str, pd.DataFrame]:
