@@ -34,6 +34,8 @@ HERE = Path(__file__).resolve().parent
 @click.option("--dry-run", is_flag=True, help="Say of each step whether it is done or to run, and why.")
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
+@click.option("--claims", is_flag=True, help="Audit what the sources claim against what is there; run nothing.")
+@click.option("--strict-claims", is_flag=True, help="Exit code 1 when a claim that was tested does not hold.")
 @click.option("--report-name", metavar="NAME", help="Folder below --reports-dir; default: the profile's name.")
 @click.option("--no-pdf", is_flag=True, help="Leave out report.pdf.")
 @click.option("--download", is_flag=True, help="Ask the hosts of data and weights anew.")
@@ -53,6 +55,8 @@ def main(
     dry_run: bool,
     force: tuple[str, ...],
     report_only: bool,
+    claims: bool,
+    strict_claims: bool,
     report_name: str | None,
     no_pdf: bool,
     download: bool,
@@ -64,7 +68,8 @@ def main(
 ) -> None:
     """Run the model bake-off: every variant from its notebooks to one report.
 
-    Exit code 0: all well. 1: some variant failed; the report names it. 2: the request was wrong; nothing started.
+    Exit code 0: all well. 1: some variant failed (the report names it), or some claim with
+    --strict-claims. 2: the request was wrong; nothing started.
     """
     signal.signal(signal.SIGTERM, _terminate)
     chosen = tuple(name.strip() for name in variants.split(",") if name.strip()) if variants is not None else None
@@ -83,6 +88,7 @@ def main(
             force=force,
             download=download,
             report_only=report_only,
+            strict_claims=strict_claims,
             report_name=report_name,
             pdf=not no_pdf,
             jobs=jobs or 0,
@@ -94,6 +100,8 @@ def main(
         pipeline = Pipeline(request, click.echo)
         if dry_run:
             click.echo("\n".join(describe_plan(pipeline.plan(look=False))))
+        elif claims:
+            context.exit(pipeline.claims())
         else:
             context.exit(pipeline.run())
     except BakeoffError as error:

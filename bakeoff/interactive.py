@@ -53,6 +53,8 @@ def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
 def _compare_inputs(output: Path) -> dict[str, Any]:
     """The quick results that are there; where there are none, those of two small variants, made now."""
     from bakeoff import results
+    from bakeoff.claims import audit
+    from bakeoff.pipeline import audit_rows
     from bakeoff.store import write_atomically
 
     pipeline = _pipeline(None, ())
@@ -66,8 +68,9 @@ def _compare_inputs(output: Path) -> dict[str, Any]:
         rows = list(plan.rows)
     table = results.collect(rows, pipeline.store, {})
     write_atomically(output / "results.csv", results.to_csv(table))
+    write_atomically(output / "claims.csv", audit.to_csv(audit_rows(rows, table, pipeline.store)))
     variants = {row.variant: results.stage_folders(row, pipeline.store) for row in rows}
-    return {"results": str(output / "results.csv"), "variants": variants}
+    return {**{name: str(output / f"{name}.csv") for name in ("results", "claims")}, "variants": variants}
 
 
 def _settings(stage: str, names: Mapping[str, Any]) -> tuple[str, ...]:
@@ -92,6 +95,7 @@ def _pipeline(variants: tuple[str, ...] | None, settings: tuple[str, ...]) -> An
         force=(),
         download=False,
         report_only=False,
+        strict_claims=False,
         report_name=None,
         jobs=1,
         cold_kernels=False,

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bakeoff import rules
+from bakeoff import claims, rules
 from bakeoff.errors import ParameterError, RequestError, nearest
 
 DIRECTORY = Path(__file__).parent.parent / "params"
@@ -72,7 +72,9 @@ def load_parameters(
             raise ParameterError(entry.where, name, "is no limit; a profile only limits (names that begin with max_)")
     chosen = _settings(settings, base)
     _check(limits, base)
-    return [_merge(name, base, _read_variant(name, base, directory), limits, chosen) for name in names]
+    figures = claims.published(claims.read_claims(directory))
+    entries = {name: _beside(_read_variant(name, base, directory), figures.get(name, {})) for name in names}
+    return [_merge(name, base, entries[name], limits, chosen) for name in names]
 
 
 def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dict[str, _Entry]:
@@ -82,6 +84,12 @@ def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dic
     variant = _read(path)
     _check(variant, base)
     return variant
+
+
+def _beside(variant: Mapping[str, _Entry], figures: Mapping[str, Any]) -> dict[str, _Entry]:
+    """The variant with the figures that params/claims.csv has of it; what its own file says of them wins."""
+    own = variant.get("published", _Entry({}, "params/claims.csv"))
+    return {**variant, "published": _Entry({**figures, **own.value}, own.where)} if figures else dict(variant)
 
 
 def _merge(

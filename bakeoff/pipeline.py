@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bakeoff import results
+from bakeoff import claims, results
+from bakeoff.claims import audit
+from bakeoff.claims.checks import NOT_REPRODUCED
+from bakeoff.claims.evidence import Evidence, Run
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone
-from bakeoff.params import Parameters, load_parameters, variant_names
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, compare_step, make_plan, why
+from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, Row, compare_step, make_plan, why
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
@@ -31,6 +35,7 @@ class Request:
     force: tuple[str, ...]
     download: bool
     report_only: bool
+    strict_claims: bool
     report_name: str | None
     jobs: int
     cold_kernels: bool
@@ -86,7 +91,21 @@ class Pipeline:
         )
         if failed:
             self.say(f"Not finished: {', '.join(failed)}. The report says why.")
-        return 1 if failed or runner.failures else 0
+        return 1 if failed or runner.failures or self._refused(report.findings) else 0
+
+    def claims(self) -> int:
+        """Print the audit of what the store holds; runs nothing. 1 when a claim fails and claims are strict, else 0."""
+        plan = self.plan(look=False)
+        findings = audit_rows(plan.rows, results.collect(plan.rows, self.store, {}), self.store)
+        self.say("\n".join(audit.describe(findings)))
+        return 1 if self._refused(findings) else 0
+
+    def _refused(self, findings: Sequence[audit.Finding]) -> bool:
+        """Whether claims that were not reproduced make the exit code 1."""
+        failed = audit.count(findings)[NOT_REPRODUCED] if self.request.strict_claims else 0
+        if failed:
+            self.say(f"--strict-claims: {failed} not reproduced.")
+        return failed > 0
 
     def _undamaged(self, plan: Plan) -> Plan:
         """The plan with every step to run whose small files, which table and report are made of, are not as recorded.
@@ -123,17 +142,21 @@ class Pipeline:
         """The table of results and the compare notebook over it."""
         table = results.collect(plan.rows, self.store, runner.failures)
         text = results.to_csv(table)
-        step = compare_step(plan.rows, text, self.code, self.store)
+        findings = audit_rows(plan.rows, table, self.store)
+        audited = audit.to_csv(findings)
+        step = compare_step(plan.rows, {"results": text, "claims": audited}, self.code, self.store)
         reason = "forced" if "compare" in self.request.force else why(step, self.store)
         if reason:
             self.say("Comparing ...")
             folder = self.store.folder(*step.name)
             write_atomically(folder / "results.csv", text)
+            write_atomically(folder / "claims.csv", audited)
             finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
-            runner.step(plan, step, "new", {"results": str(folder / "results.csv"), "variants": shown})
+            files = {name: str(folder / f"{name}.csv") for name in ("results", "claims")}
+            runner.step(plan, step, "new", {**files, "variants": shown})
         self.code.memory.save()
-        return Report(self._report_folder(), self.profile, plan, table, text, step)
+        return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
 
     def _report_folder(self) -> Path:
         selection = "" if self.request.variants is None else "-selection"
@@ -165,6 +188,14 @@ class Pipeline:
                 self.say(f"{row.variant} cannot be run: {row.blocked}.")
         pending = len(plan.pending())
         self.say(f"{len(plan.steps)} steps, {pending} to run." if pending else f"{len(plan.steps)} steps, all done.")
+
+
+def audit_rows(rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store) -> list[audit.Finding]:
+    """Every claim about these rows, beside what the store holds of them; `table` is their table of results."""
+    runs: dict[str, list[Run]] = {}
+    for row, measured in zip(rows, table, strict=True):
+        runs.setdefault(row.variant, []).append(Run(measured, results.stage_folders(row, store)))
+    return audit.audit(Evidence(runs, claims.read_claims(DIRECTORY), claims.read_tolerances(DIRECTORY)))
 
 
 def describe_plan(plan: Plan) -> Sequence[str]:

@@ -242,11 +242,11 @@ class _Maker:
         return [*stage.packages, *([BACKEND_PACKAGES[self.machine.backend]] if stage.computes else [])]
 
 
-def compare_step(rows: Sequence[Row], table: str, code: Code, store: Store) -> Step:
-    """The step that compares: its key covers the table of results and every evaluation that is shown."""
+def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:
+    """The step that compares: its key covers the texts it reads (results, claims) and every evaluation shown."""
     evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
     finished = {name: key for name, key in evaluated.items() if store.manifest("evaluate", key)}
-    return _report_step(COMPARE, finished, {"results": digest_value(table)}, code)
+    return _report_step(COMPARE, finished, {name: digest_value(text) for name, text in texts.items()}, code)
 
 
 def background_step(code: Code) -> Step:

@@ -28,7 +28,7 @@ def _code(store: Store, project: Path = PROJECT) -> Code:
 
 def _empty(store: Store) -> Merger:
     code = _code(store)
-    return merge(compare_step([], "", code, store), background_step(code), [], [], store)
+    return merge(compare_step([], {}, code, store), background_step(code), [], [], store)
 
 
 def test_the_chapters_stand_in_their_order_and_every_link_leads_somewhere(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.plan import Plan, Step, package_version
 from bakeoff.report.facts import banner, provenance
 from bakeoff.results import stage_folders
@@ -34,6 +35,7 @@ class Report:
     table: Sequence[Mapping[str, Any]]
     table_text: str
     compare: Step
+    findings: Sequence[Finding]  # what became of the sources' claims
 
     def build(self, store: Store, say: Callable[[str], None], pdf: bool = True) -> bool:
         """Write what is missing of the report; False when nothing it is made of has changed since.
@@ -62,6 +64,7 @@ class Report:
         for name in (STAMP, PDF):
             (self.folder / name).unlink(missing_ok=True)
         write_atomically(self.folder / "results.csv", self.table_text)
+        write_atomically(self.folder / "claims.csv", to_csv(self.findings))
         self._copy_notebooks(store)
         facts = provenance(self.plan, self.profile, store)
         write_atomically(self.folder / FACTS, json.dumps(facts, indent=1))

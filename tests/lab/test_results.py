@@ -176,26 +176,6 @@ def test_answer_says_what_the_figures_are_not(tmp_path: Path) -> None:
     assert answer(read(tmp_path, row("a", 0.7))).count("\n\n") == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "reading"),
-    [
-        ({}, "within our 95 % interval"),
-        ({"published_test_accuracy": 0.5}, "higher here"),
-        ({"published_test_accuracy": 0.9}, "lower here"),
-        ({"limited": "epochs 3 of 10"}, "not tested: limited run"),
-        ({"dataset": "shapes10"}, "not tested: stand-in data"),
-        ({"weights": "random"}, "not tested: random weights"),
-        ({"optimizer_steps": 20}, "not tested: 20 optimizer steps"),
-        ({"status": "failed"}, "not tested: the run failed"),
-    ],
-)
-def test_a_source_is_only_tested_by_a_run_like_its_own(tmp_path: Path, change: Row, reading: str) -> None:
-    found = read(tmp_path, row("a", 0.7, published_test_accuracy=0.69) | change, row("b", 0.6))
-    table = comparison.sources(found)
-    assert len(table) == 1 and table["reading"][0].startswith(reading)
-    assert bool(table["difference"][0]) is not reading.startswith("not tested")
-
-
 def test_tables_of_forty_variants_are_whole(tmp_path: Path) -> None:
     rows = [row(f"v{at}", 0.5 + at / 100, limited="epochs 3 of 10" if at % 2 else "") for at in range(40)]
     found = read(tmp_path, *rows)

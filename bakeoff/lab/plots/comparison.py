@@ -1,4 +1,4 @@
-"""Tables of the comparison: the ranking, what is not ranked and why, the sources, the departures."""
+"""Tables of the comparison: the ranking, what is not ranked and why, the departures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from bakeoff.lab.plots.evaluation import percent
 from bakeoff.lab.plots.verdict import duration, whole
-from bakeoff.lab.results import STAND_IN, Results, reasons_not_to_rank
+from bakeoff.lab.results import STAND_IN, Results
 
 LONGEST_MESSAGE = 200
 
@@ -83,41 +83,6 @@ def failed(results: Results) -> pd.DataFrame:
     first = [(message.splitlines() or ["no message"])[0] for message in rows["message"]]
     short = [text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…" for text in first]
     return pd.DataFrame({"variant": rows["variant"], "status": rows["status"], "message": short})
-
-
-def sources(results: Results) -> pd.DataFrame:
-    """Each test accuracy that a source prints beside ours; whatever was not run as the source did is "not tested"."""
-    of_variant = {row["variant"]: row for _, row in results.ranked.iterrows()}
-    rows = results.rows[results.rows["published_test_accuracy"].notna()].drop_duplicates("variant")
-    listed = [_beside(of_variant.get(row["variant"], row)) for _, row in rows.iterrows()]
-    return pd.DataFrame(listed, columns=["variant", "source", "source's figure", "here", "difference", "reading"])
-
-
-def _beside(row: pd.Series) -> tuple[str, ...]:
-    theirs, ours = row["published_test_accuracy"], row["test_accuracy"]
-    if reason := _not_tested(row):
-        return row["variant"], row["source"], _share(theirs), _share(ours), "", f"not tested: {reason}"
-    reading = "within our 95 % interval"
-    if not row["accuracy_low"] <= theirs <= row["accuracy_high"]:
-        reading = "higher here" if ours > theirs else "lower here"
-    return (
-        row["variant"],
-        row["source"],
-        _share(theirs),
-        _share(ours),
-        f"{100 * (ours - theirs):+.1f} points",
-        reading,
-    )
-
-
-def _not_tested(row: pd.Series) -> str:
-    if row["status"] != "ok":
-        return f"the run {row['status']}" if row["status"] == "failed" else f"the run is {row['status']}"
-    if row["dataset"] == STAND_IN:
-        return "stand-in data"
-    if row["limited"]:
-        return "limited run"
-    return "; ".join(reasons_not_to_rank(row))
 
 
 def departures(results: Results) -> pd.DataFrame:

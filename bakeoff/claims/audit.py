@@ -1,0 +1,127 @@
+"""The audit: every claim of the sources beside what finished steps measured. A pure function of both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from bakeoff.claims import Claim, whole_logs
+from bakeoff.claims.checks import CHECKS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, Outcome
+from bakeoff.claims.evidence import Evidence, UntestedError
+
+STATUSES = (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
+COLUMNS = (
+    *("source", "variant", "kind", "where", "metric", "epoch", "claimed", "against", "ours", "difference"),
+    *("tolerance", "status", "reason", "note", "log"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim and what became of it."""
+
+    claim: Claim
+    outcome: Outcome
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The finding by the names of COLUMNS."""
+        claim, outcome = self.claim, self.outcome
+        shared = {name: getattr(claim, name, "") for name in COLUMNS}
+        measured = {"difference": _rounded(outcome.difference), "tolerance": _rounded(outcome.tolerance)}
+        judged = {"ours": outcome.ours, "status": outcome.status, "reason": outcome.reason}
+        return shared | measured | judged | {"claimed": outcome.claimed or claim.value}
+
+
+def audit(evidence: Evidence) -> list[Finding]:
+    """A finding for each claim that is about a variant of the evidence, or about its source."""
+    sources = {str(run.row["source"]) for runs in evidence.runs.values() for run in runs}
+    concerned = [
+        claim
+        for claim in whole_logs(evidence.claims)
+        if any(name in evidence.runs for name in claim.variants) or (not claim.variants and claim.source in sources)
+    ]
+    return [Finding(claim, _judge(claim, evidence)) for claim in concerned]
+
+
+def _judge(claim: Claim, evidence: Evidence) -> Outcome:
+    if not claim.check:
+        return Outcome(NOT_TESTED, f"it would take {claim.needs}")
+    parts = []
+    for words, tolerance in claim.checks:
+        try:
+            parts.append(CHECKS[words[0]](words[1:], claim, evidence, evidence.tolerances[tolerance]))
+        except UntestedError as error:
+            parts.append(replace(_shown(words, claim, evidence, tolerance), status=NOT_TESTED, reason=str(error)))
+    return parts[0] if len(parts) == 1 else _together(parts)
+
+
+def _shown(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: str) -> Outcome:
+    """What we have for a claim that nothing here may judge, without a difference: it is shown, not compared."""
+    try:
+        lenient = replace(evidence, lenient=True)
+        outcome = CHECKS[words[0]](words[1:], claim, lenient, evidence.tolerances[tolerance])
+    except UntestedError:
+        return Outcome(NOT_TESTED, "")
+    return Outcome(NOT_TESTED, "", outcome.ours, outcome.claimed)
+
+
+def _together(parts: Sequence[Outcome]) -> Outcome:
+    """A claim of several halves holds when each does, and fails when one does."""
+    statuses = {part.status for part in parts}
+    status = next(each for each in (NOT_REPRODUCED, NOT_TESTED, REPRODUCED) if each in statuses)
+    reason = "; ".join(dict.fromkeys(part.reason for part in parts if part.status == status or status == REPRODUCED))
+    ours = "; ".join(part.ours for part in parts if part.ours)
+    return Outcome(status, reason, ours, difference=parts[0].difference, tolerance=parts[0].tolerance)
+
+
+def to_csv(findings: Sequence[Finding]) -> str:
+    """The audit as CSV text: the same bytes for the same findings."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(finding.row for finding in findings)
+    return buffer.getvalue()
+
+
+def count(findings: Sequence[Finding]) -> dict[str, int]:
+    """How many findings have each status."""
+    counts = Counter(finding.outcome.status for finding in findings)
+    return {status: counts[status] for status in STATUSES}
+
+
+def describe(findings: Sequence[Finding]) -> list[str]:
+    """The audit for the terminal: a heading a variant, a line a claim, the counts at the end."""
+    lines = []
+    for heading, group in groupby(sorted(findings, key=_heading), key=_heading):
+        lines += [heading, *(f"    {_line(finding.row)}" for finding in group)]
+    counts = count(findings)
+    words = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+    return [*lines, f"{len(findings)} claim{'s' if len(findings) != 1 else ''}: {words}."]
+
+
+def _heading(finding: Finding) -> str:
+    claim = finding.claim
+    source = claim.source or "the catalogue's own"
+    return f"{claim.variant} ({source})" if claim.variant else f"{source} as a whole"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    epoch = f" of epoch {row['epoch']}" if row["epoch"] else ""
+    claimed = f": {_short(row['claimed'])}" if row["claimed"] else ""
+    other = f" (elsewhere {row['against']})" if row["against"] else ""
+    ours = f"; ours {row['ours']}" if row["ours"] else ""
+    return f"{row['status']}: {_short(row['metric'])}{epoch}, {row['where']}{claimed}{other}{ours}. {row['reason']}."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _rounded(number: float | None) -> str:
+    return "" if number is None else f"{number:.6g}"

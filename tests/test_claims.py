@@ -1,0 +1,598 @@
+"""The claims file, and the audit of it against small hand-made results."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bakeoff import claims
+from bakeoff.claims import Claim, audit, log_values, whole_logs
+from bakeoff.claims.checks import CHECKS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from bakeoff.claims.evidence import Evidence, Run
+from bakeoff.errors import RequestError
+from bakeoff.params import DIRECTORY, load_parameters, variant_names
+from bakeoff.pipeline import Pipeline, Request
+from tests.conftest import Workplace
+
+CLAIMS = claims.read_claims(DIRECTORY)
+TOLERANCES = claims.read_tolerances(DIRECTORY)
+WHOLE = whole_logs(CLAIMS)
+# What the sources hold, counted by hand, and what the catalogue adds to it
+KINDS = {"number": 263, "example": 14, "ordering": 13, "contradiction": 9, "argument": 3}
+ADDED = {"parameters": 26, "conclusion": 4, "hypothesis": 1}
+METRICS = {
+    *("parameters", "trainable_parameters", "fixed_parameters", "base_parameters", "million parameters before / after"),
+    *("accuracy", "train_accuracy", "train_loss", "validation_accuracy", "validation_loss"),
+    *("test_accuracy", "test_loss", "epoch_seconds", "train_seconds", "train_hours"),
+}
+IMAGENET = {name.variant for name in load_parameters(None, "full") if name.stage["weights"] == "imagenet"}
+MACHINE = {"backend": "tensorflow", "device": "cpu", "cores": 2}
+GRID = {
+    "filters": ("16", "32", "64"),
+    "l1": ("0.001", "0.01"),
+    "pool_size": ("2", "4"),
+    "dropout": ("0.2", "0.5"),
+    "dense_units": ("256", "512"),
+    "optimizer": ("adam", "sgd", "rmsprop"),
+}
+# How much each value adds to a point's accuracy, so that the grid comes out as the source has it
+WORTH = {"64": 0.08, "16": 0.04, "0.001": 0.05, "0.2": 0.05, "512": 0.04, "adam": 0.08, "rmsprop": 0.04}
+FIGURES: dict[str, dict[str, float]] = {
+    "ann": {"test_accuracy": 0.48, "train_seconds": 352},
+    "simple_cnn": {"train_seconds": 244},
+    "tuner_cnn_deep": {"train_seconds": 300},
+    "tuner_cnn_shallow": {"train_seconds": 200},
+    "resnet50_transfer": {"train_seconds": 9000},
+    "vgg16_transfer": {"train_seconds": 9000},
+    "inceptionv3_transfer": {"train_seconds": 6300},
+    "batchnorm_ablation": {"test_accuracy": 0.75},
+    "augmented_inceptionv3": {"test_accuracy": 0.0978},
+    "augmented_inceptionv3_fixed": {"test_accuracy": 0.4, "train_accuracy": 0.51},
+}
+LAYERS = {
+    "tuner_cnn_deep": ["Conv2D"] * 5 + ["Dense"] * 2,
+    "resnet50_transfer": ["Functional"],
+    "vgg16_transfer": ["Functional"],
+    "inceptionv3_transfer": ["Functional"],
+}
+
+
+def stated(variant: str, metric: str, default: float) -> float:
+    found = [
+        each for each in WHOLE if each.variant == variant and each.metric == metric and each.kind != "contradiction"
+    ]
+    return float(found[0].value) if found else default
+
+
+def row(variant: str, **more: Any) -> dict[str, Any]:
+    """A row of results.csv as a full run on CIFAR-10 would give it, with the figures of the source."""
+    accuracy = stated(variant, "test_accuracy", stated(variant, "accuracy", 0.5))
+    source = next((each.source for each in CLAIMS if each.variant == variant and each.source), "")
+    base = {"variant": variant, "source": source, "status": "ok", "message": "", "limited": "", "dataset": "cifar10"}
+    base |= {"weights": "imagenet" if variant in IMAGENET else "none", "test_images": 10000, "test_accuracy": accuracy}
+    base |= {"test_loss": stated(variant, "test_loss", 1.0), "parameters": stated(variant, "parameters", 1000.0)}
+    base |= {"train_accuracy": stated(variant, "train_accuracy", 0.9), "train_seconds": 100.0}
+    return base | FIGURES.get(variant, {}) | more
+
+
+def write(folder: Path, variant: str) -> dict[str, str]:
+    """The files of a variant's finished stages, as the source would have them; stage -> folder."""
+    folders = {stage: folder / variant / stage for stage in ("build", "search", "train")}
+    for each in folders.values():
+        each.mkdir(parents=True)
+    logs = {each.metric: log_values(each.log) for each in WHOLE if each.variant == variant and each.log}
+    epochs = {"gray_cnn": 10, "gray_tuned": 10, "scratch_cnn": 30}.get(variant, max(map(len, logs.values()), default=5))
+    columns = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "epoch_seconds")
+    with (folders["train"] / "history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", *(name.replace("epoch_seconds", "seconds") for name in columns)])
+        for epoch in range(1, epochs + 1):
+            values = [logs.get(name, {}).get(epoch, stated(variant, name, 0.6)) for name in columns]
+            writer.writerow([epoch, *values])
+    (folders["train"] / "step.json").write_text(json.dumps({"machine": MACHINE}))
+    whole, trainable = stated(variant, "parameters", 1000), stated(variant, "trainable_parameters", 1000)
+    kinds = [{"kind": kind, "contains": 0, "parameters": 0} for kind in LAYERS.get(variant, ["Dense"])]
+    for layer in kinds:
+        if layer["kind"] == "Functional":
+            layer |= {"contains": 9, "parameters": stated(variant, "base_parameters", 0)}
+    options = load_parameters([variant], "full")[0].stage["builder_options"]
+    network = {"options": dict(options), "trainable_parameters": trainable, "layers": kinds}
+    network |= {"non_trainable_parameters": whole - trainable}
+    (folders["build"] / "network.json").write_text(json.dumps(network))
+    write_grid(folders["search"])
+    return {stage: str(each) for stage, each in folders.items()}
+
+
+def write_grid(folder: Path, worth: dict[str, float] = WORTH, points: int = 144) -> None:
+    best = {"values": dict.fromkeys(GRID, ""), "points_run": points, "points_total": 144}
+    (folder / "best.json").write_text(json.dumps(best))
+    with (folder / "trials.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["trial", *GRID, "test_accuracy"])
+        for trial, values in enumerate(itertools.islice(itertools.product(*GRID.values()), points), start=1):
+            # A little that belongs to the point alone, the same on every machine
+            noise = 0.004 * ((trial * 37) % 11 - 5) / 5
+            writer.writerow([trial, *values, 0.3 + sum(worth.get(value, 0) for value in values) + noise])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    root = tmp_path_factory.mktemp("world")
+    return {variant: write(root, variant) for variant in variant_names()}
+
+
+def evidence(folders: dict[str, dict[str, str]], *changes: dict[str, Any]) -> Evidence:
+    """A full run of every variant that agrees with the sources, but for the changed rows."""
+    changed = {each["variant"]: each for each in changes}
+    runs = {name: [Run(row(name) | changed.get(name, {}), folders[name])] for name in folders}
+    return Evidence(runs, CLAIMS, TOLERANCES)
+
+
+def judged(found: Evidence, variant: str, metric: str, kind: str = "") -> audit.Finding:
+    """The finding about one claim."""
+    (finding,) = [
+        each
+        for each in audit.audit(found)
+        if (each.claim.variant, each.claim.metric) == (variant, metric) and kind in ("", each.claim.kind)
+    ]
+    return finding
+
+
+# The file
+
+
+def test_every_claim_of_the_sources_is_there() -> None:
+    assert Counter(claim.kind for claim in CLAIMS) == KINDS | ADDED
+    assert sum(KINDS.values()) == 302
+
+
+def test_every_claims_variants_metric_check_and_tolerance_are_known() -> None:
+    for claim in CLAIMS:
+        assert set(claim.variants) <= set(variant_names()), claim
+        assert claim.needs, claim
+        assert claim.kind not in ("number", "parameters") or claim.metric in METRICS, claim
+        for words, tolerance in claim.checks:
+            assert words[0] in CHECKS and tolerance in TOLERANCES, claim
+    used = {tolerance for claim in CLAIMS for _, tolerance in claim.checks}
+    assert used == set(TOLERANCES)
+    assert all(each.reason for each in TOLERANCES.values())
+
+
+def test_what_a_training_shows_needs_the_same_data_schedule_and_weights() -> None:
+    for claim in CLAIMS:
+        network = "network" in claim.needs
+        assert not claim.check or network or claim.needs.startswith("cifar10; full schedule"), claim
+        if claim.check and not network and set(claim.variants) & IMAGENET:
+            assert "ImageNet weights" in claim.needs, claim
+
+
+def test_ratios_are_taken_to_what_the_source_prints() -> None:
+    printed = {"train_seconds": "train_hours", "epoch_seconds": "epoch_seconds"}
+    for claim in CLAIMS:
+        for words, _ in claim.checks:
+            if words[0] == "ratio":
+                (other,) = [
+                    each
+                    for each in WHOLE
+                    if (each.variant, each.metric, each.kind) == (words[2], printed[words[1]], "number")
+                ]
+                values = list(log_values(other.log).values()) or other.numbers
+                assert float(words[3]) == pytest.approx(sum(values) / len(values))
+
+
+def test_accuracies_move_less_between_late_epochs_than_the_tolerance_allows() -> None:
+    for claim in WHOLE:
+        if claim.metric == "validation_accuracy" and len(log_values(claim.log)) == 20:
+            late = list(log_values(claim.log).values())[-5:]
+            assert max(late) - min(late) < TOLERANCES["accuracy"].amount
+
+
+def test_a_log_is_one_claim_with_its_last_epoch() -> None:
+    (log,) = [each for each in WHOLE if each.variant == "tutorial_cnn" and each.metric == "validation_loss"]
+    assert (log.epoch, log.value, len(log_values(log.log))) == ("20", "1.6659", 20)
+    assert len([each for each in CLAIMS if each.where == "training log"]) == 238
+    assert len([each for each in WHOLE if each.log]) == 27
+
+
+def test_the_pages_figures_are_the_claims() -> None:
+    by_name = {each.variant: each.stage["published"] for each in load_parameters(None, "full")}
+    assert by_name["simple_cnn"]["test_accuracy"] == 0.6970999
+    assert by_name["batchnorm_cnn"]["trainable"] == 1515658
+    assert by_name["resnet50_transfer"]["accuracy"] == 0.924
+    # The source's last loss is that of epoch 4 of 5, and no final figure.
+    assert "train_loss" not in by_name["augmented_inceptionv3"]
+    assert by_name["speedrun_cnn"] == {}
+    assert "test_accuracy" not in by_name["ann"]
+    for path in (DIRECTORY / "variants").glob("*.yaml"):
+        lines = [line for line in path.read_text().splitlines() if line.startswith("published:")]
+        assert all(line.startswith("published: {best:") for line in lines), path
+
+
+@pytest.mark.parametrize("variant", ["gray_grid", "tuner_cnn_deep", "tuner_cnn_shallow"])
+def test_a_searchs_best_point_is_the_claims(variant: str) -> None:
+    (claim,) = [each for each in CLAIMS if each.variant == variant and each.metric == claims.BEST]
+    words = claim.check.split()[1:] if claim.check else claim.value.split()
+    best = load_parameters([variant], "full")[0].stage["published"]["best"]
+    assert dict(word.split("=") for word in words) == {name: str(value) for name, value in best.items()}
+
+
+@pytest.mark.parametrize("text", ["source,variant\na,b\n", "source\na,b\n"])
+def test_a_claims_file_without_its_columns_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "claims.csv").write_text(text)
+    with pytest.raises(RequestError, match=r"claims.csv:2: a claim needs"):
+        claims.read_claims(tmp_path)
+    assert claims.read_claims(tmp_path / "nowhere") == []
+
+
+def test_a_check_needs_a_tolerance(tmp_path: Path) -> None:
+    names = ["source", "variant", "where", "metric", "epoch", "value", "kind", "note", "against", "check"]
+    (tmp_path / "claims.csv").write_text(",".join([*names, "tolerance", "needs"]) + "\na,,,m,,1,number,,,result x,,\n")
+    with pytest.raises(RequestError, match="needs a tolerance for each check"):
+        claims.read_claims(tmp_path)
+
+
+# The audit
+
+
+def test_a_run_that_agrees_reproduces_everything_that_can_be(folders: dict[str, dict[str, str]]) -> None:
+    found = audit.audit(evidence(folders))
+    assert len(found) == len(WHOLE)
+    wrong = {each.claim.metric for each in found if each.outcome.status == NOT_REPRODUCED}
+    assert wrong == set()
+    # The claims without a check, and of the contradictions none
+    untested = [each.claim for each in found if each.outcome.status == NOT_TESTED]
+    assert {claim.check for claim in untested} == {""}
+    assert all(each.outcome.reason for each in found)
+
+
+CHANGES: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("simple_cnn", "test_accuracy", "number", {"test_accuracy": 0.73}),
+    ("simple_cnn", "test_loss", "number", {"test_loss": 1.2}),
+    ("gray_cnn", "test_accuracy", "number", {"test_accuracy": 0.636}),
+    ("resnet50_transfer", "accuracy", "number", {"test_accuracy": 0.8}),
+    ("ann", "parameters", "parameters", {"parameters": 12230011}),
+    ("resnet50_transfer", "million parameters before / after", "number", {"parameters": 50_000_000}),
+    ("inceptionv3_transfer", "train_hours", "number", {"train_seconds": 90_000}),
+    ("resnet50_transfer", "train_hours", "contradiction", {"train_seconds": 90_000}),
+    ("batchnorm_cnn", "test_accuracy", "contradiction", {"test_accuracy": 0.7}),
+    ("inceptionv3_transfer", "best of all seven", "ordering", {"test_accuracy": 0.6}),
+    ("augmented_inceptionv3", "raw validation images explain the result", "hypothesis", {"test_accuracy": 0.6}),
+    ("tutorial_cnn", "overfitted", "conclusion", {"test_accuracy": 0.92}),
+]
+
+
+@pytest.mark.parametrize(("variant", "metric", "kind", "change"), CHANGES)
+def test_a_run_that_differs_does_not_reproduce(
+    folders: dict[str, dict[str, str]], variant: str, metric: str, kind: str, change: dict[str, Any]
+) -> None:
+    as_claimed = judged(evidence(folders), variant, metric, kind)
+    assert as_claimed.outcome.status == REPRODUCED
+    finding = judged(evidence(folders, row(variant) | change), variant, metric, kind)
+    assert finding.outcome.status == NOT_REPRODUCED
+    assert finding.outcome.ours and finding.outcome.difference is not None and finding.outcome.tolerance is not None
+
+
+SHARED: list[tuple[str, str, dict[str, Any]]] = [
+    ("cnn better than ann with less computation", "ann", {"test_accuracy": 0.9}),
+    ("tuned beats first by", "gray_tuned", {"test_accuracy": 0.6}),
+    ("fewer layers: better and faster", "tuner_cnn_shallow", {"train_seconds": 900}),
+    ("gain by BatchNorm", "batchnorm_cnn", {"test_accuracy": 0.7}),
+    ("BatchNorm is the reason for the gain", "batchnorm_ablation", {"test_accuracy": 0.9}),
+]
+
+
+@pytest.mark.parametrize(("metric", "variant", "change"), SHARED)
+def test_a_conclusion_about_several_variants_can_fail(
+    folders: dict[str, dict[str, str]], metric: str, variant: str, change: dict[str, Any]
+) -> None:
+    assert judged(evidence(folders), "", metric).outcome.status == REPRODUCED
+    assert judged(evidence(folders, row(variant) | change), "", metric).outcome.status == NOT_REPRODUCED
+    gone = evidence(folders)
+    gone = replace(gone, runs={name: runs for name, runs in gone.runs.items() if name != variant})
+    finding = judged(gone, "", metric)
+    assert (finding.outcome.status, finding.outcome.reason) == (NOT_TESTED, f"{variant} is not part of this run")
+
+
+@pytest.mark.parametrize("column", ["train_accuracy", "validation_accuracy", "validation_loss"])
+def test_a_log_is_judged_on_its_final_epoch(folders: dict[str, dict[str, str]], tmp_path: Path, column: str) -> None:
+    found = evidence(folders)
+    assert judged(found, "tutorial_cnn", column).outcome.status == REPRODUCED
+    text = (Path(folders["tutorial_cnn"]["train"]) / "history.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+
+    def judge(changed: list[dict[str, str]]) -> audit.Finding:
+        with (tmp_path / "history.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(changed)
+        run = Run(row("tutorial_cnn"), folders["tutorial_cnn"] | {"train": str(tmp_path)})
+        return judged(replace(found, runs={"tutorial_cnn": [run]}), "tutorial_cnn", column)
+
+    assert judge([rows[0] | {column: "0.01"}, *rows[1:]]).outcome.status == REPRODUCED
+    assert judge([*rows[:-1], rows[-1] | {column: "0.01"}]).outcome.status == NOT_REPRODUCED
+    assert judge([*rows[:-1], rows[-1] | {column: ""}]).outcome.reason.endswith(f"has no {column}")
+    assert "did not reach epoch 20" in judge(rows[:-1]).outcome.reason
+
+
+def test_a_contradiction_says_which_side_ours_is_on(folders: dict[str, dict[str, str]]) -> None:
+    for accuracy, words in ((0.81, "agrees with 0.8318, not with 0.8600"), (0.845, "agrees with both")):
+        finding = judged(
+            evidence(folders, row("batchnorm_cnn", test_accuracy=accuracy)),
+            "batchnorm_cnn",
+            "test_accuracy",
+            "contradiction",
+        )
+        assert finding.outcome.status == REPRODUCED and words in finding.outcome.reason
+    layers = judged(evidence(folders), "tuner_cnn_deep", "layers")
+    assert layers.outcome.reason.startswith("ours agrees with 2, not with 6")
+    few = judged(evidence(folders, row("simple_cnn", test_images=1000)), "", "test images")
+    assert few.outcome.status == NOT_TESTED and "holds 1000 test images" in few.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("metric", "worth"),
+    [
+        ("sgd is the worst optimizer", {"adam": -0.02, "rmsprop": 0.02}),
+        ("adam beats rmsprop", {"adam": 0.0}),
+        ("smaller regularizer wins", {"0.001": -0.03}),
+        ("more dense units win", {"512": -0.03}),
+        ("lower dropout wins", {"0.2": -0.03}),
+        ("medium first layer is worse", {"32": 0.1}),
+        ("best point", {"32": 0.1}),
+    ],
+)
+def test_the_grid_is_judged_as_a_whole(
+    folders: dict[str, dict[str, str]], tmp_path: Path, metric: str, worth: dict[str, float]
+) -> None:
+    found = evidence(folders)
+    run = Run(row("gray_grid"), folders["gray_grid"] | {"search": str(tmp_path)})
+    found = replace(found, runs={"gray_grid": [run]})
+    for points, values, status in (
+        (144, WORTH, REPRODUCED),
+        (144, WORTH | worth, NOT_REPRODUCED),
+        (24, WORTH, NOT_TESTED),
+    ):
+        write_grid(tmp_path, values, points)
+        fresh = replace(found, runs={"gray_grid": [Run(run.row, run.folders)]})
+        assert judged(fresh, "gray_grid", metric).outcome.status == status
+    assert "24 of 144 points" in judged(fresh, "gray_grid", metric).outcome.reason
+    write_grid(tmp_path, {})
+    even = replace(found, runs={"gray_grid": [Run(run.row, run.folders)]})
+    assert judged(even, "gray_grid", metric).outcome.reason.startswith("undecided")
+
+
+def test_what_chance_gives_decides_nothing(folders: dict[str, dict[str, str]]) -> None:
+    near = evidence(folders, row("ann", test_accuracy=0.69), row("simple_cnn", test_accuracy=0.70, test_images=1000))
+    finding = judged(near, "", "cnn better than ann with less computation")
+    assert finding.outcome.status == NOT_TESTED and "undecided: 1.0 points apart" in finding.outcome.reason
+    # Three binomial standard errors of 1 000 images are 4.3 points, of 10 000 they are 1.4.
+    for images, status in ((1000, REPRODUCED), (10000, NOT_REPRODUCED)):
+        changed = evidence(folders, row("simple_cnn", test_accuracy=0.735, test_images=images))
+        assert judged(changed, "simple_cnn", "test_accuracy").outcome.status == status
+
+
+def test_the_mean_over_replicates_is_judged(folders: dict[str, dict[str, str]]) -> None:
+    found = evidence(folders)
+    runs = [Run(row("simple_cnn", test_accuracy=each), folders["simple_cnn"]) for each in (0.64, 0.76)]
+    failed = Run(row("simple_cnn", status="failed", message="out of memory"), {})
+    finding = judged(replace(found, runs={"simple_cnn": [*runs, failed]}), "simple_cnn", "test_accuracy", "number")
+    assert (finding.outcome.status, finding.outcome.ours) == (REPRODUCED, "0.7000")
+
+
+def test_times_compare_only_on_one_machine(folders: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    train = tmp_path / "train"
+    train.mkdir()
+    for name in ("history.csv", "step.json"):
+        (train / name).write_text((Path(folders["ann"]["train"]) / name).read_text())
+    (train / "step.json").write_text(json.dumps({"machine": MACHINE | {"device": "gpu"}}))
+    found = evidence(folders)
+    found = replace(found, runs={**found.runs, "ann": [Run(row("ann"), folders["ann"] | {"train": str(train)})]})
+    assert "different machines" in judged(found, "ann", "epoch_seconds").outcome.reason
+
+
+LIMITS: list[dict[str, Any]] = [
+    {"limited": "epochs 1 (catalogue: 5)"},
+    {"dataset": "shapes10"},
+    {"dataset": "mnist"},
+    {"dataset": ""},
+    {"weights": "random"},
+    {"status": "failed", "message": "train, code cell 3: out of memory"},
+    {"status": "failed", "message": ""},
+    {"status": "blocked", "message": "no weights"},
+]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    limits=st.lists(st.sampled_from(LIMITS), min_size=1, max_size=3),
+    accuracy=st.floats(0, 1),
+    seconds=st.floats(0.1, 1e6),
+)
+def test_a_limited_run_never_refutes_a_source(
+    folders: dict[str, dict[str, str]], limits: list[dict[str, Any]], accuracy: float, seconds: float
+) -> None:
+    change: dict[str, Any] = {"test_accuracy": accuracy, "train_seconds": seconds, "parameters": 3}
+    for limit in limits:
+        change |= limit
+    found = audit.audit(evidence(folders, *(row(name) | change for name in folders)))
+    for each in found:
+        about_network = each.claim.check and "network" in each.claim.needs
+        assert about_network or each.outcome.status == NOT_TESTED, each
+        assert each.outcome.status != NOT_TESTED or each.outcome.difference is None
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, REPRODUCED),
+        ({"limited": "epochs 1 (catalogue: 5); 200 of 50000 train images", "dataset": "shapes10"}, REPRODUCED),
+        ({"weights": "random"}, REPRODUCED),
+        ({"parameters": 7}, NOT_REPRODUCED),
+        ({"limited": "epochs 1 (catalogue: 5); image_size 96 (catalogue: 256)", "parameters": 7}, NOT_TESTED),
+        ({"limited": "builder_options {'units': [3]} (catalogue: x)", "parameters": 7}, NOT_TESTED),
+        ({"dataset": "mnist", "parameters": 7}, NOT_TESTED),
+        ({"status": "failed", "message": "x", "parameters": ""}, NOT_TESTED),
+        ({"parameters": ""}, NOT_TESTED),
+    ],
+)
+def test_a_number_of_parameters_needs_neither_data_nor_schedule(
+    folders: dict[str, dict[str, str]], change: dict[str, Any], status: str
+) -> None:
+    finding = judged(evidence(folders, row("vgg16_transfer") | change), "vgg16_transfer", "parameters")
+    assert finding.outcome.status == status
+
+
+def test_a_base_keeps_its_parameters_at_any_size(folders: dict[str, dict[str, str]]) -> None:
+    small = evidence(folders, row("vgg16_transfer", limited="image_size 96 (catalogue: 256)"))
+    assert judged(small, "vgg16_transfer", "base_parameters").outcome.status == REPRODUCED
+    assert judged(small, "vgg16_transfer", "trainable_parameters").outcome.status == NOT_TESTED
+
+
+def test_a_search_that_found_other_values_has_another_network(
+    folders: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    network = json.loads((Path(folders["tuner_cnn_deep"]["build"]) / "network.json").read_text())
+    network["options"]["conv1_filters"] = 48
+    (tmp_path / "network.json").write_text(json.dumps(network))
+    run = Run(row("tuner_cnn_deep", parameters=5), folders["tuner_cnn_deep"] | {"build": str(tmp_path)})
+    finding = judged(replace(evidence(folders), runs={"tuner_cnn_deep": [run]}), "tuner_cnn_deep", "parameters")
+    assert finding.outcome.status == NOT_TESTED and "other values" in finding.outcome.reason
+
+
+def test_a_selection_is_asked_only_about_its_own(folders: dict[str, dict[str, str]]) -> None:
+    found = evidence(folders)
+    few = audit.audit(replace(found, runs={"ann": found.runs["ann"]}))
+    assert {each.claim.variant for each in few} == {"ann", ""}
+    assert {each.claim.source for each in few} == {"fourstages"}
+    assert audit.audit(replace(found, runs={})) == []
+
+
+def test_the_audit_as_text_says_every_claim(folders: dict[str, dict[str, str]]) -> None:
+    found = audit.audit(evidence(folders))
+    lines = audit.describe(found)
+    headings = [line for line in lines[:-1] if not line.startswith(" ")]
+    assert len(lines) == len(found) + len(headings) + 1
+    assert headings[0] == "ann (fourstages)" and len(headings) == len(set(headings))
+    assert "reproduced: parameters, parameter table: 12230010; ours 12230010. the same." in lines[1:6][3].strip()
+    assert lines[-1].startswith(f"{len(found)} claims: ")
+    assert audit.describe([])[-1] == "0 claims: 0 reproduced, 0 not reproduced, 0 not tested."
+    read = list(csv.DictReader(audit.to_csv(found).splitlines()))
+    assert [line["metric"] for line in read] == [each.claim.metric for each in found]
+    assert set(read[0]) == set(audit.COLUMNS)
+
+
+def test_no_claim_is_no_fault() -> None:
+    claim = Claim("s", "v", "w", "m", "", "about .70", "number", "", "", "", "", "nothing")
+    assert (claim.checks, claim.variants, claim.numbers) == ([], ["v"], [0.7])
+
+
+# The command
+
+
+def make_store(workplace: Workplace, parameters: int) -> None:
+    """A store in which `ann` is finished, with files as small as the table of results needs."""
+    options = ("dataset=shapes10",)
+    request = Request(
+        variants=("ann",),
+        profile="smoke",
+        settings=options,
+        force=(),
+        download=False,
+        report_only=False,
+        strict_claims=False,
+        report_name=None,
+        jobs=1,
+        cold_kernels=False,
+        data_dir=workplace.root,
+        runs_dir=workplace.runs,
+        reports_dir=workplace.reports,
+    )
+    pipeline = Pipeline(request, print)
+    files = {
+        "dataset.json": {"available": {}},
+        "network.json": {"parameters": parameters, "forward_gflop": 0.1, "layers": []},
+        "training.json": {"validation_source": "none"},
+        "metrics.json": {"test_accuracy": 0.1, "test_images": 60},
+    }
+    for step in pipeline.plan(look=False).steps:
+        for name in step.stage.outputs:
+            path = pipeline.store.folder(*step.name) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(files.get(name, {})))
+        manifest = {"page_key": step.page_key, "parts": step.parts, "machine": MACHINE}
+        pipeline.store.commit(*step.name, manifest)
+
+
+@pytest.mark.parametrize(("parameters", "strict", "code"), [(12230010, True, 0), (3, True, 1), (3, False, 0)])
+def test_the_command_prints_the_audit_and_strict_claims_decide_its_end(
+    workplace: Workplace, parameters: int, strict: bool, code: int
+) -> None:
+    make_store(workplace, parameters)
+    before = sorted(path for path in workplace.runs.rglob("*") if path.is_file())
+    words = ["--claims", "--variants", "ann", "--profile", "smoke", "--set", "dataset=shapes10"]
+    done = workplace.run(*words, *["--strict-claims"] * strict)
+    assert done.returncode == code, done.stdout + done.stderr
+    right = parameters == 12230010
+    assert f"{int(right)} reproduced, {int(not right)} not reproduced, 4 not tested" in done.stdout
+    assert ("--strict-claims: 1 not reproduced." in done.stdout) == bool(code)
+    assert set(before) <= {path for path in workplace.runs.rglob("*") if path.is_file()}
+    assert not list(workplace.runs.rglob("notebook.ipynb")) and not workplace.reports.exists()
+
+
+HISTORIES = [
+    ("gray_tuned", "test accuracy flattens", "validation_accuracy", [0.1 * epoch for epoch in range(1, 11)]),
+    ("tutorial_cnn", "validation peaks after epoch", "validation_accuracy", [0.01 * epoch for epoch in range(1, 21)]),
+    ("simple_cnn", "train_accuracy", "train_accuracy", [0.2] * 10),
+    ("batchnorm_cnn", "train_accuracy", "train_accuracy", [0.2] * 20),
+    ("ann", "epoch_seconds", "seconds", [10.0] * 5),
+]
+
+
+@pytest.mark.parametrize(("variant", "metric", "column", "values"), HISTORIES)
+def test_a_training_that_went_otherwise_does_not_reproduce(
+    folders: dict[str, dict[str, str]], tmp_path: Path, variant: str, metric: str, column: str, values: list[float]
+) -> None:
+    kind = "contradiction" if metric in ("train_accuracy", "validation peaks after epoch") else ""
+    assert judged(evidence(folders), variant, metric, kind).outcome.status == REPRODUCED
+    with (tmp_path / "history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", column])
+        writer.writerows(enumerate(values, start=1))
+    (tmp_path / "step.json").write_text(json.dumps({"machine": MACHINE}))
+    found = evidence(folders)
+    run = Run(row(variant), folders[variant] | {"train": str(tmp_path)})
+    assert judged(replace(found, runs={**found.runs, variant: [run]}), variant, metric, kind).outcome.status == (
+        NOT_REPRODUCED
+    )
+
+
+def test_overfitting_is_looked_for_where_the_images_are_prepared_alike(folders: dict[str, dict[str, str]]) -> None:
+    as_source = judged(evidence(folders), "augmented_inceptionv3", "overfitted")
+    assert as_source.outcome.status == REPRODUCED
+    better = evidence(folders, row("augmented_inceptionv3_fixed", test_accuracy=0.55))
+    finding = judged(better, "augmented_inceptionv3", "overfitted")
+    assert finding.outcome.status == NOT_REPRODUCED and "-4.0 points" in finding.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "status", "words"),
+    [
+        (0.70, REPRODUCED, "by 4.9 points more than the 10.0 claimed"),
+        (0.655, NOT_TESTED, "undecided: 0.4 points from the margin claimed"),
+        (0.60, NOT_REPRODUCED, "5.1 points less than the 10.0 claimed"),
+    ],
+)
+def test_a_margin_is_part_of_the_claim(
+    folders: dict[str, dict[str, str]], accuracy: float, status: str, words: str
+) -> None:
+    finding = judged(evidence(folders, row("gray_tuned", test_accuracy=accuracy)), "", "tuned beats first by")
+    assert finding.outcome.status == status and finding.outcome.reason.startswith(words)
