@@ -103,7 +103,7 @@ class Pipeline:
             self.say("Comparing ...")
             folder = self.store.folder(*step.name)
             write_atomically(folder / "results.csv", text)
-            finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
+            finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             runner.step(step, "new", {"results": str(folder / "results.csv"), "variants": shown})
             if step.name in runner.failures:
