@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from string import ascii_lowercase
 
@@ -19,6 +19,7 @@ SIGNIFICANCE = 0.05
 EXACT = "McNemar's exact test"
 TRAININGS = "t test over trainings and images"
 ALONE = "score test of the accuracies alone"
+TRAININGS_ALONE = "t test of the accuracies alone"
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,11 @@ def _compared(
         if single:
             return unpaired_difference(ours[0], theirs[0], images)
         variance = sum(float(mean * (1 - mean)) for mean in (ours.mean(), theirs.mean()))
-        return trainings_difference(ours, theirs, variance / images, images)
+        return replace(trainings_difference(ours, theirs, variance / images, images), test=TRAININGS_ALONE)
     if single:
         return paired_difference(first.correct[0], second.correct[0])
     by_image = first.correct.mean(axis=0) - second.correct.mean(axis=0)
-    return trainings_difference(ours, theirs, float(np.var(by_image)) / images, images)
+    return trainings_difference(ours, theirs, float(np.var(by_image, ddof=min(1, images - 1))) / images, images)
 
 
 def against_best(pairs: pd.DataFrame) -> pd.DataFrame:

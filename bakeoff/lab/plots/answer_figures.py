@@ -173,10 +173,10 @@ def gallery(images: np.ndarray, titles: Sequence[str]) -> Figure:
     columns = max(1, min(COLUMNS, len(images)))
     rows = max(1, math.ceil(len(images) / columns))
     tall = 1.6 + 0.13 * max((title.count("\n") for title in titles), default=0)
-    figure, grid = plt.subplots(rows, columns, figsize=(1.45 * columns, tall * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(1.5 * columns, tall * rows), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, title in zip(grid.flat, images, titles, strict=False):
         draw_picture(axes, image)
-        axes.set_title(title, fontsize=6.5)
+        axes.set_title(title, fontsize=6)
     return figure

@@ -11,11 +11,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bakeoff.lab.answers import Answers
-from bakeoff.lab.pairs import ALONE, TRAININGS, groups
+from bakeoff.lab.pairs import ALONE, TRAININGS, TRAININGS_ALONE, groups
 from bakeoff.lab.plots.evaluation import count
 from bakeoff.lab.plots.verdict import listed
 from bakeoff.lab.results import Results
 
+MOST_NETWORKS = 24  # in a matrix
 MOST_LISTED = 15  # pairs in the table; of more, those of neighbours in the ranking
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue
 SMALLEST = 0.0001  # p values below it are not told from each other
@@ -24,24 +25,27 @@ SMALLEST = 0.0001  # p values below it are not told from each other
 def half_matrix(values: np.ndarray, texts: Sequence[Sequence[str]], names: Sequence[str], **look: Any) -> Figure:
     """A triangle of coloured fields (NaN stays white) with a text in each; columns have their names at their tops.
 
-    Numbers stand in the fields, so there is no colour bar. `values` and `texts` are used below the diagonal.
+    Numbers stand in the fields, so there is no colour bar. `values` and `texts` are used below the diagonal, of the
+    first MOST_NETWORKS names.
     """
-    size = len(names)
+    names, size = names[:MOST_NETWORKS], min(len(names), MOST_NETWORKS)
     side = 0.5 + (0.42 if size <= 12 else 0.34) * size
     figure, axes = plt.subplots(figsize=(side + 2.6, side))
-    below = np.where(np.tri(size, k=-1) > 0, values, np.nan)
+    below = np.where(np.tri(size, k=-1) > 0, values[:size, :size], np.nan)
     image = axes.imshow(np.ma.masked_invalid(below), aspect="auto", **look)
     for row, name in enumerate(names):
         for column in range(row):
             color = image.cmap(image.norm(below[row, column]))[:3]
             dark = not np.isnan(below[row, column]) and np.dot(color, LUMINANCE) < 0.5
             style: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": 8 if size <= 12 else 6.5}
-            axes.text(column, row, texts[row][column], ha="center", va="center", **style)
+            text = axes.text(column, row, texts[row][column], ha="center", va="center", **style)
+            text.set_in_layout(False)  # it lies in its field; to leave it out saves seconds
         if row < size - 1:
             axes.text(row - 0.35, row, name, va="center", fontsize=7)
     axes.set_yticks(range(1, size), names[1:], fontsize=7)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xticks=[])
-    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(False)
     return figure
 
@@ -102,7 +106,7 @@ def words(pairs: pd.DataFrame, names: Sequence[str]) -> str:
 def doubts(results: Results, pairs: pd.DataFrame, answers: Mapping[str, Answers]) -> str:
     """What the tests of these pairs do not know; empty when every one is exact."""
     texts = []
-    if (pairs["test"] == TRAININGS).any():
+    if pairs["test"].isin([TRAININGS, TRAININGS_ALONE]).any():
         texts.append(
             "Pairs with several trainings on a side count the luck of the seeds as well as that of the images."
         )
@@ -110,12 +114,9 @@ def doubts(results: Results, pairs: pd.DataFrame, answers: Mapping[str, Answers]
         texts.append(f"Of {single} there is one training, whose luck of the seed is not known." if single else "")
     elif len(pairs):
         texts.append("There is one training of each variant: another seed may order those that are close anew.")
-    if (pairs["test"] == ALONE).any():
-        gone = [f"`{name}`" for name in results.ranked["variant"] if name not in answers]
-        why = (
-            f"the predictions behind the accuracy of {listed(gone)} are not stored"
-            if gone
-            else "not on the same images"
-        )
-        texts.append(f"{int((pairs['test'] == ALONE).sum())} pairs are compared by their accuracies alone: {why}.")
+    alone = int(pairs["test"].isin([ALONE, TRAININGS_ALONE]).sum())
+    if alone:
+        gone = listed(f"`{name}`" for name in results.ranked["variant"] if name not in answers)
+        why = f"the predictions behind the accuracy of {gone} are not stored" if gone else "not on the same images"
+        texts.append(f"By their accuracies alone, with wider intervals: {count(alone, 'pair')}, {why}.")
     return " ".join(filter(None, texts))
