@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -155,6 +155,7 @@ def test_letters(names: str, apart: str, expected: dict[str, str]) -> None:
     assert pairs.letters(list(names), marked(names, apart)) == expected
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from([one + two for one, two in combinations("abcdefg", 2)])))
 def test_two_share_a_letter_exactly_when_they_are_not_told_apart(apart: set[str]) -> None:
     table = marked("abcdefg", " ".join(apart))

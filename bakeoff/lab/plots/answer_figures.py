@@ -121,7 +121,7 @@ def agreement_words(panel: Panel, results: Results) -> str:
     else:
         most = panel.names[int(alone.argmax())]
         text += f"and {whole(alone.sum())} by one alone, most of them by `{most}` ({whole(alone.max())})."
-    pairs = agreement(panel).where(np.tri(networks, k=-1) > 0).stack()
+    pairs = agreement(panel).where(np.tri(networks, k=-1) > 0).stack().dropna()
     (one, other), (first, second) = pairs.idxmax()[::-1], pairs.idxmin()[::-1]
     text += f" The most alike are `{one}` and `{other}`, with {percent(pairs.max())} equal answers"
     text += f"; the least, `{first}` and `{second}`, {percent(pairs.min())}." if len(pairs) > 1 else "."
@@ -131,6 +131,8 @@ def agreement_words(panel: Panel, results: Results) -> str:
 def telling(panel: Panel) -> dict[str, tuple[str, np.ndarray]]:
     """The kinds of telling pictures, each with its caption and the places of a few."""
     networks = len(panel.names)
+    if not networks:
+        return {}
     kinds = {
         "missed": (f"Images that all {networks} networks miss, with their most frequent answers.", panel.missed),
         "alone": ("Images that one network alone gets right, with what the others say.", panel.alone),
