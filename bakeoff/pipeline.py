@@ -151,7 +151,7 @@ class Pipeline:
             folder = self.store.folder(*step.name)
             write_atomically(folder / "results.csv", text)
             write_atomically(folder / "claims.csv", audited)
-            finished = {row.variant: results.stage_folders(row, self.store) for row in plan.rows if row.replicate == 0}
+            finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             files = {name: str(folder / f"{name}.csv") for name in ("results", "claims")}
             runner.step(plan, step, "new", {**files, "variants": shown})

@@ -13,10 +13,9 @@ from bakeoff.lab import files, statistics
 
 MINIMUM_STEPS = 300  # optimizer steps; a network that took fewer says little about its kind
 STAND_IN = "shapes10"  # drawn pictures, used where the data set named cannot be had
-SIGNIFICANCE = 0.05
-ROUNDING = 1e-4  # of an accuracy in results.csv against the one in the predictions
 
-Folders = Mapping[str, Mapping[str, str]]  # variant -> stage -> folder
+# Name of a row -> stage -> folder; a variant's later trainings are named after it and their replicate: ann, ann-1, ...
+Folders = Mapping[str, Mapping[str, str]]
 
 TEXTS = (
     *("variant", "title", "family", "source", "status", "task", "dataset", "weights", "limited", "assumed"),
@@ -34,12 +33,14 @@ NUMBERS = (
 class Results:
     """The rows of results.csv, sorted apart.
 
-    rows: all, as read. ranked: one row a variant, best first, with `rank`, `replicates` and `spread` (standard
+    rows: all, with `folder`, the name of a row in Folders, and `label`, its name for readers. trainings: the rows that
+    may be ranked. ranked: their means, one row a variant, best first, with `rank`, `replicates` and `spread` (standard
     deviation of the accuracy over replicates, NaN for one). below: finished but not to be ranked, with `reason`.
     failed: failed and blocked rows with their `message`.
     """
 
     rows: pd.DataFrame
+    trainings: pd.DataFrame
     ranked: pd.DataFrame
     below: pd.DataFrame
     failed: pd.DataFrame
@@ -55,7 +56,10 @@ def read(path: str | Path) -> Results:
 
 
 def complete(stored: pd.DataFrame) -> pd.DataFrame:
-    """`stored` with every known column: texts "" and numbers NaN where there is nothing; others are kept."""
+    """`stored` with every known column: texts "" and numbers NaN where there is nothing; others are kept.
+
+    Two columns are added: see `rows` of Results.
+    """
     if "variant" not in stored or "status" not in stored:
         raise ValueError("results.csv needs at least the columns variant and status; make the report again")
     rows = stored.copy()
@@ -64,6 +68,9 @@ def complete(stored: pd.DataFrame) -> pd.DataFrame:
     for name in NUMBERS:
         rows[name] = pd.to_numeric(rows[name], errors="coerce") if name in rows else np.nan
     rows["title"] = rows["title"].where(rows["title"] != "", rows["variant"])
+    each = list(rows[["variant", "replicate", "seed"]].itertuples(index=False))
+    rows["folder"] = [f"{name}-{replicate:.0f}" if replicate > 0 else name for name, replicate, _ in each]
+    rows["label"] = [f"{name} (seed {seed:.0f})" if replicate > 0 else name for name, replicate, seed in each]
     return rows.reset_index(drop=True)
 
 
@@ -77,8 +84,8 @@ def sort_apart(rows: pd.DataFrame) -> Results:
     reasons |= {at: _other_images(fit.loc[at], largest) for at in others}
     below = finished.loc[[at for at in finished.index if reasons[at]]]
     below = below.assign(reason=["; ".join(reasons[at]) for at in below.index])
-    ranked = rank(fit.drop(index=others))
-    return Results(rows, ranked, below.reset_index(drop=True), rows[rows["status"] != "ok"].reset_index(drop=True))
+    trainings, failed = fit.drop(index=others), rows[rows["status"] != "ok"]
+    return Results(rows, trainings, rank(trainings), below.reset_index(drop=True), failed.reset_index(drop=True))
 
 
 def reasons_not_to_rank(row: pd.Series) -> list[str]:
@@ -124,7 +131,7 @@ def rank(rows: pd.DataFrame) -> pd.DataFrame:
     ranked[list(NUMBERS)] = means
     accuracies = rows.groupby("variant", sort=False)["test_accuracy"]
     ranked["replicates"], ranked["spread"] = accuracies.size().astype(int), accuracies.std()
-    bounds = [_interval(row["test_accuracy"], row["test_images"]) for _, row in ranked.iterrows()]
+    bounds = [statistics.accuracy_interval(each, int(ranked.loc[name, "test_images"])) for name, each in accuracies]
     ranked["accuracy_low"] = [low for low, _ in bounds]
     ranked["accuracy_high"] = [high for _, high in bounds]
     order = ["test_accuracy", "train_seconds", "variant"]
@@ -133,75 +140,39 @@ def rank(rows: pd.DataFrame) -> pd.DataFrame:
     return ranked
 
 
-def _interval(accuracy: float, images: float) -> tuple[float, float]:
-    return statistics.wilson_interval(min(accuracy * images, images), int(images))
-
-
 def stored(folders: Folders, stage: str, name: str) -> dict[str, Path]:
-    """The file `name` of a stage, for each variant that has one."""
-    paths = {variant: Path(stages[stage]) / name for variant, stages in folders.items() if stages.get(stage)}
-    return {variant: path for variant, path in paths.items() if path.exists()}
+    """The file `name` of a stage, for each row that has one."""
+    paths = {row: Path(stages[stage]) / name for row, stages in folders.items() if stages.get(stage)}
+    return {row: path for row, path in paths.items() if path.exists()}
 
 
-def histories(folders: Folders) -> dict[str, pd.DataFrame]:
-    """train/history.csv of each variant that trained at least an epoch."""
-    read = {variant: pd.read_csv(path) for variant, path in stored(folders, "train", "history.csv").items()}
-    return {variant: history for variant, history in read.items() if len(history)}
+def histories(results: Results, folders: Folders) -> dict[str, list[pd.DataFrame]]:
+    """train/history.csv of each training of each variant that trained at least an epoch."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    paths = stored(folders, "train", "history.csv")
+    for variant, folder in results.rows[["variant", "folder"]].itertuples(index=False):
+        history = pd.read_csv(paths[folder]) if folder in paths else pd.DataFrame()
+        if len(history):
+            found.setdefault(variant, []).append(history)
+    return found
 
 
-def recalls(folders: Folders, variants: list[str]) -> pd.DataFrame:
-    """Recall of every class (columns) by variant (rows, in the order given); NaN where no test image is of a class.
+def recalls(results: Results, folders: Folders, variants: list[str]) -> pd.DataFrame:
+    """Recall of every class (columns) by variant (rows, in the order given), the mean over its finished trainings.
 
-    Only variants with the same class names as most are kept; empty when none has a report of its classes.
+    NaN where no test image is of a class. Only variants with the same class names as most are kept; empty when none
+    has a report of its classes.
     """
     found = stored(folders, "evaluate", "metrics.json")
-    reports = {each: files.read_json(found[each])["per_class"] for each in variants if each in found}
-    names = {each: tuple(row["class_name"] for row in report) for each, report in reports.items() if report}
-    if not names:
+    finished = results.rows[(results.rows["status"] == "ok") & results.rows["variant"].isin(variants)]
+    rows = {}
+    for folder in (each for each in finished["folder"] if each in found):
+        report = files.read_json(found[folder])["per_class"]
+        rows[folder] = {row["class_name"]: row["recall"] if row["support"] else np.nan for row in report}
+    names = pd.Series([tuple(row) for row in rows.values() if row], dtype=object).value_counts()
+    if names.empty:
         return pd.DataFrame()
-    counts = pd.Series(list(names.values())).value_counts()
-    kept = [each for each in names if names[each] == counts.index[0]]
-    rows = [[row["recall"] if row["support"] else np.nan for row in reports[each]] for each in kept]
-    return pd.DataFrame(rows, index=kept, columns=list(counts.index[0]), dtype=float)
-
-
-def correctness(folders: Folders, variants: list[str]) -> pd.DataFrame:
-    """Which images (rows, by id) each variant (columns) got right, for those with the ids of the first one given."""
-    found = stored(folders, "evaluate", "predictions.npz")
-    right: dict[str, pd.Series] = {}
-    for variant in (each for each in variants if each in found):
-        with np.load(found[variant]) as kept:
-            hits = pd.Series(kept["probabilities"].argmax(axis=1) == kept["labels"], index=kept["ids"])
-        if not right or hits.index.equals(next(iter(right.values())).index):
-            right[variant] = hits
-    return pd.DataFrame(right)
-
-
-def against_best(ranked: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    """How much the first ranked row exceeds each other one: difference, low, high, p_value, corrected, told_apart.
-
-    Paired on the same images (column `paired`) where the predictions of single trainings are in `right`; between the
-    accuracies alone otherwise, which is the wider interval. `corrected` is Holm's p value over all these pairs.
-    """
-    columns = ["variant", "difference", "low", "high", "p_value", "paired", "corrected", "told_apart"]
-    if len(ranked) < 2:
-        return pd.DataFrame(columns=columns)
-    best, others = ranked.iloc[0], ranked.iloc[1:]
-    differences = [_difference(best, other, right) for _, other in others.iterrows()]
-    frame = pd.DataFrame([vars(difference) for difference in differences]).assign(variant=list(others["variant"]))
-    frame["corrected"] = statistics.holm(frame["p_value"].to_numpy())
-    frame["told_apart"] = frame["corrected"] < SIGNIFICANCE
-    return frame[columns]
-
-
-def _difference(best: pd.Series, other: pd.Series, right: pd.DataFrame) -> statistics.Difference:
-    if _has_predictions(best, right) and _has_predictions(other, right):
-        return statistics.paired_difference(right[best["variant"]].to_numpy(), right[other["variant"]].to_numpy())
-    return statistics.unpaired_difference(best["test_accuracy"], other["test_accuracy"], int(best["test_images"]))
-
-
-def _has_predictions(row: pd.Series, right: pd.DataFrame) -> bool:
-    """Whether `right` holds the one training that the row's accuracy is of."""
-    if row["replicates"] != 1 or row["variant"] not in right:
-        return False
-    return abs(right[row["variant"]].mean() - row["test_accuracy"]) < ROUNDING
+    kept = {folder: row for folder, row in rows.items() if tuple(row) == names.index[0]}
+    of_variant = finished.set_index("folder")["variant"]
+    means = pd.DataFrame(kept).T.groupby(of_variant.reindex(list(kept)).to_numpy()).mean()
+    return means.loc[[each for each in variants if each in means.index], list(names.index[0])]

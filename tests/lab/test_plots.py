@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bakeoff.lab import evaluation, results
+from bakeoff.lab import evaluation, pairs, results
 from bakeoff.lab.evaluation import Evaluation
-from bakeoff.lab.plots import comparison, comparison_figures, page, predictions, verdict
+from bakeoff.lab.plots import comparison, comparison_figures, page, pair_figures, predictions, verdict
 from bakeoff.lab.plots import evaluation as pages
 
 
@@ -216,14 +216,18 @@ HOSTILE = {
 
 @pytest.mark.parametrize("found", HOSTILE.values(), ids=HOSTILE.keys())
 def test_the_comparison_bears_every_hostile_case(found: results.Results) -> None:
-    against = results.against_best(found.ranked, pd.DataFrame())
+    names, compared_pairs = list(found.ranked["variant"]), pairs.every_pair(found, {})
+    against, letters = pairs.against_best(compared_pairs), pairs.letters(names, compared_pairs)
+    if len(names) > 1:
+        drawn(pair_figures.differences(compared_pairs, names))
     for column in comparison_figures.COST_LABELS:
         drawn(comparison_figures.accuracy_against(found, column))
     drawn(comparison_figures.gaps(found))
     for table in (comparison.below(found), comparison.failed(found), comparison.sources(found)):
         assert not table.isna().any().any()
-    assert len(comparison.ranking(found, against)) == len(found.ranked)
+    assert len(comparison.ranking(found, against, letters)) == len(found.ranked)
     assert comparison.departures(found).empty
+    assert pair_figures.words(compared_pairs, names) and len(pair_figures.table(compared_pairs, names)) < 40
     assert verdict.answer(found, against) and verdict.gap_words(found)
 
 
@@ -236,7 +240,7 @@ def history(epochs: int, validated: bool) -> pd.DataFrame:
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_training_curves_show_every_variant_that_has_a_history(count: int) -> None:
     found = compared(count)
-    histories = {name: history(1 + at, at % 2 == 0) for at, name in enumerate(found.rows["variant"])}
+    histories = {name: [history(1 + at, at % 2 == 0)] * (1 + at % 3) for at, name in enumerate(found.rows["variant"])}
     figure = drawn(comparison_figures.training_curves(found, histories))
     named = {text.get_text() for axes in figure.axes if axes.legend_ for text in axes.legend_.get_texts()}
     assert named == set(histories)
@@ -246,7 +250,7 @@ def test_training_curves_of_nothing_and_of_a_history_without_numbers() -> None:
     found = compared(2)
     assert "No variant has a training history." in texts(drawn(comparison_figures.training_curves(found, {})))
     empty = pd.DataFrame({"epoch": [1], "train_accuracy": [np.nan], "validation_accuracy": [np.nan]})
-    drawn(comparison_figures.training_curves(found, {found.rows["variant"][0]: empty}))
+    drawn(comparison_figures.training_curves(found, {found.rows["variant"][0]: [empty]}))
 
 
 @pytest.mark.parametrize(("variants", "classes"), [(1, 2), (3, 10), (40, 40), (2, 130)])

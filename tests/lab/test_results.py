@@ -1,10 +1,9 @@
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from bakeoff.lab import files, results
+from bakeoff.lab import files, pairs, results
 from bakeoff.lab.plots import comparison, verdict
 
 Row = dict[str, object]
@@ -20,15 +19,6 @@ def row(variant: str, accuracy: float, **more: object) -> Row:
 def read(folder: Path, *rows: Row) -> results.Results:
     pd.DataFrame(list(rows)).to_csv(folder / "results.csv", index=False)
     return results.read(folder / "results.csv")
-
-
-def write_predictions(folder: Path, variant: str, right: np.ndarray) -> dict[str, str]:
-    labels = np.zeros(len(right), np.int64)
-    chance = np.where(right, 0.9, 0.2).astype(np.float32)
-    arrays = {"labels": labels, "probabilities": np.column_stack([chance, 1 - chance])}
-    ids = np.array([f"test_{at}" for at in range(len(right))])
-    files.write_npz(folder / variant / "predictions.npz", ids=ids, **arrays)
-    return {"evaluate": str(folder / variant)}
 
 
 def test_ranks_by_accuracy_and_shares_a_rank(tmp_path: Path) -> None:
@@ -93,7 +83,7 @@ def test_an_empty_file_has_no_rows_and_no_winner(tmp_path: Path, content: str) -
     (tmp_path / "results.csv").write_text(content)
     found = results.read(tmp_path / "results.csv")
     assert found.ranked.empty and found.below.empty and found.failed.empty
-    assert "no result yet" in verdict.answer(found, results.against_best(found.ranked, pd.DataFrame()))
+    assert "no result yet" in verdict.answer(found, pairs.against_best(pairs.every_pair(found, {})))
 
 
 def test_replicates_become_one_row_with_their_mean_and_spread(tmp_path: Path) -> None:
@@ -108,44 +98,52 @@ def test_a_failed_replicate_does_not_take_its_variant_away(tmp_path: Path) -> No
     assert found.ranked["replicates"].tolist() == [1] and len(found.failed) == 1
 
 
-def test_pairs_are_compared_on_the_same_images(tmp_path: Path) -> None:
-    first = np.arange(1000) < 800
-    second = first & (np.arange(1000) >= 30)
-    folders = {"a": write_predictions(tmp_path, "a", first), "b": write_predictions(tmp_path, "b", second)}
-    ranked = read(tmp_path, row("a", 0.8), row("b", 0.77)).ranked
-    against = results.against_best(ranked, results.correctness(folders, list(ranked["variant"])))
-    assert bool(against["paired"][0]) and bool(against["told_apart"][0])
-    alone = results.against_best(ranked, pd.DataFrame())
-    assert not alone["paired"][0] and not alone["told_apart"][0]
-
-
-def test_predictions_of_another_training_are_not_paired(tmp_path: Path) -> None:
-    folders = {name: write_predictions(tmp_path, name, np.arange(1000) < 500) for name in "ab"}
-    ranked = read(tmp_path, row("a", 0.8), row("b", 0.77)).ranked
-    against = results.against_best(ranked, results.correctness(folders, ["a", "b"]))
-    assert not against["paired"][0] and against["difference"][0] == pytest.approx(0.03)
-
-
-def test_variants_tested_on_other_images_are_left_out_of_correctness(tmp_path: Path) -> None:
-    folders = {"a": write_predictions(tmp_path, "a", np.ones(9, bool))}
-    folders["b"] = write_predictions(tmp_path, "b", np.ones(5, bool))
-    folders["gone"] = {"evaluate": str(tmp_path / "gone")}
-    folders["none"] = {}
-    assert list(results.correctness(folders, ["a", "b", "gone", "none"]).columns) == ["a"]
-
-
 def test_recalls_keep_the_classes_that_most_variants_have(tmp_path: Path) -> None:
     folders = {}
     for variant, names in {"a": "xyz", "b": "xyz", "c": "no"}.items():
         classes = [{"class_name": name, "recall": 0.5, "support": int(name != "z")} for name in names]
         files.write_json(tmp_path / variant / "metrics.json", {"per_class": classes})
         folders[variant] = {"evaluate": str(tmp_path / variant)}
-    found = results.recalls(folders, ["b", "a", "c"])
+    rows = read(tmp_path, *(row(variant, 0.5) for variant in "abc"))
+    found = results.recalls(rows, folders, ["b", "a", "c"])
     assert list(found.index) == ["b", "a"] and found["z"].isna().all() and (found["x"] == 0.5).all()
 
 
+def test_trainings_of_a_variant_are_found_by_their_folders(tmp_path: Path) -> None:
+    rows = [row("a", 0.6 + seed / 100, replicate=seed, seed=7 + seed) for seed in range(3)]
+    found = read(tmp_path, *rows, row("b", 0.5))
+    assert found.rows["folder"].tolist() == ["a", "a-1", "a-2", "b"]
+    assert found.rows["label"].tolist() == ["a", "a (seed 8)", "a (seed 9)", "b"]
+    folders = {}
+    for number, folder in enumerate(("a", "a-1", "a-2")):
+        folders[folder] = {"train": str(tmp_path / folder), "evaluate": str(tmp_path / folder)}
+        files.write_csv(tmp_path / folder / "history.csv", pd.DataFrame({"epoch": range(number)}))
+        classes = [{"class_name": "x", "recall": number / 4, "support": 9}]
+        files.write_json(tmp_path / folder / "metrics.json", {"per_class": classes})
+    assert [len(history) for history in results.histories(found, folders)["a"]] == [1, 2]
+    assert results.recalls(found, folders, ["b", "a"]).to_dict() == {"x": {"a": 0.25}}
+
+
+def test_rows_that_are_not_ranked_say_which_training_they_are(tmp_path: Path) -> None:
+    few = [row("a", 0.6, replicate=seed, seed=seed, optimizer_steps=9) for seed in range(2)]
+    found = read(tmp_path, *few, {"variant": "x", "status": "failed", "replicate": 1, "seed": 1})
+    assert comparison.below(found)["variant"].tolist() == ["a", "a (seed 1)"]
+    assert comparison.failed(found)["variant"].tolist() == ["x (seed 1)"]
+
+
+def test_ranking_says_how_many_trainings_and_how_they_spread(tmp_path: Path) -> None:
+    rows = [row("a", accuracy, replicate=at, seed=at) for at, accuracy in enumerate((0.6, 0.7, 0.8))]
+    found = read(tmp_path, *rows, row("b", 0.5))
+    compared = pairs.every_pair(found, {})
+    letters = pairs.letters(["a", "b"], compared)
+    table = comparison.ranking(found, pairs.against_best(compared), letters)
+    assert table["trainings"].tolist() == [3, 1] and table["standard deviation"].tolist() == ["10.00", ""]
+    assert "1 000 test images, means of 1 to 3 trainings" in comparison.ranking_caption(found)
+    assert "the mean of 3 trainings" in answer(found) and "100 s of training each time" in answer(found)
+
+
 def answer(found: results.Results) -> str:
-    return verdict.answer(found, results.against_best(found.ranked, pd.DataFrame()))
+    return verdict.answer(found, pairs.against_best(pairs.every_pair(found, {})))
 
 
 def test_answer_names_a_clear_winner_and_its_cost(tmp_path: Path) -> None:
@@ -179,17 +177,12 @@ def test_answer_says_what_the_figures_are_not(tmp_path: Path) -> None:
 def test_tables_of_forty_variants_are_whole(tmp_path: Path) -> None:
     rows = [row(f"v{at}", 0.5 + at / 100, limited="epochs 3 of 10" if at % 2 else "") for at in range(40)]
     found = read(tmp_path, *rows)
-    against = results.against_best(found.ranked, pd.DataFrame())
-    assert len(comparison.ranking(found, against)) == 40 and len(comparison.departures(found)) == 20
-    assert comparison.ranking(found, against)["points behind the first"][0] == ""
+    compared = pairs.every_pair(found, {})
+    against, letters = pairs.against_best(compared), pairs.letters(list(found.ranked["variant"]), compared)
+    assert len(comparison.ranking(found, against, letters)) == 40 and len(comparison.departures(found)) == 20
+    assert comparison.ranking(found, against, letters)["points behind the first"][0] == ""
     assert comparison.below(found).empty and comparison.failed(found).empty
     assert "widest gap" not in verdict.gap_words(found)
-
-
-def test_words_about_images_that_only_one_gets_right() -> None:
-    right = pd.DataFrame({"a": [True, True, False, False], "b": [True, False, False, False]})
-    assert "1 were predicted right by all 2 variants, 2 by none, and 1 by one alone" in verdict.agreement_words(right)
-    assert "no two ranked variants" in verdict.agreement_words(right[["a"]])
 
 
 DURATIONS = [(0.5, "500 ms"), (4.2, "4.2 s"), (100, "100 s"), (1800, "30 min"), (9000, "2.5 h")]

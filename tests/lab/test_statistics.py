@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.calibration import calibration_curve
 
 from bakeoff.lab import statistics
 
@@ -19,68 +21,34 @@ def test_wilson_interval_refuses_more_right_than_there_are() -> None:
         statistics.wilson_interval(11, 10)
 
 
-def pair(both: int, only_first: int, only_second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which images two networks got right, from the four counts."""
-    counts = (both, only_first, only_second, neither)
-    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+def test_interval_of_one_training_is_wilsons() -> None:
+    assert statistics.accuracy_interval(np.array([0.6971]), 10_000) == statistics.wilson_interval(6971, 10_000)
 
 
-def test_paired_difference_gives_newcombes_published_example() -> None:
-    """Newcombe 1998, table III: 36, 12, 2, 0 of 50 by method 10."""
-    result = statistics.paired_difference(*pair(36, 12, 2, 0))
-    assert (result.difference, result.low, result.high) == pytest.approx((0.2, 0.0569, 0.3404), abs=1e-4)
+def test_interval_over_trainings_is_the_t_interval_where_images_are_without_number() -> None:
+    accuracies = np.array([0.71, 0.73, 0.70, 0.74])
+    expected = stats.t.interval(0.95, 3, loc=accuracies.mean(), scale=stats.sem(accuracies))
+    assert statistics.accuracy_interval(accuracies, 10**12) == pytest.approx(expected, abs=1e-5)
 
 
-def test_paired_difference_covers_the_truth_as_often_as_it_says() -> None:
+def test_interval_over_trainings_holds_both_lucks_and_stays_a_share() -> None:
+    accuracies = np.array([0.71, 0.73, 0.70])
+    low, high = statistics.accuracy_interval(accuracies, 1000)
+    image_low, image_high = statistics.wilson_interval(accuracies.mean() * 1000, 1000)
+    seed_low, seed_high = stats.t.interval(0.95, 2, loc=accuracies.mean(), scale=stats.sem(accuracies))
+    assert low < min(image_low, seed_low) and high > max(image_high, seed_high)
+    assert statistics.accuracy_interval(np.array([0.0, 1.0]), 10) == (0.0, 1.0)
+
+
+def test_interval_over_trainings_covers_the_truth_for_new_seeds_and_new_images() -> None:
     rng = np.random.default_rng(0)
-    truth, hits, runs = 0.05, 0, 300
-    for _ in range(runs):
-        hard = rng.random(400)
-        first, second = hard < 0.75, (hard < 0.65) | (hard > 0.95)
-        result = statistics.paired_difference(first, second)
-        hits += result.low <= truth <= result.high
-    assert 0.91 < hits / runs < 0.985
-
-
-def test_paired_difference_p_value_is_mcnemars() -> None:
-    assert statistics.paired_difference(*pair(50, 8, 2, 40)).p_value == pytest.approx(0.109375)
-    assert statistics.paired_difference(*pair(50, 5, 5, 40)).p_value == 1.0
-
-
-def test_two_identical_networks_do_not_differ() -> None:
-    first, _ = pair(30, 0, 0, 10)
-    result = statistics.paired_difference(first, first)
-    assert result.difference == 0 and result.p_value == 1 and result.low <= 0 <= result.high
-
-
-def test_swapping_a_pair_swaps_its_interval() -> None:
-    first, second = pair(30, 12, 3, 10)
-    one, other = statistics.paired_difference(first, second), statistics.paired_difference(second, first)
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
-
-
-def test_paired_difference_refuses_other_images() -> None:
-    with pytest.raises(ValueError, match="same images"):
-        statistics.paired_difference(np.ones(3, bool), np.ones(4, bool))
-
-
-def test_unpaired_interval_is_wider_than_the_paired_one() -> None:
-    first, second = pair(300, 40, 20, 40)
-    paired = statistics.paired_difference(first, second)
-    unpaired = statistics.unpaired_difference(first.mean(), second.mean(), len(first))
-    assert unpaired.high - unpaired.low > paired.high - paired.low
-    assert unpaired.difference == pytest.approx(paired.difference) and unpaired.p_value > paired.p_value
-
-
-@pytest.mark.parametrize("accuracies", [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)])
-def test_unpaired_difference_bears_the_extremes(accuracies: tuple[float, float]) -> None:
-    result = statistics.unpaired_difference(*accuracies, 50)
-    assert result.low <= result.difference <= result.high and 0 <= result.p_value <= 1
-
-
-def test_holm_multiplies_the_smallest_by_the_number_of_tests() -> None:
-    assert statistics.holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
-    assert statistics.holm(np.array([])).size == 0
+    covered = 0
+    for _ in range(300):
+        hardness, seeds = rng.normal(0.7, 0.15, 500), rng.normal(0, 0.02, 3)
+        chance = np.clip(hardness + seeds[:, None], 0, 1)
+        low, high = statistics.accuracy_interval((rng.random((3, 500)) < chance).mean(axis=1), 500)
+        covered += low <= 0.697 <= high  # the clipped normal's mean
+    assert covered / 300 > 0.93
 
 
 def test_calibration_error_of_a_network_surer_than_right() -> None:
@@ -104,3 +72,16 @@ def test_reliability_counts_every_image_once_and_certainty_in_the_last_bin() -> 
 
 def test_calibration_error_without_images_is_not_a_number() -> None:
     assert np.isnan(statistics.expected_calibration_error(np.empty((0, 3)), np.empty(0, int)))
+
+
+def test_reliability_is_scikit_learns_calibration_curve_with_counts() -> None:
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(5), 400)
+    labels = np.random.default_rng(2).integers(0, 5, 400)
+    found = statistics.reliability(probabilities, labels, bins=10)
+    correct = probabilities.argmax(axis=1) == labels
+    accuracy, confidence = calibration_curve(correct, probabilities.max(axis=1), n_bins=10)
+    filled = found.counts > 0
+    assert found.accuracy[filled] == pytest.approx(accuracy) and found.confidence[filled] == pytest.approx(confidence)
+    gaps = np.abs(accuracy - confidence)
+    expected = (gaps * found.counts[filled]).sum() / 400
+    assert statistics.expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(expected)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.evaluation import percent
+from bakeoff.lab.plots.evaluation import count, percent
 from bakeoff.lab.plots.verdict import duration, whole
 from bakeoff.lab.results import STAND_IN, Results
 
@@ -16,21 +18,24 @@ def _share(share: float) -> str:
     return "" if np.isnan(share) else percent(share)
 
 
-def ranking(results: Results, against: pd.DataFrame) -> pd.DataFrame:
-    """The ranked variants with accuracy, interval, distance behind the first, cost and notes, as text."""
+def ranking(results: Results, against: pd.DataFrame, letters: Mapping[str, str]) -> pd.DataFrame:
+    """The ranked variants with accuracy, interval, group, distance behind the first, cost and notes, as text.
+
+    Where some variant has several trainings, also how many and the standard deviation of their accuracies.
+    """
     ranked = results.ranked
     behind = against.set_index("variant")
     frame = pd.DataFrame(
         {
             "rank": ranked["rank"],
             "variant": ranked["variant"],
+            "group": [letters[variant] for variant in ranked["variant"]],
             "test accuracy": [_share(share) for share in ranked["test_accuracy"]],
             "95 % interval": [
                 f"{100 * low:.1f} to {100 * high:.1f}"
                 for low, high in zip(ranked["accuracy_low"], ranked["accuracy_high"], strict=True)
             ],
             "points behind the first": [_behind(behind, variant) for variant in ranked["variant"]],
-            "told apart": [_told_apart(behind, variant) for variant in ranked["variant"]],
             "parameters": [whole(number) for number in ranked["parameters"]],
             "training": [duration(seconds) for seconds in ranked["train_seconds"]],
             "ms an image": ["" if np.isnan(ms) else f"{ms:.1f}" for ms in ranked["milliseconds_per_image"]],
@@ -38,13 +43,20 @@ def ranking(results: Results, against: pd.DataFrame) -> pd.DataFrame:
         }
     )
     if (ranked["replicates"] > 1).any():
-        spreads = [f"{_plain_points(row['spread'])} ({row['replicates']})" for _, row in ranked.iterrows()]
-        frame.insert(4, "spread of trainings (how many)", spreads)
+        frame.insert(4, "trainings", ranked["replicates"])
+        frame.insert(5, "standard deviation", ["" if np.isnan(s) else f"{100 * s:.2f}" for s in ranked["spread"]])
     return frame
 
 
-def _plain_points(share: float) -> str:
-    return "" if np.isnan(share) else f"{100 * share:.1f}"
+def ranking_caption(results: Results) -> str:
+    """What the numbers of the ranking are of: how many test images, how many trainings."""
+    ranked = results.ranked
+    least, most = ranked["replicates"].min(), ranked["replicates"].max()
+    trainings = (
+        "one training each" if most == 1 else f"means of {least if least == most else f'{least} to {most}'} trainings"
+    )
+    text = f"Ranked variants, best first: {count(int(ranked['test_images'].iloc[0]), 'test image')}, {trainings}"
+    return f"{text}; differences and deviations in percentage points. Variants that share a letter are not told apart."
 
 
 def _behind(behind: pd.DataFrame, variant: str) -> str:
@@ -52,10 +64,6 @@ def _behind(behind: pd.DataFrame, variant: str) -> str:
         return ""
     row = behind.loc[variant]
     return f"{100 * row['difference']:.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
-
-
-def _told_apart(behind: pd.DataFrame, variant: str) -> str:
-    return "" if variant not in behind.index else "yes" if behind.loc[variant, "told_apart"] else "no"
 
 
 def _note(row: pd.Series) -> str:
@@ -69,7 +77,7 @@ def _note(row: pd.Series) -> str:
 def below(results: Results) -> pd.DataFrame:
     """Finished rows that are not ranked, each with the reason."""
     rows = results.below
-    frame = pd.DataFrame({"variant": rows["variant"], "test accuracy": [_share(s) for s in rows["test_accuracy"]]})
+    frame = pd.DataFrame({"variant": rows["label"], "test accuracy": [_share(s) for s in rows["test_accuracy"]]})
     if (rows["task"] == "binary").any():
         frame["balanced accuracy"] = [_share(share) for share in rows["balanced_accuracy"]]
     return frame.assign(
@@ -82,7 +90,7 @@ def failed(results: Results) -> pd.DataFrame:
     rows = results.failed
     first = [(message.splitlines() or ["no message"])[0] for message in rows["message"]]
     short = [text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…" for text in first]
-    return pd.DataFrame({"variant": rows["variant"], "status": rows["status"], "message": short})
+    return pd.DataFrame({"variant": rows["label"], "status": rows["status"], "message": short})
 
 
 def departures(results: Results) -> pd.DataFrame:

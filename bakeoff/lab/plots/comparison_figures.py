@@ -185,8 +185,8 @@ def _empty(text: str) -> Figure:
     return figure
 
 
-def training_curves(results: Results, histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy by epoch, a panel a family: validation solid with markers, training dashed."""
+def training_curves(results: Results, histories: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
+    """Accuracy by epoch, a panel a family: validation solid with markers, training dashed; later trainings pale."""
     rows = results.rows.drop_duplicates("variant")
     rows = rows[rows["variant"].isin(list(histories))]
     if rows.empty:
@@ -199,7 +199,8 @@ def training_curves(results: Results, histories: Mapping[str, pd.DataFrame]) -> 
     look = styles(results)
     for axes, (title, variants) in zip(grid.flat, panels, strict=False):
         for variant in variants:
-            _draw_history(axes, histories[variant], variant, look[variant])
+            for training, history in enumerate(histories[variant]):
+                _draw_history(axes, history, "_" if training else variant, look[variant], 0.4 if training else 1.0)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -224,25 +225,15 @@ def _panels(rows: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return panels
 
 
-def _draw_history(axes: Axes, history: pd.DataFrame, variant: str, look: Style) -> None:
-    color, marker = look
-    every = max(1, len(history) // 8)
+def _draw_history(axes: Axes, history: pd.DataFrame, name: str, look: Style, alpha: float) -> None:
+    drawn: dict[str, Any] = {"color": look[0], "alpha": alpha}
+    marked: dict[str, Any] = {"marker": look[1], "markersize": 4, "markevery": max(1, len(history) // 8), "label": name}
     validated = "validation_accuracy" in history and history["validation_accuracy"].notna().any()
     if "train_accuracy" in history:
-        end: dict[str, Any] = (
-            {} if validated else {"marker": marker, "markersize": 4, "markevery": every, "markerfacecolor": "none"}
-        )
-        name = "_" if validated else variant
-        axes.plot(history["epoch"], history["train_accuracy"], "--", color=color, linewidth=1, label=name, **end)
+        end: dict[str, Any] = {"label": "_"} if validated else {**marked, "markerfacecolor": "none"}
+        axes.plot(history["epoch"], history["train_accuracy"], "--", linewidth=1, **drawn, **end)
     if validated:
-        drawn: dict[str, Any] = {
-            "color": color,
-            "marker": marker,
-            "markersize": 4,
-            "markevery": every,
-            "label": variant,
-        }
-        axes.plot(history["epoch"], history["validation_accuracy"], linewidth=1.4, **drawn)
+        axes.plot(history["epoch"], history["validation_accuracy"], linewidth=1.4, **drawn, **marked)
 
 
 def gaps(results: Results) -> Figure:

@@ -26,9 +26,10 @@ def whole(number: float) -> str:
     return "" if np.isnan(number) else f"{number:,.0f}".replace(",", " ")
 
 
-def _and(names: Iterable[str]) -> str:
-    listed = list(names)
-    return f"{', '.join(listed[:-1])} and {listed[-1]}" if len(listed) > 1 else "".join(listed)
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    each = list(names)
+    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)
 
 
 def _name(row: pd.Series) -> str:
@@ -38,7 +39,7 @@ def _name(row: pd.Series) -> str:
 def answer(results: Results, against: pd.DataFrame) -> str:
     """The result in a few sentences: the best, by how much, how surely, at what cost, with every reservation.
 
-    `against` is `results.against_best` of the ranked rows.
+    `against` is `pairs.against_best` of every pair.
     """
     ranked = results.ranked
     if ranked.empty:
@@ -69,7 +70,7 @@ def _leader(ranked: pd.DataFrame) -> str:
     where = f"on {count(int(best['test_images']), 'test image')}"
     accuracy = f"test accuracy {percent(best['test_accuracy'])}"
     if len(first) > 1:
-        names = _and(_name(row) for _, row in first.iterrows())
+        names = listed(_name(row) for _, row in first.iterrows())
         return f"**{names} share the first place**: {accuracy} {where} ({interval})."
     mean = f", the mean of {best['replicates']} trainings," if best["replicates"] > 1 else ""
     return f"**{_name(best)} is first**: {accuracy}{mean} {where} ({interval})."
@@ -79,15 +80,16 @@ def _margin(ranked: pd.DataFrame, against: pd.DataFrame) -> str:
     """By how much the first leads, and which variants cannot be told apart from it."""
     second, lead = ranked.iloc[1], against.iloc[0]
     interval = f"95 % interval {100 * lead['low']:+.1f} to {100 * lead['high']:+.1f}"
-    how = "paired on the same images" if lead["paired"] else "from the accuracies alone"
     text = ""
     if lead["difference"] > 0:
         text = f"That is {100 * lead['difference']:.1f} percentage points more than {_name(second)}, the second "
-        text += f"({interval}, {how}). "
+        text += f"({interval}; {lead['test']}). "
     equal = [f"`{name}`" for name in against.loc[~against["told_apart"].astype(bool), "variant"]]
     best = f"`{ranked['variant'][0]}`"
     if equal:
-        return f"{text}On these images **{best} cannot be told apart from {_and(equal)}**: chance could order them so."
+        return (
+            f"{text}On these images **{best} cannot be told apart from {listed(equal)}**: chance could order them so."
+        )
     if len(against) == 1:
         return f"{text}Chance does not explain that."
     return f"{text}{best} can be told apart from every other."
@@ -95,12 +97,13 @@ def _margin(ranked: pd.DataFrame, against: pd.DataFrame) -> str:
 
 def _cost(ranked: pd.DataFrame) -> str:
     best = ranked.iloc[0]
-    costs = [f"{duration(best['train_seconds'])} of training"] if best["train_seconds"] > 0 else []
+    each = " each time" if best["replicates"] > 1 else ""
+    costs = [f"{duration(best['train_seconds'])} of training{each}"] if best["train_seconds"] > 0 else []
     if not np.isnan(best["parameters"]):
         costs.append(f"{whole(best['parameters'])} parameters")
     if not np.isnan(best["milliseconds_per_image"]):
         costs.append(f"{best['milliseconds_per_image']:.1f} ms for one image")
-    return f"Cost of `{best['variant']}`: {_and(costs)}." if costs else ""
+    return f"Cost of `{best['variant']}`: {listed(costs)}." if costs else ""
 
 
 def _cheaper(ranked: pd.DataFrame, against: pd.DataFrame) -> str:
@@ -113,7 +116,8 @@ def _cheaper(ranked: pd.DataFrame, against: pd.DataFrame) -> str:
     if cheapest["variant"] == best["variant"]:
         return "Of these it is also the cheapest to train."
     seconds, ratio = cheapest["train_seconds"], best["train_seconds"] / cheapest["train_seconds"]
-    return f"The cheapest of these is `{cheapest['variant']}`: {duration(seconds)}, {ratio:.1f} times less."
+    less = f", {ratio:.1f} times less" if ratio >= 1.05 else ", hardly less"
+    return f"The cheapest of these is `{cheapest['variant']}`: {duration(seconds)}{less}."
 
 
 def reservations(results: Results) -> list[str]:
@@ -168,16 +172,3 @@ def recall_words(recalls: pd.DataFrame) -> str:
         text += f" The variants differ most on {widest}: {least} finds {percent(known.loc[least, widest])}, "
         text += f"{most} {percent(known.loc[most, widest])}."
     return text
-
-
-def agreement_words(right: pd.DataFrame) -> str:
-    """How many images all variants got right, none, or only one; `right` is (images, variants) of bool."""
-    if right.shape[1] < 2 or right.empty:
-        return "Image by image, there are no two ranked variants to compare."
-    hits = right.sum(axis=1)
-    alone = right[hits == 1].sum()
-    text = f"Of {count(len(right), 'test image')}, {whole((hits == right.shape[1]).sum())} were predicted right by all "
-    text += f"{right.shape[1]} variants, {whole((hits == 0).sum())} by none"
-    if not alone.any():
-        return f"{text}, and none by one alone."
-    return f"{text}, and {whole(alone.sum())} by one alone, most of them by `{alone.idxmax()}` ({whole(alone.max())})."

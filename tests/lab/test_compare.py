@@ -1,0 +1,83 @@
+"""The compare notebook on made stores, executed for real: every number follows from the files."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+
+from bakeoff.lab import files
+from tests.conftest import PROJECT
+from tests.lab.made import Made, made
+
+
+def shown(stores: Made, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Execute the notebook; what each cell shows, by cell id: tables, sentences, captions and alternative texts."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]))
+    parameters = {"inputs": stores.inputs, "output": str(folder)}
+    made_at = folder / "compare.ipynb"
+    folder.mkdir()
+    papermill.execute_notebook(
+        PROJECT / "notebooks" / "7_compare.ipynb",
+        made_at,
+        parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(PROJECT),
+    )
+    cells = nbformat.read(made_at, as_version=4).cells
+    return {cell["id"]: _texts(cell) for cell in cells if cell["cell_type"] == "code" and cell["outputs"]}
+
+
+def _texts(cell: Any) -> str:
+    assert not [each for each in cell["outputs"] if each.get("name") == "stderr"], cell["outputs"]
+    parts = [part for each in cell["outputs"] for kind, part in each["data"].items() if kind != "image/png"]
+    return "\n".join([*parts, json.dumps([each.get("metadata", {}) for each in cell["outputs"]])])
+
+
+def test_a_changed_accuracy_and_changed_answers_change_every_number_that_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = made(tmp_path / "stores", {"first": 3.0, "second": 1.9, "third": 1.8}, trainings={"third": 2})
+    before = shown(stores, tmp_path / "before", monkeypatch)
+    accuracy = f"{100 * stores.read()[0].ranked['test_accuracy'][1]:.1f} %"
+    assert accuracy in before["ranking"] and accuracy in before["calibration"]
+    assert "`first` can be told apart from every other" in before["answer"]
+
+    # The network that was second now answers as well as the first, and then on one image more.
+    kept = dict(np.load(Path(stores.folders["first"]["evaluate"]) / "predictions.npz"))
+    wrong = int(np.flatnonzero(kept["probabilities"].argmax(axis=1) != kept["labels"])[0])
+    kept["probabilities"][wrong] = np.eye(10, dtype=np.float32)[kept["labels"][wrong]]
+    files.write_npz(Path(stores.folders["second"]["evaluate"]) / "predictions.npz", **kept)
+    better = float((kept["probabilities"].argmax(axis=1) == kept["labels"]).mean())
+    lines = [line.split(",") for line in stores.table.read_text().splitlines()]
+    (changed,) = (line for line in lines if line[0] == "second")
+    changed[lines[0].index("test_accuracy")] = str(better)
+    changed[lines[0].index("expected_calibration_error")] = "0.4321"
+    stores.table.write_text("\n".join(",".join(line) for line in lines) + "\n")
+
+    after = shown(stores, tmp_path / "after", monkeypatch)
+    assert f"**`second` is first**: test accuracy {100 * better:.1f} %" in after["answer"]
+    assert "`second` cannot be told apart from `first`" in after["answer"] and "+0.2" not in before["pair-table"]
+    for cell in ("answer", "ranking", "cost", "calibration"):
+        assert f"{100 * better:.1f} %" in after[cell] and f"{100 * better:.1f} %" not in before[cell], cell
+    assert "second and first" in after["pair-table"] and "first and second" in before["pair-table"]
+    assert "the first holds `second` and `first`" in after["pairs"]
+    assert "worst: `second`, 0.432" in after["calibration"] and "0.432" not in before["calibration"]
+    assert "`first` and `second`, with 99.8 % equal answers" in after["agreement"].replace(
+        "`second` and `first`", "`first` and `second`"
+    )
+    for cell in ("gaps", "pictures", "agreement", "calibration", "pairs"):
+        assert after[cell] != before[cell], cell
+
+
+@pytest.mark.parametrize("kind", ["one", "none"])
+def test_the_notebook_bears_results_without_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    stores = made(tmp_path / "stores", {"only": 2.0}, images=40, optimizer_steps=9 if kind == "none" else 3000)
+    outputs = shown(stores, tmp_path / "out", monkeypatch)
+    assert "There are no two ranked variants" in outputs["pairs"] and "no two ranked" in outputs["agreement"]
+    assert ("only variant that can be ranked" if kind == "one" else "There is no") in outputs["answer"]
