@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -72,14 +71,13 @@ def test_the_background_is_made_again_when_its_own_code_changes(
 
 
 def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, project_copy: Callable[[], Path]) -> None:
+    """With an empty store and --report-only the background and the comparison are all that runs."""
     project = project_copy()
     shutil.copy(PROJECT / "pipeline.py", project)
     path = project / "notebooks" / "0_background.ipynb"
-    notebook = json.loads(path.read_text())
-    notebook["cells"][-1]["source"] = ["1 / 0"]
-    path.write_text(json.dumps(notebook))
-    arguments = ["--variants", "ann", "--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1"]
-    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports")]
+    path.write_text(path.read_text().replace("import numpy as np", "1 / 0"))
+    arguments = ["--variants", "ann", "--profile", "smoke", "--set", "dataset=shapes10", "--report-only"]
+    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports"), "--cold-kernels"]
     done = subprocess.run(
         [sys.executable, "pipeline.py", *arguments, *places],
         cwd=project,
@@ -89,7 +87,7 @@ def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, projec
         timeout=400,
         check=False,
     )
-    assert "ZeroDivisionError" in done.stdout and "1 of 1 rows" in done.stdout, done.stdout + done.stderr
+    assert "ZeroDivisionError" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 1
     page = (tmp_path / "reports" / "smoke-selection" / "report.html").read_text()
     assert "The notebook 0_background failed" in page
