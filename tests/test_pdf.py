@@ -289,6 +289,10 @@ def test_a_large_picture_is_packed_and_a_tall_one_fits_the_page() -> None:
     large = _output({"image/png": base64.b64encode(buffer.getvalue()).decode()})
     reader = _read(large, _output({"image/png": _png(100, 4000)}))
     assert len(reader.pdf) < 0.5 * len(buffer.getvalue())
+    placed = re.findall(rb"([\d.]+) 0 0 -?([\d.]+) [\d.-]+ [\d.-]+ cm\s*/\w+ Do", reader.source())
+    sizes = [(float(width), float(height)) for width, height in placed]
+    assert len(sizes) == 2
+    assert all(0 < width < 483 and 0 < height < 582 for width, height in sizes)  # points: the text's width and height
 
 
 def _break_a_picture(notebook: Path) -> None:

@@ -252,7 +252,7 @@ def _balanced(html: str) -> str:
 def _attribute(tag: str, name: str, value: str) -> bool:
     if name in ("colspan", "rowspan"):
         return value.isdecimal() and 0 < int(value[:9]) <= 100
-    return (tag, name) in (("a", "href"), ("img", "alt")) or (name == "id" and tag[0] == "h")
+    return (tag, name) in (("a", "href"), ("img", "alt"), ("img", "src")) or (name == "id" and tag[0] == "h")
 
 
 def _pandoc(arguments: Sequence[str], text: str) -> str:
