@@ -195,7 +195,8 @@ def test_long_lines_are_wrapped_not_clipped() -> None:
     stream = v4.new_code_cell("", outputs=[v4.new_output("stream", text=f"old\rnew\n\x1b[31m{line}\x1b[0m\n")])
     reader = _read(_heading(2, "One", "one"), v4.new_markdown_cell(code), stream)
     assert "".join(reader.text("-raw").split()).count(line) == 2
-    assert max(map(len, reader.text("-raw").splitlines())) <= LINE
+    pieces = [piece for piece in reader.text("-raw").splitlines() if piece.strip() and piece.strip() in line]
+    assert len(pieces) >= 2 * len(line) // LINE and max(map(len, pieces)) <= LINE
     assert "new" in reader.words() and "old" not in reader.words() and "[31m" not in reader.words()
 
 
@@ -231,7 +232,7 @@ def test_nothing_from_an_output_is_run_and_its_text_is_shown() -> None:
     assert text.count('read("/etc/passwd")') >= 9
     assert text.count('#panic("run")') >= 9
     assert "root:" not in text and "secret" not in text and "alert" not in text and "color: red" not in text
-    contents = reader.pages()[1]
+    contents = next(page for page in reader.pages() if page.startswith("Contents"))
     assert "One" in contents and "Forged" not in contents
     assert "Forged chapter" in text and "Forged heading" in text and "spans" in text
     assert b"/etc/passwd'" not in reader.source()
@@ -288,6 +289,10 @@ def test_a_large_picture_is_packed_and_a_tall_one_fits_the_page() -> None:
     large = _output({"image/png": base64.b64encode(buffer.getvalue()).decode()})
     reader = _read(large, _output({"image/png": _png(100, 4000)}))
     assert len(reader.pdf) < 0.5 * len(buffer.getvalue())
+    placed = re.findall(rb"([\d.]+) 0 0 -?([\d.]+) [\d.-]+ [\d.-]+ cm\s*/\w+ Do", reader.source())
+    sizes = [(float(width), float(height)) for width, height in placed]
+    assert len(sizes) == 2
+    assert all(0 < width < 483 and 0 < height < 582 for width, height in sizes)  # points: the text's width and height
 
 
 def _break_a_picture(notebook: Path) -> None:

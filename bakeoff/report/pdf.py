@@ -32,7 +32,25 @@ _NOTE = (
 )
 _TAGS = {
     *("a", "b", "blockquote", "br", "code", "del", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6"),
-    *("hr", "i", "li", "ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th"),
+    *(
+        "hr",
+        "i",
+        "img",
+        "li",
+        "ol",
+        "p",
+        "pre",
+        "s",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+    ),
     *("thead", "tr", "u", "ul", "caption"),
 }
 _UNSEEN = re.compile(r"<(script|style|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
@@ -234,7 +252,7 @@ def _balanced(html: str) -> str:
 def _attribute(tag: str, name: str, value: str) -> bool:
     if name in ("colspan", "rowspan"):
         return value.isdecimal() and 0 < int(value[:9]) <= 100
-    return (tag, name) == ("a", "href") or (name == "id" and tag[0] == "h")
+    return (tag, name) in (("a", "href"), ("img", "alt"), ("img", "src")) or (name == "id" and tag[0] == "h")
 
 
 def _pandoc(arguments: Sequence[str], text: str) -> str:

@@ -140,7 +140,7 @@ class Cleaner:
     def _header(self, content: list[Any], trusted: bool) -> list[Node]:
         level, (identifier, _, _), inlines = content
         shown = self.inlines(inlines, trusted)
-        if not plain(inlines).strip():
+        if not plain(inlines).strip("¶ "):
             return []
         if not trusted:
             return [{"t": "Para", "c": [{"t": "Strong", "c": shown}]}]
