@@ -69,7 +69,7 @@ def _compare_inputs(output: Path) -> dict[str, Any]:
     table = results.collect(rows, pipeline.store, {})
     write_atomically(output / "results.csv", results.to_csv(table))
     write_atomically(output / "claims.csv", audit.to_csv(audit_rows(rows, table, pipeline.store)))
-    variants = {row.variant: results.stage_folders(row, pipeline.store) for row in rows}
+    variants = {row.folder_name: results.stage_folders(row, pipeline.store) for row in rows}
     return {**{name: str(output / f"{name}.csv") for name in ("results", "claims")}, "variants": variants}
 
 

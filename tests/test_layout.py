@@ -148,6 +148,7 @@ def test_the_tree_is_the_one_that_the_readme_shows() -> None:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs",
+        "benchmarks",
     }
     tracked = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout
     top = {line.split("/")[0] for line in tracked.splitlines() if not line.startswith(".")}

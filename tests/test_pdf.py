@@ -21,6 +21,7 @@ from PIL import Image
 
 from bakeoff.report.pdf import PdfError, make_pdf
 from bakeoff.report.typst_blocks import LINE, breakable, wrapped
+from bakeoff.store import Store
 from tests.conftest import Workplace
 
 # The same steps as test_pipeline.py's, so that a whole test run makes them once.
@@ -296,11 +297,17 @@ def test_a_large_picture_is_packed_and_a_tall_one_fits_the_page() -> None:
 
 
 def _break_a_picture(notebook: Path) -> None:
-    """Another text of the same length in place of the first picture: the store does not see it."""
+    """Another text in place of the first picture, recorded as if the notebook had been made so."""
     text = notebook.read_text()
     found = re.search(r'"image/png": "([^"]{400,})"', text)
     assert found
     notebook.write_text(text.replace(found[1], "A" * len(found[1]), 1))
+    _record(notebook)
+
+
+def _record(notebook: Path) -> None:
+    step = json.loads((notebook.parent / "step.json").read_text())
+    Store(notebook.parent.parent.parent).commit(step["stage"], step["result_key"], step)
 
 
 def test_a_failure_leaves_the_page_and_the_next_call_tries_again(made: Workplace) -> None:
@@ -319,6 +326,7 @@ def test_a_failure_leaves_the_page_and_the_next_call_tries_again(made: Workplace
         assert not (folder / "report.pdf").exists() and not list(folder.glob(".report.pdf*"))
     finally:
         step.write_bytes(whole)
+        _record(step)
     page = (folder / "report.html").stat().st_mtime_ns
     done = _again(made, "pdf-broken")
     assert "Report written" in done.stdout and "could not" not in done.stdout

@@ -140,7 +140,7 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
         step = row.steps.get(stage)
         if step and store.manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
-            merger.notebook(path, f"{label}-{stage}", 3)
+            merger.notebook(path, f"{row.folder_name}-{stage}", 3)
 
 
 def _about(row: Row, result: Mapping[str, Any], store: Store, back: str) -> str:

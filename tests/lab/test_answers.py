@@ -154,7 +154,7 @@ def test_calibration_says_who_is_surest_without_being_right(tmp_path: Path) -> N
     table = answer_figures.calibration(found, said).set_index("variant")
     wrong = said["b"].confidence[~said["b"].correct]
     assert table.loc["b", "surest wrong answer"] == f"{100 * wrong.max():.1f} %"
-    assert table.loc["b", "wrong above 90 %"] == f"{100 * (wrong > 0.9).mean():.1f} %"
+    assert table.loc["b", "wrong answers above 90 %"] == f"{100 * (wrong > 0.9).mean():.1f} %"
     errors = found.ranked.set_index("variant")["expected_calibration_error"]
     assert table["calibration error"].to_dict() == {name: f"{error:.3f}" for name, error in errors.items()}
     assert f"worst: `{errors.idxmax()}`" in answer_figures.calibration_words(found, said)

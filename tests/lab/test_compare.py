@@ -10,6 +10,7 @@ import numpy as np
 import papermill
 import pytest
 
+from bakeoff.claims import audit
 from bakeoff.lab import files
 from tests.conftest import PROJECT
 from tests.lab.made import Made, made
@@ -18,9 +19,10 @@ from tests.lab.made import Made, made
 def shown(stores: Made, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Execute the notebook; what each cell shows, by cell id: tables, sentences, captions and alternative texts."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]))
-    parameters = {"inputs": stores.inputs, "output": str(folder)}
+    parameters = {"inputs": stores.inputs | {"claims": str(folder / "claims.csv")}, "output": str(folder)}
     made_at = folder / "compare.ipynb"
     folder.mkdir()
+    (folder / "claims.csv").write_text(audit.to_csv([]))
     papermill.execute_notebook(
         PROJECT / "notebooks" / "7_compare.ipynb",
         made_at,
@@ -62,10 +64,10 @@ def test_a_changed_accuracy_and_changed_answers_change_every_number_that_follows
 
     after = shown(stores, tmp_path / "after", monkeypatch)
     assert f"**`second` is first**: test accuracy {100 * better:.1f} %" in after["answer"]
-    assert "`second` cannot be told apart from `first`" in after["answer"] and "+0.2" not in before["pair-table"]
+    assert "`second` cannot be told apart from `first`" in after["answer"] and "+0.2" not in before["pairs"]
     for cell in ("answer", "ranking", "cost", "calibration"):
         assert f"{100 * better:.1f} %" in after[cell] and f"{100 * better:.1f} %" not in before[cell], cell
-    assert "second and first" in after["pair-table"] and "first and second" in before["pair-table"]
+    assert "second and first" in after["pairs"] and "first and second" in before["pairs"]
     assert "the first holds `second` and `first`" in after["pairs"]
     assert "worst: `second`, 0.432" in after["calibration"] and "0.432" not in before["calibration"]
     assert "`first` and `second`, with 99.8 % equal answers" in after["agreement"].replace(

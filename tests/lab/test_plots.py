@@ -223,7 +223,7 @@ def test_the_comparison_bears_every_hostile_case(found: results.Results) -> None
     for column in comparison_figures.COST_LABELS:
         drawn(comparison_figures.accuracy_against(found, column))
     drawn(comparison_figures.gaps(found))
-    for table in (comparison.below(found), comparison.failed(found), comparison.sources(found)):
+    for table in (comparison.below(found), comparison.failed(found)):
         assert not table.isna().any().any()
     assert len(comparison.ranking(found, against, letters)) == len(found.ranked)
     assert comparison.departures(found).empty

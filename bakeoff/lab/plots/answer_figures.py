@@ -39,7 +39,7 @@ def calibration(results: Results, answers: Mapping[str, Answers]) -> pd.DataFram
                 "not measured" if math.isnan(error) else f"{error:.3f}"
                 for error in ranked["expected_calibration_error"]
             ],
-            f"wrong above {percent(SURE, 0)}": [
+            f"wrong answers above {percent(SURE, 0)}": [
                 percent(float((each > SURE).mean()) if each.size else 0.0) for each in wrong
             ],
             "surest wrong answer": [percent(float(each.max())) if each.size else "none" for each in wrong],
