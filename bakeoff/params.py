@@ -148,6 +148,7 @@ def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Ma
         "dataset",
         "threads",
         "gpu_share",
+        "deterministic",
         "stage_timeout_seconds",
         "replicates",
         "notes",

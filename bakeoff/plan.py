@@ -208,6 +208,11 @@ class _Maker:
         threads = (
             (run["threads"] or min(self.machine.cores, GPU_FEEDERS if on_gpu else self.machine.cores)) if heavy else 1
         )
+        settings = (
+            resolved_settings(self.machine, "gpu" if on_gpu else "cpu", threads, subset) if stage.computes else {}
+        )
+        if on_gpu:
+            settings["deterministic"] = run["deterministic"]
         parts: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
@@ -215,9 +220,7 @@ class _Maker:
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset)},
             "versions": {package: package_version(package) for package in self._packages(stage)},
-            "settings": resolved_settings(self.machine, "gpu" if on_gpu else "cpu", threads, subset)
-            if stage.computes
-            else {},
+            "settings": settings,
         }
         key = digest_value(parts)
         shown = [

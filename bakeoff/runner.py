@@ -33,6 +33,12 @@ from bakeoff.warm.server import Server
 
 COLD_KERNEL = "python3"
 _TICK_SECONDS = 0.5
+# What makes a GPU give the same bits each time, of TensorFlow, of XLA (JAX), and of cuBLAS (PyTorch).
+_DETERMINISTIC = {
+    "TF_DETERMINISTIC_OPS": "1",
+    "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
 _LONGEST_SOCKET_FOLDER = 80  # a socket's path has 104 bytes at most on some systems
 
 
@@ -243,6 +249,7 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        **(_DETERMINISTIC if step.parts["settings"].get("deterministic") else {}),
     }
 
 

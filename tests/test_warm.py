@@ -95,7 +95,7 @@ def test_a_kernel_dies_with_its_server(tmp_path: Path, monkeypatch: pytest.Monke
     assert server.wait()
     monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))
     (tmp_path / "connection.json").write_text("{}")
-    forked = request_fork(str(tmp_path / "connection.json"), dict(os.environ), str(tmp_path))
+    forked = request_fork(["-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path))
     server.stop()
     deadline = time.monotonic() + 5
     while psutil.pid_exists(forked.pid) and time.monotonic() < deadline:

@@ -129,7 +129,7 @@ def _fetch(url: str, path: Path) -> None:
     digest, done = hashlib.md5(usedforsecurity=False), 0
     with files.replacing(path) as temporary, _answer(url) as answer, temporary.open("wb") as file:
         expected = int(answer.headers.get("Content-Length") or 0)
-        for piece in iter(lambda: answer.read(_PIECE), b""):
+        for piece in iter(lambda: _piece(answer, path.name), b""):
             file.write(piece)
             digest.update(piece)
             _progress(path.name, done, done + len(piece), expected)
@@ -138,6 +138,13 @@ def _fetch(url: str, path: Path) -> None:
             raise ValueError(f"{path.name} broke off after {done} of {expected} bytes; try again")
         if digest.hexdigest() != MD5.get(path.name, digest.hexdigest()):
             raise ValueError(f"{path.name} is not the file that Keras expects (its MD5 sum differs); try again")
+
+
+def _piece(answer: Any, name: str) -> bytes:
+    try:
+        return bytes(answer.read(_PIECE))
+    except (TimeoutError, ConnectionError) as error:
+        raise ValueError(f"{name} stopped coming halfway ({error}); try again") from None
 
 
 def _progress(name: str, before: int, now: int, expected: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 from bakeoff.lab.files import write_npz
 
 STATE = "unfinished.npz"  # in the stage's folder, from the first epochs until the training is over
-_SECONDS = 20.0  # between two savings, so that short epochs do not wait for the disk
+# Between two savings, so that short epochs do not wait for the disk.
+_SECONDS = float(os.environ.get("BAKEOFF_RESUME_SECONDS", "20"))
 
 
 class Keeper(Protocol):

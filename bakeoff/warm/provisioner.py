@@ -21,12 +21,11 @@ class WarmProvisioner(LocalProvisioner):
     """LocalProvisioner whose process is forked by the server; everything else is inherited."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel with `cmd`'s connection file, the given environment and folder."""
-        connection_file = next((cmd[i + 1] for i, word in enumerate(cmd[:-1]) if word == "-f"), None)
+        """Fork a kernel with `cmd`'s arguments, the given environment and folder."""
         forked = None
-        if connection_file:
+        if "-f" in cmd:  # all that follows is meant for ipykernel: nbclient adds that no history is kept
             with suppress(OSError, ValueError):
-                forked = request_fork(connection_file, dict(kwargs.get("env") or os.environ), kwargs.get("cwd"))
+                forked = request_fork(cmd[cmd.index("-f") :], dict(kwargs.get("env") or os.environ), kwargs.get("cwd"))
         if forked is None:
             return await super().launch_kernel(cmd, **kwargs)
         self.process = forked  # type: ignore[assignment]
@@ -85,9 +84,12 @@ class ForkedProcess:
             self._descriptor = None
 
 
-def request_fork(connection_file: str, environment: dict[str, str], folder: str | None) -> ForkedProcess:
-    """Ask the server for a kernel. Raises OSError when no server listens, ValueError when it refuses."""
-    question = {"connection_file": connection_file, "environment": environment, "folder": str(folder or Path.cwd())}
+def request_fork(arguments: list[str], environment: dict[str, str], folder: str | None) -> ForkedProcess:
+    """Ask the server for a kernel with these arguments of ipykernel.
+
+    Raises OSError when no server listens, ValueError when it refuses.
+    """
+    question = {"arguments": arguments, "environment": environment, "folder": str(folder or Path.cwd())}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(60)
         connection.connect(str(socket_path()))

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,18 @@ class BrokenHandler(QuietHandler):
         self.wfile.write(CONTENT[:1000])
 
 
+class StallingHandler(QuietHandler):
+    """Sends the beginning, and then nothing more."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:1000])
+        self.wfile.flush()
+        time.sleep(3)
+
+
 def served(handler: type[QuietHandler], folder: Path) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -50,6 +63,11 @@ def site(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def broken_site(tmp_path: Path) -> Iterator[str]:
     yield from served(BrokenHandler, tmp_path)
+
+
+@pytest.fixture
+def stalling_site(tmp_path: Path) -> Iterator[str]:
+    yield from served(StallingHandler, tmp_path)
 
 
 @pytest.fixture
@@ -85,6 +103,13 @@ def test_half_a_file_is_refused(broken_site: str, home: Path) -> None:
     with pytest.raises((ValueError, OSError), match=r"broke off|IncompleteRead"):
         download._fetch(broken_site + "weights.h5", home / "weights.h5")
     assert list(home.iterdir()) == []
+
+
+def test_a_download_that_stalls_is_given_up(stalling_site: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_ANSWER_SECONDS", 1)
+    with pytest.raises(ValueError, match="stopped coming halfway"):
+        download._fetch(stalling_site + "weights.h5", home / "weights.h5")
+    assert not list(home.iterdir())
 
 
 def test_what_the_host_lacks_is_said(site: str, home: Path) -> None:
