@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
+
 from bakeoff.code import Code
 from bakeoff.plan import background_step, compare_step, why
 from bakeoff.report.merge import Merger, merge
@@ -97,3 +99,15 @@ def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, projec
 def _append(path: Path, text: str) -> None:
     with path.open("a") as stream:
         stream.write(text)
+
+
+def test_a_very_long_printed_text_is_cut_in_its_middle(tmp_path: Path) -> None:
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    cell = nbformat.v4.new_code_cell("print()", metadata={"tags": ["report"]})
+    cell.outputs = [nbformat.v4.new_output("stream", text=text)]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "long.ipynb")
+    merger = Merger()
+    merger.notebook(tmp_path / "long.ipynb", "long", 2)
+    shown = merger.cells[0].outputs[0]["text"]
+    assert shown.startswith("line 0\n") and shown.endswith("line 99999\n")
+    assert "[... 99600 lines: see the executed notebook ...]" in shown and len(shown.splitlines()) == 401

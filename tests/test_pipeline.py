@@ -233,3 +233,15 @@ def test_the_folders_can_be_elsewhere(made: Workplace, tmp_path: Path) -> None:
     done = made.run("--variants", "ann", *SMOKE, "--report-name", "elsewhere")
     assert done.returncode == 0
     assert (made.reports / "elsewhere" / "report.html").is_file()
+
+
+def test_replicates_are_rows_with_seeds_of_their_own_and_chapters(workplace: Workplace) -> None:
+    done = workplace.run("--variants", "ann", *SMOKE, "--set", "replicates=2", "--set", "max_replicates=2", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = workplace.reports / "smoke-selection"
+    seeds = [line.split(",") for line in (folder / "results.csv").read_text().splitlines()]
+    assert [row[seeds[0].index("seed")] for row in seeds[1:]] == ["0", "1"]
+    page = (folder / "report.html").read_text()
+    assert 'id="variant-ann"' in page and "ann (seed 1)" in page
+    assert {path.name for path in (folder / "notebooks").iterdir()} == {"ann", "ann-1"}
+    assert (folder / "report.pdf").is_file()

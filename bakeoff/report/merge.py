@@ -16,6 +16,7 @@ from bakeoff.plan import Row, Step
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store
 
+_SHOWN_LINES = 200  # of a printed text, from its beginning and from its end
 _CHAPTERS = Path(__file__).parent / "chapters"
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
@@ -56,6 +57,8 @@ class Merger:
                 continue
             if cell.cell_type == "markdown":
                 cell.source = self._demoted(cell.source, prefix, level)
+            for output in cell.get("outputs", []):
+                _shorten(output)
             cell["id"] = f"{prefix}-{cell.get('id', len(self.cells))}"
             self.cells.append(cell)
 
@@ -124,6 +127,15 @@ def merge(
     for name in ("future_work", "references"):
         merger.chapter(_CHAPTERS / f"{name}.md")
     return merger
+
+
+def _shorten(output: NotebookNode) -> None:
+    """Leave out the middle of a very long printed text, and say so: the executed notebook holds all of it."""
+    place, name = (output, "text") if "text" in output else (output.get("data", {}), "text/plain")
+    lines = str(place.get(name, "")).splitlines(keepends=True)
+    if len(lines) > 2 * _SHOWN_LINES:
+        note = f"[... {len(lines) - 2 * _SHOWN_LINES} lines: see the executed notebook ...]\n"
+        place[name] = "".join([*lines[:_SHOWN_LINES], note, *lines[-_SHOWN_LINES:]])
 
 
 def _failed(step: Step) -> str:
