@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture test lint bench lock clean
+.PHONY: help setup report picture test lint test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -10,7 +10,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make .venv and install the locked packages, hashes checked
 
@@ -32,6 +32,10 @@ lint: setup ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+test-faults: setup ## Kill runs at 400 random moments (an hour) and count what is lost or false
+	@echo "Killing the pipeline and its kernels at random moments."
+	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
 
 bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
 	@echo "Running the benchmarks."

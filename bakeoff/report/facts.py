@@ -65,9 +65,25 @@ def provenance(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
         "machine": plan.machine.record(),
         "packages": {name: package_version(name) for name in _PACKAGES},
         "revision": revision(),
+        "reproducible": reproducible(plan),
         "variants": {row.variant: dict(row.parameters.stage) for row in plan.rows},
         "steps": steps,
     }
+
+
+def reproducible(plan: Plan) -> str:
+    """Which numbers come out the same, bit for bit, when the run is made again, and which do not."""
+    loose = sorted(
+        {step.stage.name for step in plan.steps if step.parts["settings"].get("deterministic", True) is False}
+    )
+    exception = (
+        f"but those of {', '.join(loose)}, which ran on a GPU without deterministic operations, and " if loose else ""
+    )
+    return (
+        "Made again on the same kind of machine with the same versions, every number comes out the same bit for bit, "
+        f"{exception or 'but '}what a clock measured (seconds, milliseconds an image). On another kind of machine "
+        "numbers differ by rounding, and a training carries such differences on."
+    )
 
 
 def revision() -> str:
