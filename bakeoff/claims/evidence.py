@@ -117,7 +117,8 @@ def _unmet(row: Mapping[str, Any], needs: Sequence[str]) -> str:
     wanted = max((int(need.split()[0]) for need in needs if need.endswith(" test images")), default=0)
     if wanted and not limited and float(row["test_images"] or 0) < wanted:
         reasons.append(f"our copy of the data holds {row['test_images'] or 'no'} test images")
-    return "; ".join([*reasons, *filter(None, [limited])])
+    # Each departure is said once, in the table of departures; here it stands only where it alone is the reason.
+    return "; ".join([*reasons, "and a limited run"] if reasons and limited else [*reasons, *filter(None, [limited])])
 
 
 def _other_network(row: Mapping[str, Any], needs: Sequence[str]) -> str:
