@@ -14,7 +14,7 @@ from typing import Any
 
 from bakeoff.store import digest_file
 
-# Published in docs/how-it-works.md. Two floating-point numbers are the same when they differ by no more than this.
+# Published in docs/how-it-works.md: floating-point numbers may differ by ABSOLUTE + RELATIVE times the recorded one.
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 _DATES = {"date_saved"}  # in a .keras file's metadata
 
@@ -82,8 +82,8 @@ def values(one: Any, other: Any, place: str) -> Iterator[str]:
 def _same(one: Any, other: Any) -> bool:
     numbers = [isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other)]
     if all(numbers) and (isinstance(one, float) or isinstance(other, float)):
-        both_nan = math.isnan(one) and math.isnan(other)
-        return both_nan or math.isclose(one, other, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+        same = one == other or (math.isnan(one) and math.isnan(other))
+        return same or abs(other - one) <= ABSOLUTE + RELATIVE * abs(one)
     return type(one) is type(other) and one == other
 
 
@@ -139,8 +139,8 @@ def _arrays(one: Any, other: Any, name: str) -> Iterator[str]:
     else:
         off = ~np.isclose(other, one, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
         if off.any():
-            largest = float(np.nanmax(np.abs(other[off] - one[off])))
-            yield f"{name}: {int(off.sum())} of {one.size} values differ, by {largest:.2g} at most"
+            place = np.unravel_index(int(off.argmax()), off.shape)
+            yield f"{name}: {int(off.sum())} of {one.size} values differ, the first is {other[place]}, was {one[place]}"
 
 
 def _keras(recorded: Path, again: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ import mimetypes
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,14 +62,13 @@ class Crate:
         files = [self._file(path) for path in paths]
         actions = [self._step(step) for step in made]
         actions.append(self._writing(made))
-        published = max((self._manifest(step)["finished"] for step in made), default="")
         root = {
             "@id": "./",
             "@type": "Dataset",
             "conformsTo": _ref(_PROFILE),
             "name": title,
             "description": " ".join([f"A bake-off of image classifiers under the profile {self._profile}.", *banner]),
-            "datePublished": published,
+            "datePublished": self._newest(made),  # and not now, so that the bytes are a function of the store
             "license": _ref(_LICENSE),
             "hasPart": [*files, self._copy()],
             "mentions": actions,
@@ -81,7 +81,7 @@ class Crate:
         }
         self._add(_PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
         self._add(_LICENSE, "CreativeWork", name="Apache License 2.0", identifier="Apache-2.0")
-        graph = [descriptor, root, *self._graph.values()]
+        graph = [descriptor, root, *map(_single, self._graph.values())]
         return json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False) + "\n"
 
     @property
@@ -97,6 +97,10 @@ class Crate:
 
     def _manifest(self, step: Step) -> dict[str, Any]:
         return self.store.manifest(*step.name) or {}
+
+    def _newest(self, made: Sequence[Step]) -> str:
+        """When the last of the steps was finished; the background's step is always among them."""
+        return max(_moment(self._manifest(step)["finished"]) for step in made)
 
     # What lies in the folder
 
@@ -140,7 +144,7 @@ class Crate:
             object=used,
             result=self._results(step, manifest),
             startTime=_started(self.store.folder(*step.name) / NOTEBOOK),
-            endTime=manifest["finished"],
+            endTime=_moment(manifest["finished"]),
             actionStatus="http://schema.org/CompletedActionStatus",
             resourceUsage=[self._value("seconds", manifest["seconds"], "usage", unitCode="SEC")],
         )
@@ -156,7 +160,7 @@ class Crate:
             instrument=self._software(),
             object=notebooks,
             result=[_ref(name) for name in _BESIDE if name in self._graph],
-            endTime=max((self._manifest(step)["finished"] for step in made), default=None),
+            endTime=self._newest(made),
             actionStatus="http://schema.org/CompletedActionStatus",
         )
 
@@ -223,19 +227,16 @@ class Crate:
     def _notebook(self, step: Step) -> dict[str, str]:
         """The notebook as the project has it; its version is the digest of the code that decides numbers."""
         code = dict(step.parts["code"])
-        modules = [
-            self._add(f"#code/{name}/{digest[:16]}", "SoftwareSourceCode", name=name, version=digest)
-            for name, digest in code.items()
-            if name != "notebook"
-        ]
+        modules = [self._module(name, digest) for name, digest in code.items() if name != "notebook"]
+        url = self._url(f"blob/{self._commit}/notebooks/{step.stage.notebook}.ipynb")
         reference = self._add(
-            f"#notebook/{step.stage.notebook}",
+            url or f"#notebook/{step.stage.notebook}",
             "SoftwareSourceCode",
             name=f"notebooks/{step.stage.notebook}.ipynb",
             description=f"The notebook of the stage {step.stage.name}",
             programmingLanguage="Python",
             version=code["notebook"],
-            url=self._url(f"blob/{self._commit}/notebooks/{step.stage.notebook}.ipynb"),
+            url=url,
             isPartOf=self._software(),
             softwareRequirements=[],
         )
@@ -243,6 +244,13 @@ class Crate:
         packages = [self._package(name, version) for name, version in step.parts["versions"].items()]
         needs += [each for each in [*modules, *packages] if each not in needs]
         return reference
+
+    def _module(self, name: str, digest: str) -> dict[str, str]:
+        """A module that decides numbers; the digest leaves out comments and docstrings."""
+        path = Path(*name.split("."))
+        file = path / "__init__.py" if (PROJECT / path).is_dir() else path.with_suffix(".py")
+        url = self._url(f"blob/{self._commit}/{file.as_posix()}")
+        return self._add(url or f"#code/{name}", "SoftwareSourceCode", name=name, version=digest, url=url)
 
     def _package(self, name: str, version: str) -> dict[str, str]:
         url = f"https://pypi.org/project/{quote(name)}/{quote(version)}/"
@@ -282,6 +290,16 @@ class Crate:
             return ""
 
 
+def _single(entity: Entity) -> Entity:
+    """The entity with lists of one element as that element, as the standard advises."""
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in entity.items()}
+
+
+def _moment(text: str) -> str:
+    """A date and time to the second, in the one form that the profile's checker takes."""
+    return datetime.fromisoformat(text).replace(microsecond=0).isoformat()
+
+
 def _ref(name: str) -> dict[str, str]:
     return {"@id": name}
 
@@ -294,6 +312,6 @@ def _started(path: Path) -> str | None:
     """When papermill began with an executed notebook."""
     try:
         papermill = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]
-        return str(papermill["start_time"])
+        return _moment(papermill["start_time"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
