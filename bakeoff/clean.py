@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Cleaner:
     """One look at a store for what the plans do not need."""
 
     plans: Sequence[Plan]
+    comparing: Mapping[str, Any]  # what the key of a comparison would be made of now
     store: Store
     say: Callable[[str], None]
     _needed: set[Path] = field(default_factory=set)
@@ -57,7 +58,8 @@ class Cleaner:
         for item in items:
             self.say(f"{in_words(item.size):>10}  {item.path.relative_to(self.store.root)}  ({item.why})")
         self.say(f"Kept: {len(self._kept)} folders, {in_words(sum(self._kept.values()))}, that {what} need.")
-        self.say("\n".join(self._spared)) if self._spared else None
+        if self._spared:
+            self.say("\n".join(self._spared))
         total = in_words(sum(item.size for item in items))
         if not items:
             self.say("Nothing else is in the store.")
@@ -116,11 +118,12 @@ class Cleaner:
             yield Item(folder, _size(folder), f"no plan needs it; {made}{record.get('finished', '')}", True)
 
     def _compares(self, stage: str, record: dict[str, Any]) -> bool:
-        """Whether a comparison is one of evaluations that are needed, by code that is still the same."""
+        """Whether a comparison is one of evaluations that are needed, by code and packages as they are now."""
         parts = record.get("parts", {})
+        same = all(parts.get(name) == self.comparing[name] for name in ("code", "versions"))
         parents = parts.get("parents", {}).values()
         wanted = all(self.store.folder("evaluate", key) in self._needed for key in parents)
-        return stage == COMPARE.name and bool(parents) and wanted
+        return stage == COMPARE.name and same and bool(parents) and wanted
 
     def _made_with_absent(self, record: dict[str, Any]) -> str | None:
         """The data set or weights of a step, or of one of its parents, that the plans want and cannot find."""
@@ -192,9 +195,13 @@ def _gone(item: Item, store: Store) -> bool:
     if stage not in _STAGES or not item.path.is_dir():
         shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
         return True
-    lock = lock_of(store.lock(stage, name))
-    with lock.acquire(timeout=0):
-        (item.path / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(item.path, ignore_errors=True)
+    from filelock import Timeout
+
+    try:
+        with lock_of(store.lock(stage, name)).acquire(timeout=0):
+            (item.path / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(item.path, ignore_errors=True)
+    except Timeout:  # a run has begun to make it since
+        return False
     store.lock(stage, name).unlink(missing_ok=True)
     return not item.path.exists()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bakeoff.code import NOTEBOOKS
-from bakeoff.plan import Plan, Row, Step, latest
+from bakeoff.plan import Plan, Step, latest
 from bakeoff.store import MANIFEST, NOTEBOOK, Store
 
 _LONGEST = 60  # characters of a value
@@ -62,7 +63,7 @@ def _changed(step: Step, plan: Plan, store: Store) -> Iterator[str]:
         yield "to run, new: nothing that it could be compared with was made before"
     else:
         yield f"to run, changed since {then.get('finished', 'its last run')}"
-        yield from differences(then["parts"], step, plan)
+        yield from differences(then.get("parts", {}), step, plan)
     folder = store.folder(*step.name)
     if folder.is_dir() and any(folder.iterdir()):
         yield f"begun and not finished: see {folder}"
@@ -144,7 +145,7 @@ def _page(step: Step, store: Store) -> Iterator[str]:
         yield "the code of its figures, tables or sentences (bakeoff/lab/plots)"
 
 
-def _cells(path: Any) -> dict[str, tuple[str, list[str]]]:
+def _cells(path: Path) -> dict[str, tuple[str, list[str]]]:
     """Cell id -> source and tags, without the cell of parameters that papermill adds."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     found = {cell.get("id", str(n)): ("".join(cell["source"]), _tags(cell)) for n, cell in enumerate(cells)}
@@ -153,8 +154,3 @@ def _cells(path: Any) -> dict[str, tuple[str, list[str]]]:
 
 def _tags(cell: Mapping[str, Any]) -> list[str]:
     return list(cell.get("metadata", {}).get("tags", []))
-
-
-def describe(row: Row) -> str:
-    """A row's name in a sentence."""
-    return f"{row.variant} (seed {row.seed})" if row.replicate else row.variant

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bakeoff.params import PROFILES
 from bakeoff.pipeline import Pipeline, Request
+from bakeoff.plan import compare_step
 from bakeoff.runner import Runner
 from bakeoff.store import Store
 
@@ -43,7 +44,9 @@ def clean(request: Request, say: Callable[[str], None], remove: bool) -> int:
         say(f"{profile}: {len({row.variant for row in plan.rows})} variants on {', '.join(names)}")
     variants = "all variants" if request.variants is None else ", ".join(request.variants)
     what = f"the plans of {variants} in {', '.join(profiles)}{_with(request.settings)}"
-    return Cleaner(plans, pipelines[0].store, say).clean(what, remove)
+    store = pipelines[0].store
+    comparing = compare_step((), {}, pipelines[0].code, store).parts
+    return Cleaner(plans, comparing, store, say).clean(what, remove)
 
 
 def _with(settings: tuple[str, ...]) -> str:

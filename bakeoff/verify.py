@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,10 +63,11 @@ class Verifier:
         known = {row.steps["evaluate"].result_key for row in self.plan.rows if "evaluate" in row.steps}
         found = []
         for path in sorted((self.store.root / COMPARE.name).glob(f"*/{MANIFEST}")):
-            parts = (self.store.record(COMPARE.name, path.parent.name) or {}).get("parts", {})
+            record = self.store.record(COMPARE.name, path.parent.name) or {}
+            parts = record.get("parts", {})
             parents = set(parts.get("parents", {}).values())
             if parents and parents <= known:
-                key = json.loads(path.read_text(encoding="utf-8"))["result_key"]
+                key = str(record.get("result_key", path.parent.name))
                 found.append(replace(self.plan.background, stage=COMPARE, parts=parts, result_key=key))
         return found
 
@@ -106,8 +106,11 @@ def faults(store: Store, stage: str, key: str) -> Iterator[str]:
         return
     if record.get("result_key") != key or digest_value(record.get("parts")) != key:
         yield f"{folder / MANIFEST} does not say what the step's key was made of"
-    for name, (digest, size) in record["files"].items():
-        path = folder / name
+    for name, recorded in record["files"].items():
+        if not isinstance(recorded, list) or len(recorded) != 2:
+            yield f"{folder / MANIFEST} does not say what {name} is"
+            continue
+        path, (digest, size) = folder / name, recorded
         if not path.is_file():
             yield f"{path} is gone"
         elif path.stat().st_size != size:

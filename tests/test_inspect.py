@@ -361,6 +361,14 @@ def _bytes(line: str) -> float:
     return float(number) * {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
 
 
+def test_a_comparison_by_other_code_is_not_needed(place: Place) -> None:
+    (path,) = (place.runs / "compare").glob(f"*/{MANIFEST}")
+    manifest = json.loads(path.read_text())
+    manifest["parts"]["code"]["notebook"] = "0"
+    path.write_text(json.dumps(manifest))
+    assert f"compare/{path.parent.name}  (no plan needs it; made 2" in _clean(place)[1]
+
+
 def test_what_dead_runs_left_goes_and_what_a_live_run_makes_stays(place: Place) -> None:
     dead, live = (place.runs / "train" / (letter * 32) for letter in "ab")
     for folder in (dead, live):

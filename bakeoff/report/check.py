@@ -31,8 +31,8 @@ def _named(folder: Path) -> dict[str, Mapping[str, Any]]:
     for name in (METADATA, COPY):
         try:
             graph = loads((folder / name).read_text(encoding="utf-8"))["@graph"]
-            return {unquote(each["@id"]): each for each in graph if each["@type"] == "File"}
-        except (OSError, JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            return {unquote(each["@id"]): each for each in graph if "File" in each["@type"]}
+        except (OSError, JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             continue
     raise RequestError(f"{folder} is no report: it has no {METADATA} or {COPY} that can be read")
 
