@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _ENVIRONMENT = Path(__file__).resolve().parent / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
 if find_spec("papermill") is None or find_spec("click") is None:
@@ -25,6 +27,10 @@ from bakeoff.resolve import default_data_dir  # noqa: E402
 HERE = Path(__file__).resolve().parent
 
 
+# What the command does in place of a run; one at a time.
+LOOKS = ("show_list", "dry_run", "claims", "explain", "verify", "clean", "check_report")
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--all", "everything", is_flag=True, help="Every variant in params/variants.")
 @click.option("--variants", metavar="A,B", help="These variants only.")
@@ -32,6 +38,16 @@ HERE = Path(__file__).resolve().parent
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Set a parameter; may be repeated.")
 @click.option("--list", "show_list", is_flag=True, help="List the variants: source, parameters, what they need.")
 @click.option("--dry-run", is_flag=True, help="Say of each step whether it is done or to run, and why.")
+@click.option("--explain", metavar="VARIANT", help="Say of each step of a variant what changed: old and new values.")
+@click.option("--verify", is_flag=True, help="Check every stored file against its digest; default: --all.")
+@click.option(
+    "--sample", metavar="N", type=click.IntRange(min=0), help="With --verify: make N steps again and compare."
+)
+@click.option("--clean", is_flag=True, help="List what no plan needs; default: of all variants and profiles.")
+@click.option("--yes", is_flag=True, help="With --clean: remove it.")
+@click.option(
+    "--check-report", metavar="FOLDER", type=click.Path(path_type=Path), help="Check a report by its digests."
+)
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
 @click.option("--claims", is_flag=True, help="Audit what the sources claim against what is there; run nothing.")
@@ -45,65 +61,16 @@ HERE = Path(__file__).resolve().parent
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=HERE / "runs", help="Where steps are kept.")
 @click.option("--reports-dir", type=click.Path(path_type=Path), default=HERE / "reports", help="Where reports go.")
 @click.pass_context
-def main(
-    context: click.Context,
-    everything: bool,
-    variants: str | None,
-    profile: str | None,
-    settings: tuple[str, ...],
-    show_list: bool,
-    dry_run: bool,
-    force: tuple[str, ...],
-    report_only: bool,
-    claims: bool,
-    strict_claims: bool,
-    report_name: str | None,
-    no_pdf: bool,
-    download: bool,
-    jobs: int | None,
-    cold_kernels: bool,
-    data_dir: Path | None,
-    runs_dir: Path,
-    reports_dir: Path,
-) -> None:
+def main(context: click.Context, **options: Any) -> None:
     """Run the model bake-off: every variant from its notebooks to one report.
 
-    Exit code 0: all well. 1: some variant failed (the report names it), or some claim with
-    --strict-claims. 2: the request was wrong; nothing started.
+    Exit code 0: all well. 1: some variant failed (the report names it), some claim with
+    --strict-claims, or --verify or --check-report found something off. 2: the request was
+    wrong; nothing started.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    chosen = tuple(name.strip() for name in variants.split(",") if name.strip()) if variants is not None else None
     try:
-        if show_list:
-            _print_list(chosen)
-            return
-        if everything == (chosen is not None) and not dry_run:
-            raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
-        if report_name and Path(report_name).name != report_name:
-            raise RequestError(f"--report-name: {report_name!r} is no plain folder name; leave out slashes and dots")
-        request = Request(
-            variants=chosen,
-            profile=profile,
-            settings=settings,
-            force=force,
-            download=download,
-            report_only=report_only,
-            strict_claims=strict_claims,
-            report_name=report_name,
-            pdf=not no_pdf,
-            jobs=jobs or 0,
-            cold_kernels=cold_kernels,
-            data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),
-            runs_dir=runs_dir.expanduser().resolve(),
-            reports_dir=reports_dir.expanduser().resolve(),
-        )
-        pipeline = Pipeline(request, click.echo)
-        if dry_run:
-            click.echo("\n".join(describe_plan(pipeline.plan(look=False))))
-        elif claims:
-            context.exit(pipeline.claims())
-        else:
-            context.exit(pipeline.run())
+        context.exit(_act(options))
     except BakeoffError as error:
         click.echo(f"pipeline.py: {error}", err=True)
         context.exit(error.exit_code)
@@ -117,6 +84,66 @@ def main(
         context.exit(143 if isinstance(stop, _TerminatedError) else 130)
 
 
+def _act(options: Mapping[str, Any]) -> int:
+    """Do what the options ask for; the exit code."""
+    named = options["variants"]
+    chosen = tuple(name.strip() for name in named.split(",") if name.strip()) if named is not None else None
+    _refuse(options, chosen)
+    if options["show_list"]:
+        return _print_list(chosen)
+    if options["check_report"]:
+        from bakeoff.report.check import check_report
+
+        return check_report(options["check_report"], click.echo)
+    request = _request(options, (options["explain"],) if options["explain"] else chosen)
+    if options["clean"]:
+        from bakeoff.inspect import clean
+
+        return clean(request, click.echo, options["yes"])
+    pipeline = Pipeline(request, click.echo)
+    if options["dry_run"]:
+        click.echo("\n".join(describe_plan(pipeline.plan(look=False))))
+        return 0
+    if options["explain"] or options["verify"]:
+        from bakeoff import inspect
+
+        return inspect.explain(pipeline) if options["explain"] else inspect.verify(pipeline, options["sample"] or 0)
+    return pipeline.claims() if options["claims"] else pipeline.run()
+
+
+def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
+    """Raise RequestError for options that do not go together."""
+    looks = [f"--{name.removeprefix('show_').replace('_', '-')}" for name in LOOKS if options[name]]
+    if len(looks) > 1:
+        raise RequestError(f"{' and '.join(looks)}: ask for one at a time")
+    for name, what in (("sample", "verify"), ("yes", "clean")):
+        if options[name] and not options[what]:
+            raise RequestError(f"--{name} says something to --{what} only")
+    if options["explain"] and (options["everything"] or chosen is not None):
+        raise RequestError("--explain names its variant itself; leave out --all and --variants")
+    if options["everything"] and chosen is not None:
+        raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
+    if not (looks and not options["claims"]) and not options["everything"] and chosen is None:
+        raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
+    name = options["report_name"]
+    if name and Path(name).name != name:
+        raise RequestError(f"--report-name: {name!r} is no plain folder name; leave out slashes and dots")
+
+
+def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Request:
+    data_dir = options["data_dir"]
+    same = ("profile", "settings", "force", "download", "report_only", "strict_claims", "report_name", "cold_kernels")
+    return Request(
+        variants=variants,
+        **{name: options[name] for name in same},
+        pdf=not options["no_pdf"],
+        jobs=options["jobs"] or 0,
+        data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),
+        runs_dir=options["runs_dir"].expanduser().resolve(),
+        reports_dir=options["reports_dir"].expanduser().resolve(),
+    )
+
+
 class _TerminatedError(KeyboardInterrupt):
     """SIGTERM ends a run as Ctrl-C does."""
 
@@ -125,7 +152,7 @@ def _terminate(*_: object) -> None:
     raise _TerminatedError
 
 
-def _print_list(chosen: tuple[str, ...] | None) -> None:
+def _print_list(chosen: tuple[str, ...] | None) -> int:
     for parameters in load_parameters(chosen or variant_names(), "full"):
         run, stage = parameters.run, parameters.stage
         size = stage["published"].get("parameters")
@@ -137,6 +164,7 @@ def _print_list(chosen: tuple[str, ...] | None) -> None:
             f"    {f'{size:,} parameters; ' if size else ''}{stage['epochs']} epochs, batch {stage['batch_size']}"
         )
         click.echo(f"    needs: {stage['dataset']}{''.join(f', {need}' for need in needs)}")
+    return 0
 
 
 if __name__ == "__main__":

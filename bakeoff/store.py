@@ -102,14 +102,22 @@ class Store:
         """Digests of files, remembered between runs."""
         return Memory(self.root / "digests.json")
 
+    def record(self, stage: str, key: str) -> dict[str, Any] | None:
+        """What step.json says, whether or not the files beside it are still as it says; None when it cannot be read."""
+        try:
+            record = json.loads((self.folder(stage, key) / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
     def manifest(self, stage: str, key: str) -> dict[str, Any] | None:
         """The step's step.json when the step is complete and its files have the recorded sizes, else None."""
-        folder = self.folder(stage, key)
+        folder, manifest = self.folder(stage, key), self.record(stage, key)
+        if manifest is None:
+            return None
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            files = manifest["files"]
-            whole = all((folder / name).stat().st_size == size for name, (_, size) in files.items())
-        except (OSError, ValueError, KeyError, TypeError):
+            whole = all((folder / name).stat().st_size == size for name, (_, size) in manifest["files"].items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return manifest if whole and manifest.get("result_key") == key else None
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stubs import StubProject, make_stub_project
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -68,6 +70,16 @@ def small_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = place.run("--variants", "ann,simple_cnn,gray_cnn", "--profile", "smoke", *arguments, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return place.reports / "smoke-selection"
+
+
+@pytest.fixture(scope="session")
+def stub_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[StubProject, Path]:
+    """A stub project of two variants, and the folder of its finished run with report and PDF; copy before changing."""
+    project = make_stub_project(tmp_path_factory.mktemp("stubs"))
+    folder = tmp_path_factory.mktemp("stub_run")
+    code, said = project.run(folder, ["stub_0", "stub_1"])
+    assert code == 0, said
+    return project, folder
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.plan import Plan, Step, package_version
-from bakeoff.report.facts import banner, provenance
+from bakeoff.report import crate
+from bakeoff.report.facts import banner, facts
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, write_atomically
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from bakeoff.report.merge import Merger
 
 _HERE = Path(__file__).parent
-PAGE, PDF, FACTS, STAMP = "report.html", "report.pdf", "provenance.json", ".built.json"
+PAGE, PDF, STAMP = "report.html", "report.pdf", ".built.json"
 # What writes the report; fonts come from matplotlib.
 _WRITERS = ("nbconvert", "typst", "pypandoc-binary", "pillow", "matplotlib")
 
@@ -46,17 +47,23 @@ class Report:
         stamp = self._stamp()
         built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
         if built:
-            self._write_page(store)
-            stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None}
-        if not self._is_there(PDF, stamp["pdf"]):
+            told = facts(self.plan, self.profile)
+            self._write_page(store, told)
+            stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": told}
+        before = stamp["pdf"]
+        if not self._is_there(PDF, before):
             (self.folder / PDF).unlink(missing_ok=True)
-            stamp["pdf"] = self._write_pdf(store, say) if pdf else None
+            stamp["pdf"] = self._write_pdf(store, say, stamp["facts"]) if pdf else None
             built = built or stamp["pdf"] is not None
+        crates = (crate.METADATA, crate.COPY)
+        if built or stamp["pdf"] != before or not all(self._is_there(name, stamp["crate"]) for name in crates):
+            stamp["crate"] = self._write_crate(store, stamp["facts"])
+            built = True
         if built:
             write_atomically(self.folder / STAMP, json.dumps(stamp))
         return built
 
-    def _write_page(self, store: Store) -> None:
+    def _write_page(self, store: Store, told: Mapping[str, Any]) -> None:
         """report.html and what lies beside it; what is left of an earlier report goes away."""
         from bakeoff.report.html import to_html
 
@@ -66,19 +73,24 @@ class Report:
         write_atomically(self.folder / "results.csv", self.table_text)
         write_atomically(self.folder / "claims.csv", to_csv(self.findings))
         self._copy_notebooks(store)
-        facts = provenance(self.plan, self.profile, store)
-        write_atomically(self.folder / FACTS, json.dumps(facts, indent=1))
-        html = to_html(self._merged(store), self._title(), banner(self.table), facts)
+        html = to_html(self._merged(store), self._title(), banner(self.table), told)
         write_atomically(self.folder / PAGE, html)
 
-    def _write_pdf(self, store: Store, say: Callable[[str], None]) -> str | None:
+    def _write_crate(self, store: Store, told: Mapping[str, Any]) -> str:
+        """Where everything in the folder comes from, under both names; returns the digest."""
+        made = crate.Crate(self.folder, self.plan, store, self.compare, told)
+        text = made.text(self._title(), banner(self.table))
+        for name in (crate.METADATA, crate.COPY):
+            write_atomically(self.folder / name, text)
+        return digest_file(self.folder / crate.METADATA)
+
+    def _write_pdf(self, store: Store, say: Callable[[str], None], told: Mapping[str, Any]) -> str | None:
         """report.pdf's digest; None when it could not be made."""
         temporary = self.folder / f".{PDF}.{os.getpid()}.partial"
         try:
             from bakeoff.report.pdf import make_pdf
 
-            facts = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
-            temporary.write_bytes(make_pdf(self._title(), banner(self.table), self._merged(store).cells, facts))
+            temporary.write_bytes(make_pdf(self._title(), banner(self.table), self._merged(store).cells, told))
             temporary.replace(self.folder / PDF)
             return digest_file(self.folder / PDF)
         except Exception as error:  # Whatever it is, the HTML is there, and the run was what it was.
@@ -97,12 +109,13 @@ class Report:
         return f"Model bake-off: {', '.join(sorted({row.dataset.name for row in self.plan.rows}))}"
 
     def _stamp(self) -> dict[str, Any]:
-        """What an earlier call recorded: the key, and the digests of report.html and, if it was made, report.pdf."""
+        """What an earlier call recorded: the key, digests of report.html, report.pdf and crate, what the page tells."""
+        names = ("key", "digest", "pdf", "crate", "facts")
         try:
             stamp = json.loads((self.folder / STAMP).read_text(encoding="utf-8"))
-            return {name: stamp.get(name) for name in ("key", "digest", "pdf")}
+            return {name: stamp.get(name) for name in names}
         except (OSError, ValueError, AttributeError):
-            return {"key": None, "digest": None, "pdf": None}
+            return dict.fromkeys(names)
 
     def _is_there(self, name: str, digest: str | None) -> bool:
         path = self.folder / name

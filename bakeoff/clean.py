@@ -1,0 +1,207 @@
+"""What --clean does: names what of the store no plan needs, and removes it when asked to. Follows no link."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakeoff.execute import FAILED
+from bakeoff.locks import lock_of
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, latest
+from bakeoff.store import MANIFEST, Store
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+_STAGES = (*STAGES, BACKGROUND.name, COMPARE.name)
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can go: a folder or a file of the store, its size, and why nothing needs it."""
+
+    path: Path
+    size: int
+    why: str
+    finished: bool = False  # a whole step, which a run that is going on may still read
+
+
+@dataclass
+class Cleaner:
+    """One look at a store for what the plans do not need."""
+
+    plans: Sequence[Plan]
+    comparing: Mapping[str, Any]  # what the key of a comparison would be made of now
+    store: Store
+    say: Callable[[str], None]
+    _needed: set[Path] = field(default_factory=set)
+    _absent: set[str] = field(default_factory=set)  # data sets that the plans want and that are not here
+    _kept: dict[Path, int] = field(default_factory=dict)
+    _spared: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        steps = [step for plan in self.plans for step in plan.steps]
+        self._needed = {self.store.folder(*step.name) for step in steps}
+        self._needed |= {self.store.shared(step.parts) for step in steps if step.stage.shares}
+        rows = [row for plan in self.plans for row in plan.rows]
+        here = {row.dataset.name.split()[0] for row in rows if " " in row.dataset.name}
+        self._absent = {row.parameters.stage["dataset"] for row in rows} - here
+        self._absent |= {"imagenet weights" for row in rows if row.weights == "random"}
+
+    def clean(self, what: str, remove: bool) -> int:
+        """Say what could go, largest first, and what is kept; with `remove`, remove it. 1 when something stayed."""
+        items = sorted(self.items(), key=lambda item: (-item.size, str(item.path)))
+        for item in items:
+            self.say(f"{in_words(item.size):>10}  {item.path.relative_to(self.store.root)}  ({item.why})")
+        self.say(f"Kept: {len(self._kept)} folders, {in_words(sum(self._kept.values()))}, that {what} need.")
+        if self._spared:
+            self.say("\n".join(self._spared))
+        total = in_words(sum(item.size for item in items))
+        if not items:
+            self.say("Nothing else is in the store.")
+            return 0
+        if not remove:
+            self.say(f"{len(items)} that nothing needs, {total}; the same command with --yes removes them.")
+            return 0
+        return self._remove(items)
+
+    def _remove(self, items: Sequence[Item]) -> int:
+        """Remove them; what a run that is going on may read stays."""
+        running = any(_held(path) for path in (self.store.root / "locks").glob("*.lock"))
+        spared = [item for item in items if item.finished and running]
+        removed = [item for item in items if item not in spared and _gone(item, self.store)]
+        self.say(f"Removed {len(removed)} of {len(items)}, {in_words(sum(item.size for item in removed))}.")
+        if spared:
+            self.say(f"{len(spared)} finished steps stay, since a run is going on that may read them; ask again later.")
+        return 0 if len(removed) + len(spared) == len(items) else 1
+
+    def items(self) -> Iterator[Item]:
+        """Everything that could go."""
+        for stage in _STAGES:
+            for folder in _entries(self.store.root / stage):
+                if _KEY.fullmatch(folder.name) and folder.is_dir():
+                    yield from self._of_step(stage, folder)
+        for folder in _entries(self.store.root / "shared"):
+            if folder in self._needed:
+                self._kept[folder] = _size(folder)
+            elif folder.is_dir():
+                yield Item(folder, _size(folder), "features for packages or settings that no plan has", True)
+        for path in _entries(self.store.root / "locks"):
+            stage, _, key = path.stem.rpartition("-")
+            known = stage in _STAGES and _KEY.fullmatch(key) and path.suffix == ".lock"
+            needed = {*self._needed, *self._kept}
+            if known and self.store.folder(stage, key) not in needed and not _held(path):
+                yield Item(path, _size(path), "lock of a step that no plan needs and no run makes")
+
+    def _of_step(self, stage: str, folder: Path) -> Iterator[Item]:
+        """The step's folder when nothing needs it; of one that is needed, what a failure left in it."""
+        record = self.store.record(stage, folder.name)
+        if _held(self.store.lock(stage, folder.name)):
+            self._spared.append(f"Kept: {folder}, which a run is making.")
+        elif record is None and not (folder in self._needed and _begun(folder)):
+            yield Item(folder, _size(folder), "not finished, and no run makes it")
+        elif record is None:
+            self._kept[folder] = _size(folder)
+            self._spared.append(f"Kept: {folder}, not finished; the next run goes on from it.")
+        elif folder in self._needed or self._compares(stage, record):
+            self._kept[folder] = _size(folder)
+            yield from (Item(path, _size(path), "left by an execution that failed") for path in _leftovers(folder))
+        elif absent := self._made_with_absent(record):
+            self._kept[folder] = _size(folder)
+            self._spared.append(f"Kept: {folder}, made with {absent}, which cannot be found now.")
+        else:
+            made = self._made_for(stage, folder.name)
+            yield Item(folder, _size(folder), f"no plan needs it; {made}{record.get('finished', '')}", True)
+
+    def _compares(self, stage: str, record: dict[str, Any]) -> bool:
+        """Whether a comparison is one of evaluations that are needed, by code and packages as they are now."""
+        parts = record.get("parts", {})
+        same = all(parts.get(name) == self.comparing[name] for name in ("code", "versions"))
+        parents = parts.get("parents", {}).values()
+        wanted = all(self.store.folder("evaluate", key) in self._needed for key in parents)
+        return stage == COMPARE.name and same and bool(parents) and wanted
+
+    def _made_with_absent(self, record: dict[str, Any]) -> str | None:
+        """The data set or weights of a step, or of one of its parents, that the plans want and cannot find."""
+        parts = record.get("parts", {})
+        if len(str(parts.get("resolved", {}).get("weights", ""))) == 64 and "imagenet weights" in self._absent:
+            return "imagenet weights"
+        dataset = parts.get("parameters", {}).get("dataset")
+        if dataset in self._absent and parts.get("resolved", {}).get("dataset") != dataset:
+            return str(dataset)
+        parents = [self.store.record(stage, key) for stage, key in record.get("inputs", {}).items()]
+        return next((found for each in parents if each and (found := self._made_with_absent(each))), None)
+
+    def _made_for(self, stage: str, key: str) -> str:
+        last = latest(self.store).items()
+        names = [name.split("/")[0] for name, each in last if each.startswith(key) and name.endswith(f"/{stage}")]
+        return f"last made for {', '.join(names)}, " if names else "made "
+
+
+def in_words(size: int) -> str:
+    """A number of bytes with a unit."""
+    number, unit = float(size), 0
+    while number >= 1000 and unit < len(_UNITS) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder of the store; nothing behind a link, and no link."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.is_symlink())
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; links count as themselves."""
+    if not path.is_dir() or path.is_symlink():
+        return path.lstat().st_size
+    return sum((Path(root) / name).lstat().st_size for root, _, names in os.walk(path) for name in names)
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """A failed notebook and files of writers that were stopped."""
+    return [path for path in _entries(folder) if path.is_file() and (path.name == FAILED or ".partial" in path.name)]
+
+
+def _begun(folder: Path) -> bool:
+    """Whether an unfinished step's folder holds work that the next run takes up."""
+    return any(path not in _leftovers(folder) for path in _entries(folder))
+
+
+def _held(path: Path) -> bool:
+    """Whether a run holds this lock now."""
+    from filelock import Timeout
+
+    if not path.is_file() or path.is_symlink():
+        return False
+    lock = lock_of(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _gone(item: Item, store: Store) -> bool:
+    """Remove one item; a step's folder under its lock, its step.json first, so that it never looks whole."""
+    stage, name = item.path.parent.name, item.path.name
+    if stage not in _STAGES or not item.path.is_dir():
+        shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
+        return True
+    from filelock import Timeout
+
+    try:
+        with lock_of(store.lock(stage, name)).acquire(timeout=0):
+            (item.path / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(item.path, ignore_errors=True)
+    except Timeout:  # a run has begun to make it since
+        return False
+    store.lock(stage, name).unlink(missing_ok=True)
+    return not item.path.exists()

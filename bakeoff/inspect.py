@@ -1,0 +1,53 @@
+"""Looking at a store without running a plan: --explain, --verify and --clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bakeoff.params import PROFILES
+from bakeoff.pipeline import Pipeline, Request
+from bakeoff.plan import compare_step
+from bakeoff.runner import Runner
+from bakeoff.store import Store
+
+
+def explain(pipeline: Pipeline) -> int:
+    """Say of each step whether it is done, or what it would run for."""
+    from bakeoff.explain import explain as lines
+
+    pipeline.say("\n".join(lines(pipeline.plan(look=False), pipeline.store)))
+    return 0
+
+
+def verify(pipeline: Pipeline, sample: int) -> int:
+    """Check the plan's steps in the store, and `sample` of them by making them again; 1 when something is off."""
+    from bakeoff.verify import Verifier
+
+    plan, request = pipeline.plan(look=False), pipeline.request
+
+    def runner(scratch: Store) -> Runner:
+        return Runner(scratch, plan.machine, request.data_dir, lambda _: None, 1, request.cold_kernels)
+
+    return Verifier(plan, pipeline.store, pipeline.say).verify(sample, runner)
+
+
+def clean(request: Request, say: Callable[[str], None], remove: bool) -> int:
+    """Say what no plan needs, of the requested variants and profile, or of all of them; with `remove`, remove it."""
+    from bakeoff.clean import Cleaner
+
+    profiles = (request.profile,) if request.profile else PROFILES
+    pipelines = [Pipeline(replace(request, profile=profile), say) for profile in profiles]
+    plans = [pipeline.plan(look=False) for pipeline in pipelines]
+    for profile, plan in zip(profiles, plans, strict=True):
+        names = sorted({row.dataset.name for row in plan.rows})
+        say(f"{profile}: {len({row.variant for row in plan.rows})} variants on {', '.join(names)}")
+    variants = "all variants" if request.variants is None else ", ".join(request.variants)
+    what = f"the plans of {variants} in {', '.join(profiles)}{_with(request.settings)}"
+    store = pipelines[0].store
+    comparing = compare_step((), {}, pipelines[0].code, store).parts
+    return Cleaner(plans, comparing, store, say).clean(what, remove)
+
+
+def _with(settings: tuple[str, ...]) -> str:
+    return f" with {', '.join(settings)}" if settings else ""

@@ -1,0 +1,121 @@
+"""What --check-report does: a report folder checked by the digests in its own crate, with no store and no network."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from json import JSONDecodeError, loads
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from bakeoff.errors import RequestError
+from bakeoff.report.crate import COPY, METADATA
+from bakeoff.store import digest_file
+
+_PAGE, _TABLE, _STAMP = "report.html", "results.csv", ".built.json"
+_OWN = {METADATA, COPY, _STAMP}  # files that hold no digest of themselves; the last is the builder's note to itself
+
+
+def check_report(folder: Path, say: Callable[[str], None]) -> int:
+    """Say what of the report in `folder` is off, a line each; 1 when anything is. RequestError when it is no report."""
+    named = _named(folder)
+    faults = [*_crate(folder, named), *_strangers(folder, named), *_table(folder)]
+    say("\n".join(faults) if faults else f"{folder}: {len(named)} files are as recorded, and no other is there.")
+    return 1 if faults else 0
+
+
+def _named(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Path -> entity of every file that the crate names; RequestError where no crate can be read."""
+    for name in (METADATA, COPY):
+        try:
+            graph = loads((folder / name).read_text(encoding="utf-8"))["@graph"]
+            return {unquote(each["@id"]): each for each in graph if "File" in each["@type"]}
+        except (OSError, JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+            continue
+    raise RequestError(f"{folder} is no report: it has no {METADATA} or {COPY} that can be read")
+
+
+def _crate(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The files that the crate names and that are not as it says."""
+    both = [folder / METADATA, folder / COPY]
+    if not all(path.is_file() for path in both) or both[0].read_bytes() != both[1].read_bytes():
+        yield f"{METADATA} and {COPY} are not the same bytes"
+    for needed in (_PAGE, _TABLE):
+        if needed not in named:
+            yield f"{needed} is not named in {METADATA}"
+    for name, entity in named.items():
+        path = folder / name
+        if not _inside(folder, name):
+            yield f"{name} is named in {METADATA} and lies outside the folder, or behind a link"
+        elif not path.is_file():
+            yield f"{name} is gone"
+        elif name not in _OWN and digest_file(path) != entity.get("sha256"):
+            recorded = "other bytes than those recorded" if entity.get("sha256") else "no recorded digest"
+            yield f"{name} has {recorded}"
+
+
+def _inside(folder: Path, name: str) -> bool:
+    """Whether a path stays in the folder and leads over no link."""
+    path = Path(name)
+    parts = [folder / Path(*path.parts[: count + 1]) for count in range(len(path.parts))]
+    return not path.is_absolute() and ".." not in path.parts and not any(part.is_symlink() for part in parts)
+
+
+def _strangers(folder: Path, named: Mapping[str, Any]) -> Iterator[str]:
+    """Files that the crate does not name."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if (path.is_file() or path.is_symlink()) and name not in named and name not in _OWN:
+            yield f"{name} is not named in {METADATA}"
+
+
+def _table(folder: Path) -> Iterator[str]:
+    """Where results.csv and the rows of report.html do not say the same."""
+    try:
+        with (folder / _TABLE).open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        page = (folder / _PAGE).read_text(encoding="utf-8")
+        wanted = _accuracies(rows)
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError):
+        yield f"{_TABLE} or {_PAGE} cannot be read"
+        return
+    sections = set(re.findall(r'id="variant-([^"]+)"', page))
+    ids = {name: name.replace("_", "-") for name in wanted}
+    yield from (f"{_PAGE} has no section of {name}, a row of {_TABLE}" for name in wanted if ids[name] not in sections)
+    for name in sorted(sections - set(ids.values())):
+        yield f"{_TABLE} has no row of {name}, a section of {_PAGE}"
+    shown = _shown(page)
+    for name, accuracy in wanted.items():
+        if accuracy is not None and name not in shown:
+            yield f"{_PAGE} shows no test accuracy of {name}, which has one in {_TABLE}"
+        elif accuracy is not None and abs(shown[name] - 100 * accuracy) > 0.0501:  # shown with one decimal
+            yield f"{name}: test accuracy {shown[name]} % in {_PAGE}, {100 * accuracy:.2f} % in {_TABLE}"
+
+
+def _accuracies(rows: list[dict[str, str]]) -> dict[str, float | None]:
+    """Variant -> mean test accuracy of its finished rows; None where none has one."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        values = found.setdefault(row["variant"], [])
+        if row["status"] == "ok" and row["test_accuracy"]:
+            values.append(float(row["test_accuracy"]))
+    return {name: sum(values) / len(values) if values else None for name, values in found.items()}
+
+
+def _shown(page: str) -> dict[str, float]:
+    """Variant -> test accuracy in per cent, of the page's tables that have these two columns."""
+    from bs4 import BeautifulSoup
+
+    found: dict[str, float] = {}
+    for table in BeautifulSoup(page, "html.parser").find_all("table"):
+        rows = [[cell.get_text(" ", strip=True) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+        if not rows or not {"variant", "test accuracy"} <= set(rows[0]):
+            continue
+        columns = {name: number for number, name in enumerate(rows[0])}
+        for row in rows[1:]:
+            number = re.match(r"\d+(\.\d+)?", row[columns["test accuracy"]]) if len(row) == len(rows[0]) else None
+            if number:
+                found.setdefault(row[columns["variant"]], float(number[0]))
+    return found

@@ -1,0 +1,317 @@
+"""Where a report comes from, as an RO-Crate 1.1 that follows the Process Run Crate profile: plain dicts, no library.
+
+A step is a CreateAction: its notebook is the instrument; parameters, settings, data and the parents' files are its
+object; its files, each with a digest, are the result. Files that lie beside the report are data entities of the crate.
+Files that stay in the store are described by digest only, with an @id that begins with "#".
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bakeoff.code import PROJECT
+from bakeoff.plan import Plan, Row, Step
+from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
+
+METADATA = "ro-crate-metadata.json"  # the name that the standard asks for
+COPY = "provenance.json"  # the same bytes under the name that a reader of the report looks for
+_ROCRATE = "https://w3id.org/ro/crate/1.1"
+_PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+_CONTEXT = [f"{_ROCRATE}/context", "https://w3id.org/ro/terms/workflow-run/context"]
+_LICENSE = "https://spdx.org/licenses/Apache-2.0"
+_KINDS = {
+    ".ipynb": "application/x-ipynb+json",
+    ".csv": "text/csv",
+    ".npz": "application/zip",
+    ".keras": "application/zip",
+}
+_BESIDE = {
+    "report.html": "The report as one page",
+    "report.pdf": "The report to print",
+    "results.csv": "The table of results: a row a variant and replicate",
+    "claims.csv": "What the sources claim beside what was measured",
+}
+
+Entity = dict[str, Any]
+
+
+@dataclass
+class Crate:
+    """The entities of one report's crate, in the order in which they were found, each once."""
+
+    folder: Path
+    plan: Plan
+    store: Store
+    compare: Step
+    facts: Mapping[str, Any]
+    _graph: dict[str, Entity] = field(default_factory=dict)
+
+    def text(self, title: str, banner: Sequence[str]) -> str:
+        """The crate as JSON."""
+        made = [step for step in [*self.plan.steps, self.compare] if self.store.manifest(*step.name)]
+        notebooks = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob("notebooks/*/*.ipynb"))
+        paths = [name for name in _BESIDE if (self.folder / name).is_file()] + notebooks
+        files = [self._file(path) for path in paths]
+        actions = [self._step(step) for step in made]
+        actions.append(self._writing(made))
+        root = {
+            "@id": "./",
+            "@type": "Dataset",
+            "conformsTo": _ref(_PROFILE),
+            "name": title,
+            "description": " ".join([f"A bake-off of image classifiers under the profile {self._profile}.", *banner]),
+            "datePublished": self._newest(made),  # and not now, so that the bytes are a function of the store
+            "license": _ref(_LICENSE),
+            "hasPart": [*files, self._copy()],
+            "mentions": actions,
+        }
+        descriptor = {
+            "@id": METADATA,
+            "@type": "CreativeWork",
+            "conformsTo": _ref(_ROCRATE),
+            "about": _ref("./"),
+        }
+        self._add(_PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
+        self._add(_LICENSE, "CreativeWork", name="Apache License 2.0", identifier="Apache-2.0")
+        graph = [descriptor, root, *map(_single, self._graph.values())]
+        return json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False) + "\n"
+
+    @property
+    def _profile(self) -> str:
+        return str(self.facts["profile"])
+
+    def _add(self, name: str, kind: str, /, **properties: Any) -> dict[str, str]:
+        """A reference to the entity `name`, which is made when it is not there; empty properties are left out."""
+        if name not in self._graph:
+            kept = {key: value for key, value in properties.items() if value not in (None, "", [])}
+            self._graph[name] = {"@id": name, "@type": kind, **kept}
+        return _ref(name)
+
+    def _manifest(self, step: Step) -> dict[str, Any]:
+        return self.store.manifest(*step.name) or {}
+
+    def _newest(self, made: Sequence[Step]) -> str:
+        """When the last of the steps was finished; the background's step is always among them."""
+        return max(_moment(self._manifest(step)["finished"]) for step in made)
+
+    # What lies in the folder
+
+    def _file(self, path: str) -> dict[str, str]:
+        """A file of the report."""
+        full = self.folder / path
+        described = _BESIDE.get(path, f"The executed notebook of {Path(path).stem}, {Path(path).parent.name}")
+        return self._add(
+            quote(path),
+            "File",
+            name=path,
+            description=described,
+            encodingFormat=_kind(path),
+            contentSize=str(full.stat().st_size),
+            sha256=digest_file(full),
+        )
+
+    def _copy(self) -> dict[str, str]:
+        """This crate under its other name; it cannot hold its own digest."""
+        words = f"The same bytes as {METADATA}"
+        return self._add(COPY, "File", name=COPY, description=words, encodingFormat="application/json")
+
+    # What was done
+
+    def _step(self, step: Step) -> dict[str, str]:
+        """One execution of a notebook."""
+        manifest = self._manifest(step)
+        used = [*self._parameters(step), *self._data(step)]
+        for stage, key in step.inputs.items():
+            files = (self.store.manifest(stage, key) or {"files": {}})["files"]
+            used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
+        of = f" of {', '.join(step.variants)}" if step.variants else ""
+        return self._add(
+            f"#{step.stage.name}/{step.result_key}",
+            "CreateAction",
+            name=f"{step.stage.name}{of}",
+            description=f"papermill executed {step.stage.notebook}.ipynb with these parameters on "
+            f"{manifest['machine']['device']}, {manifest['machine']['cores']} cores.",
+            identifier=[f"result key {step.result_key}", f"page key {manifest['page_key']}"],
+            instrument=self._notebook(step),
+            object=used,
+            result=self._results(step, manifest),
+            startTime=_started(self.store.folder(*step.name) / NOTEBOOK),
+            endTime=_moment(manifest["finished"]),
+            actionStatus="http://schema.org/CompletedActionStatus",
+            resourceUsage=[self._value("seconds", manifest["seconds"], "usage", unitCode="SEC")],
+        )
+
+    def _writing(self, made: Sequence[Step]) -> dict[str, str]:
+        """The writing of the report from the executed notebooks."""
+        notebooks = [each for step in made for each in self._notebooks(step, self._manifest(step))]
+        return self._add(
+            "#report",
+            "CreateAction",
+            name="report",
+            description="Bakeoff merged the executed notebooks into the report.",
+            instrument=self._software(),
+            object=notebooks,
+            result=[_ref(name) for name in _BESIDE if name in self._graph],
+            endTime=self._newest(made),
+            actionStatus="http://schema.org/CompletedActionStatus",
+        )
+
+    def _results(self, step: Step, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+        files = manifest["files"]
+        stored = [self._stored(*step.name, name, *files[name]) for name in files if name != NOTEBOOK]
+        return [*stored, *self._notebooks(step, manifest)]
+
+    def _notebooks(self, step: Step, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The executed notebook: its copies beside the report, or what the store holds of it."""
+        rows = [row for row in self.plan.rows if row.steps.get(step.stage.name) == step]
+        copies = [quote(f"notebooks/{row.folder_name}/{step.stage.name}.ipynb") for row in rows]
+        there = [_ref(name) for name in copies if name in self._graph]
+        return there or [self._stored(*step.name, NOTEBOOK, *manifest["files"][NOTEBOOK])]
+
+    def _stored(self, stage: str, key: str, name: str, digest: str, size: int) -> dict[str, str]:
+        """A file that stays in the store."""
+        return self._add(
+            f"#{stage}/{key}/{quote(name)}",
+            "CreativeWork",
+            name=name,
+            description=f"Written by {stage}, kept in the store and not in this folder.",
+            encodingFormat=_kind(name),
+            contentSize=str(size),
+            sha256=digest,
+        )
+
+    # What it was done with
+
+    def _parameters(self, step: Step) -> list[dict[str, str]]:
+        pairs = [*step.parameters.items(), *step.parts["settings"].items()]
+        return [self._value(name, value, "parameter") for name, value in dict(pairs).items()]
+
+    def _value(self, name: str, value: Any, kind: str, **more: Any) -> dict[str, str]:
+        plain = value if isinstance(value, bool | int | float | str) else json.dumps(value, default=list)
+        entity = f"#{kind}/{name}/{digest_value(value)[:16]}"
+        self._add(entity, "PropertyValue", name=name, **more)
+        self._graph[entity]["value"] = plain  # an empty text is a value, too
+        return _ref(entity)
+
+    def _data(self, step: Step) -> list[dict[str, str]]:
+        """The data set and the weights that the step read, with the digests of their files."""
+        row = next((row for row in self.plan.rows if step in row.steps.values()), None)
+        if row is None:
+            return []
+        resolved = step.parts["resolved"].items()
+        return [self._source(row, kind, digest) for kind, digest in resolved if kind == "dataset" or len(digest) == 64]
+
+    def _source(self, row: Row, kind: str, digest: str) -> dict[str, str]:
+        name = row.dataset.name if kind == "dataset" else Path(row.parameters.run["weights_file"]).name
+        known = len(digest) == 64
+        return self._add(
+            f"#{kind}/{quote(name)}/{digest[:16]}",
+            "CreativeWork",
+            name=name,
+            description=("The data set" if kind == "dataset" else "The weights of a base trained on ImageNet")
+            + ("" if known else ", drawn by Bakeoff's own code"),
+            sha256=digest if known and kind == "weights" else None,
+            identifier=f"sha256 of the names and digests of its files: {digest}"
+            if kind == "dataset" and known
+            else None,
+        )
+
+    def _notebook(self, step: Step) -> dict[str, str]:
+        """The notebook as the project has it; its version is the digest of the code that decides numbers."""
+        code = dict(step.parts["code"])
+        modules = [self._module(name, digest) for name, digest in code.items() if name != "notebook"]
+        url = self._url(f"blob/{self._commit}/notebooks/{step.stage.notebook}.ipynb")
+        reference = self._add(
+            url or f"#notebook/{step.stage.notebook}",
+            "SoftwareSourceCode",
+            name=f"notebooks/{step.stage.notebook}.ipynb",
+            description=f"The notebook of the stage {step.stage.name}",
+            programmingLanguage="Python",
+            version=code["notebook"],
+            url=url,
+            isPartOf=self._software(),
+            softwareRequirements=[],
+        )
+        needs = self._graph[reference["@id"]].setdefault("softwareRequirements", [])
+        packages = [self._package(name, version) for name, version in step.parts["versions"].items()]
+        needs += [each for each in [*modules, *packages] if each not in needs]
+        return reference
+
+    def _module(self, name: str, digest: str) -> dict[str, str]:
+        """A module that decides numbers; the digest leaves out comments and docstrings."""
+        path = Path(*name.split("."))
+        file = path / "__init__.py" if (PROJECT / path).is_dir() else path.with_suffix(".py")
+        url = self._url(f"blob/{self._commit}/{file.as_posix()}")
+        return self._add(url or f"#code/{name}", "SoftwareSourceCode", name=name, version=digest, url=url)
+
+    def _package(self, name: str, version: str) -> dict[str, str]:
+        url = f"https://pypi.org/project/{quote(name)}/{quote(version)}/"
+        return self._add(url, "SoftwareApplication", name=name, softwareVersion=version, url=url)
+
+    def _software(self) -> dict[str, str]:
+        """Bakeoff itself: revision, whether files differed from it, and the packages that wrote the report."""
+        revision = str(self.facts["revision"])
+        clean = "unknown" if revision == "unknown" else str("+changes" not in revision).lower()
+        lock = PROJECT / "requirements.lock"
+        packages = [self._package(name, version) for name, version in self.facts["packages"].items()]
+        if lock.is_file():
+            about = {"description": "Every package with its hashes", "sha256": digest_file(lock)}
+            packages.append(self._add("#requirements.lock", "CreativeWork", name=lock.name, **about))
+        return self._add(
+            self._url("") or "#bakeoff",
+            "SoftwareApplication",
+            name="Bakeoff",
+            softwareVersion=revision,
+            url=self._url(""),
+            license=_ref(_LICENSE),
+            softwareRequirements=packages,
+            additionalProperty=self._value("no file differed from the revision", clean, "checkout"),
+        )
+
+    @property
+    def _commit(self) -> str:
+        revision = str(self.facts["revision"]).removesuffix("+changes")
+        return "main" if revision == "unknown" else revision
+
+    def _url(self, path: str) -> str:
+        """An address below the project's; empty where nothing says what that is."""
+        try:
+            urls = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+            return f"{urls['Repository']}/{path}".rstrip("/")
+        except (OSError, KeyError, tomllib.TOMLDecodeError):
+            return ""
+
+
+def _single(entity: Entity) -> Entity:
+    """The entity with lists of one element as that element, as the standard advises."""
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in entity.items()}
+
+
+def _moment(text: str) -> str:
+    """A date and time to the second, in the one form that the profile's checker takes."""
+    return datetime.fromisoformat(text).replace(microsecond=0).isoformat()
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"@id": name}
+
+
+def _kind(name: str) -> str:
+    return _KINDS.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _started(path: Path) -> str | None:
+    """When papermill began with an executed notebook."""
+    try:
+        papermill = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]
+        return _moment(papermill["start_time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,265 @@
+"""The crate beside a report: that it holds together and tells the truth, and that --check-report finds what is off."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from bakeoff.errors import RequestError
+from bakeoff.report.check import check_report
+from bakeoff.report.crate import COPY, METADATA
+from bakeoff.store import digest_file
+from tests.stubs import StubProject
+
+NAME = "smoke-selection"
+ROOT_NEEDS = ("name", "description", "datePublished", "license", "hasPart", "mentions", "conformsTo")
+
+
+@pytest.fixture
+def folder(stub_run: tuple[StubProject, Path], tmp_path: Path) -> Path:
+    """A copy of a finished report's folder, far from its store."""
+    return Path(shutil.copytree(stub_run[1] / "reports" / NAME, tmp_path / "sent"))
+
+
+@pytest.fixture
+def crate(folder: Path) -> dict[str, dict[str, Any]]:
+    """@id -> entity."""
+    graph = json.loads((folder / METADATA).read_text())["@graph"]
+    assert len({entity["@id"] for entity in graph}) == len(graph)
+    return {entity["@id"]: entity for entity in graph}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        assert set(value) == {"@id"}, "entities are flat"
+        yield value["@id"]
+    elif isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+
+
+def _actions(crate: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {entity["name"]: entity for entity in crate.values() if entity["@type"] == "CreateAction"}
+
+
+def test_both_names_hold_the_same_bytes_and_the_descriptor_is_the_standards(folder: Path) -> None:
+    assert (folder / METADATA).read_bytes() == (folder / COPY).read_bytes()
+    document = json.loads((folder / METADATA).read_text())
+    assert document["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
+    descriptor = document["@graph"][0]
+    assert descriptor["@id"] == "ro-crate-metadata.json" and descriptor["@type"] == "CreativeWork"
+    assert descriptor["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+    assert descriptor["about"] == {"@id": "./"}
+
+
+def test_every_reference_leads_somewhere_and_every_entity_is_referred_to(crate: dict[str, dict[str, Any]]) -> None:
+    referred = {name for entity in crate.values() for key, value in entity.items() for name in _references(value)}
+    assert referred - set(crate) == {"https://w3id.org/ro/crate/1.1"}
+    assert set(crate) - referred == {METADATA}
+
+
+def test_required_properties_are_there(crate: dict[str, dict[str, Any]]) -> None:
+    root = crate["./"]
+    assert root["@type"] == "Dataset" and all(root.get(name) for name in ROOT_NEEDS)
+    assert root["conformsTo"]["@id"] == "https://w3id.org/ro/wfrun/process/0.5"
+    assert crate[root["conformsTo"]["@id"]]["@type"] == "CreativeWork"
+    for entity in crate.values():
+        assert entity.get("name") or entity["@id"] == METADATA, entity
+        if entity["@type"] == "CreateAction":
+            kind = crate[entity["instrument"]["@id"]]["@type"]
+            assert kind in ("SoftwareSourceCode", "SoftwareApplication")
+            assert entity in [crate[each["@id"]] for each in root["mentions"]]
+            assert datetime.fromisoformat(entity["endTime"]) >= datetime.fromisoformat(
+                entity.get("startTime", entity["endTime"])
+            )
+        if entity["@type"] == "PropertyValue":
+            assert "value" in entity
+
+
+def test_files_of_the_folder_are_named_with_their_digests(folder: Path, crate: dict[str, dict[str, Any]]) -> None:
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    files = {unquote(name): entity for name, entity in crate.items() if entity["@type"] == "File"}
+    assert set(files) == there - {METADATA, ".built.json"}
+    assert {"report.html", "report.pdf", "results.csv", "claims.csv", "notebooks/stub_1/train.ipynb"} <= set(files)
+    for name, entity in files.items():
+        assert {"@id": entity["@id"]} in crate["./"]["hasPart"]
+        if name != COPY:
+            assert entity["sha256"] == digest_file(folder / name)
+            assert int(entity["contentSize"]) == (folder / name).stat().st_size
+
+
+def test_an_action_tells_what_the_store_knows(
+    stub_run: tuple[StubProject, Path], crate: dict[str, dict[str, Any]]
+) -> None:
+    runs = stub_run[1] / "runs"
+    actions = _actions(crate)
+    assert len(actions) == 13  # five stages of two variants, background, comparison, and the report
+    key = json.loads((runs / "latest.json").read_text())["stub_1/train"]
+    manifest = json.loads((runs / "train" / key[:32] / "step.json").read_text())
+    train = actions["train of stub_1"]
+    assert train["@id"] == f"#train/{key}"
+    used = [crate[each["@id"]] for each in train["object"]]
+    values = {each["name"]: each["value"] for each in used if each["@type"] == "PropertyValue"}
+    assert values["learning_rate"] == manifest["parameters"]["learning_rate"]
+    assert values["seed"] == 1 and values["threads"] == manifest["parts"]["settings"]["threads"]
+    assert set(manifest["parameters"]) | set(manifest["parts"]["settings"]) == set(values)
+    load = json.loads((runs / "load" / manifest["inputs"]["load"][:32] / "step.json").read_text())
+    digests = {each["sha256"] for each in used if "sha256" in each}
+    assert {digest for name, (digest, _) in load["files"].items() if name != "notebook.ipynb"} <= digests
+    made = {crate[each["@id"]]["sha256"] for each in train["result"]}
+    assert made == {digest for digest, _ in manifest["files"].values()}
+    (usage,) = _listed(train["resourceUsage"])
+    assert crate[usage["@id"]]["value"] == manifest["seconds"]
+    assert datetime.fromisoformat(train["endTime"]) == datetime.fromisoformat(manifest["finished"])
+
+
+def test_the_date_is_that_of_the_newest_step(crate: dict[str, dict[str, Any]]) -> None:
+    ends = [action["endTime"] for action in _actions(crate).values()]
+    assert crate["./"]["datePublished"] == max(ends)
+
+
+def test_the_crate_is_written_again_with_the_same_bytes_when_it_is_gone_or_changed(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    project, whole = stub_run
+    place = Path(shutil.copytree(whole, tmp_path / "place"))
+    path = place / "reports" / NAME / COPY
+    before = path.read_bytes()
+    path.write_bytes(before + b" ")
+    (path.parent / METADATA).unlink()
+    code, said = project.run(place, ["stub_0", "stub_1"])
+    assert code == 0 and "0 to run" not in said, said
+    assert path.read_bytes() == before == (path.parent / METADATA).read_bytes()
+    (path.parent / "report.pdf").unlink()
+    code, said = project.run(place, ["stub_0", "stub_1"], "--no-pdf")
+    assert code == 0 and "report.pdf" not in path.read_text(), said
+    assert _faults(path.parent) == []
+
+
+# --check-report
+
+
+def _faults(folder: Path) -> list[str]:
+    said: list[str] = []
+    code = check_report(folder, said.append)
+    lines = "\n".join(said).splitlines()
+    assert code == (0 if lines[-1].endswith("no other is there.") else 1)
+    return lines if code else []
+
+
+def test_a_whole_report_passes_far_from_its_store(folder: Path) -> None:
+    assert _faults(folder) == []
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.pdf", "claims.csv", "notebooks/stub_0/train.ipynb"])
+def test_a_changed_or_missing_file_is_named(folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as stream:
+        stream.write(b"\n")
+    assert f"{name} has other bytes than those recorded" in _faults(folder)
+    (folder / name).unlink()
+    assert f"{name} is gone" in _faults(folder)
+
+
+def test_a_file_that_nobody_named_is_found(folder: Path) -> None:
+    (folder / "notebooks" / "stub_0" / "extra.ipynb").write_text("{}")
+    (folder / "link").symlink_to("/etc/hostname")
+    assert _faults(folder) == [
+        f"link is not named in {METADATA}",
+        f"notebooks/stub_0/extra.ipynb is not named in {METADATA}",
+    ]
+
+
+def _rewrite(folder: Path, change: Any) -> None:
+    """Change the crate under both names, as somebody would who wants to deceive."""
+    document = json.loads((folder / METADATA).read_text())
+    change({entity["@id"]: entity for entity in document["@graph"]})
+    for name in (METADATA, COPY):
+        (folder / name).write_text(json.dumps(document))
+
+
+def _digest(folder: Path, *names: str) -> None:
+    _rewrite(folder, lambda crate: [crate[name].update(sha256=digest_file(folder / name)) for name in names])
+
+
+def test_a_number_changed_in_the_table_alone_is_found_even_with_its_digest(folder: Path) -> None:
+    table = folder / "results.csv"
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rows[1]["test_accuracy"] = "0.987"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    _digest(folder, "results.csv")
+    (fault,) = _faults(folder)
+    assert re.fullmatch(r"stub_1: test accuracy \d+\.\d % in report.html, 98.70 % in results.csv", fault)
+
+
+def test_a_row_or_a_section_too_many_is_found(folder: Path) -> None:
+    table, page = folder / "results.csv", folder / "report.html"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("stub_1")))
+    _digest(folder, "results.csv")
+    assert _faults(folder) == ["results.csv has no row of stub-1, a section of report.html"]
+    page.write_text(page.read_text().replace('id="variant-stub-0"', 'id="variant-other"'))
+    _digest(folder, "report.html")
+    faults = _faults(folder)
+    assert "report.html has no section of stub_0, a row of results.csv" in faults
+    table.write_bytes(b"\xff\xfe")
+    _digest(folder, "results.csv")
+    assert "results.csv or report.html cannot be read" in _faults(folder)
+
+
+def test_a_crate_that_differs_from_its_copy_or_hides_something_is_found(folder: Path) -> None:
+    (folder / COPY).write_text((folder / COPY).read_text() + " ")
+    assert _faults(folder) == [f"{METADATA} and {COPY} are not the same bytes"]
+    _rewrite(folder, lambda crate: crate["claims.csv"].pop("sha256"))
+    assert _faults(folder) == ["claims.csv has no recorded digest"]
+    _rewrite(folder, lambda crate: crate["claims.csv"].update({"@id": "../claims.csv"}))
+    assert "../claims.csv is named in ro-crate-metadata.json and lies outside the folder, or behind a link" in _faults(
+        folder
+    )
+    _rewrite(folder, lambda crate: crate["report.html"].update({"@type": "CreativeWork"}))
+    assert f"report.html is not named in {METADATA}" in _faults(folder)
+
+
+def test_a_report_behind_a_link_is_not_read(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "notebooks", tmp_path / "elsewhere")
+    (folder / "notebooks").symlink_to(tmp_path / "elsewhere")
+    assert any("behind a link" in fault for fault in _faults(folder))
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"@graph": 5}', '{"@graph": [5]}', '{"profile": "smoke"}'])
+def test_a_folder_that_is_no_report_is_exit_code_2(folder: Path, content: str | None) -> None:
+    for name in (METADATA, COPY):
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_text(content)
+    with pytest.raises(RequestError, match="is no report") as caught:
+        _faults(folder)
+    assert caught.value.exit_code == 2
+
+
+def test_the_command_checks_a_folder(stub_run: tuple[StubProject, Path], folder: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, str(stub_run[0].root / "pipeline.py"), "--check-report"]
+    done = [
+        subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60, check=False)
+        for path in (folder, folder.parent)
+    ]
+    assert done[0].returncode == 0 and "files are as recorded, and no other is there." in done[0].stdout
+    assert done[1].returncode == 2 and "is no report" in done[1].stderr
