@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,9 @@ from playwright.sync_api import Browser, Page, Route
 
 from bakeoff.params import Parameters
 from bakeoff.plan import Row
-from bakeoff.report.clean import inert, prose, terminal
+from bakeoff.report.clean import inert, terminal
 from bakeoff.report.html import to_html
 from bakeoff.report.merge import TAKEN, Merger, _chapter
-from bakeoff.report.pdf import make_pdf
 from bakeoff.report.pictures import Pictures
 from bakeoff.resolve import Source
 from bakeoff.store import Store
@@ -343,18 +343,11 @@ def test_a_drawing_without_a_size_is_none(root: str) -> None:
     assert Pictures([data])(data) is None
 
 
-def test_nothing_takes_long() -> None:
-    """A hundred thousand letters are cleaned in seconds, whatever they are."""
-    import time
-
-    for text in ("<script ", "<svg", "<b>", "\x1b]", "\x1b[", "&", "<", "</", "<!--", "<a href='", "\b\r"):
-        for clean in (inert, lambda html: prose(html, set()), terminal):
-            started = time.perf_counter()
-            clean(text * (60_000 // len(text)))
-            assert time.perf_counter() - started < 20, text
-
-
-def test_the_pdf_is_made_of_attacks_too(tmp_path: Path) -> None:
-    made = make_pdf(TITLE, ["x"], _merged(tmp_path).cells, _facts())
-    assert made.startswith(b"%PDF-")
-    assert not [word for word in (b"/JavaScript", b"/JS", b"/Launch", b"/OpenAction", b"/EmbeddedFile") if word in made]
+@pytest.mark.parametrize(
+    ("clean", "text"), [(inert, "<script "), (inert, "<svg"), (terminal, "\x1b]"), (terminal, "\b\r")]
+)
+def test_nothing_takes_long(clean: Callable[[str], str], text: str) -> None:
+    """Beginnings without an end: time grows with their number, not with its square (half a minute and more)."""
+    started = time.perf_counter()
+    clean(text * (200_000 // len(text)))
+    assert time.perf_counter() - started < 15
