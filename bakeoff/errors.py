@@ -22,7 +22,7 @@ class ParameterError(BakeoffError):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.name!r} {self.reason}"
+        return f"{one_line(self.where)}: {shown(self.name)} {one_line(self.reason)}"
 
 
 class RequestError(BakeoffError):
@@ -47,10 +47,26 @@ class StepError(BakeoffError):
         return f"{place}: {self.reason}"
 
 
+def one_line(text: str) -> str:
+    """Text in one line: a line break or another character that cannot be printed stands as its escape."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: one line, never long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The half sentence that follows an unknown name: the likeliest known one, or all of a short list."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known are: {', '.join(names)}" if len(names) <= 12 else "see params/base.yaml for the known names"
+    return (
+        f"known are: {one_line(', '.join(names))}" if len(names) <= 12 else "see params/base.yaml for the known names"
+    )

@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from bakeoff import claims, rules
-from bakeoff.errors import ParameterError, RequestError, nearest
+from bakeoff.errors import ParameterError, RequestError, nearest, one_line, shown
 
 DIRECTORY = Path(__file__).parent.parent / "params"
 PROFILES = ("smoke", "quick", "evening", "full")
+_DEEPEST = 20  # lists and mappings in each other; what the notebooks get must be short enough for Python's parser
 # YAML 1.1 reads 1e-3 as text; people mean a number.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 # run limit -> the parameter that it caps
@@ -62,9 +63,9 @@ def load_parameters(
     names = known if variants is None else list(dict.fromkeys(variants))
     for name in names:
         if name not in known:
-            raise RequestError(f"--variants: there is no variant {name!r}; {nearest(name, known)}")
+            raise RequestError(f"--variants: there is no variant {shown(name)}; {nearest(name, known)}")
     if profile not in PROFILES:
-        raise RequestError(f"--profile: there is no profile {profile!r}; {nearest(profile, PROFILES)}")
+        raise RequestError(f"--profile: there is no profile {shown(profile)}; {nearest(profile, PROFILES)}")
     base = _read(directory / "base.yaml")
     limits = _read(directory / "profiles" / f"{profile}.yaml")
     for name, entry in limits.items():
@@ -100,24 +101,28 @@ def _merge(
     chosen: Mapping[str, _Entry],
 ) -> Parameters:
     """base <- variant <- limits <- --set; the cuts that this makes are kept in words."""
-    entries = {**base, **variant}
-    catalogue = {key: entry.value for key, entry in entries.items()}
+    catalogue = {key: entry.value for key, entry in {**base, **variant}.items()}
+    _check_model(name, catalogue, variant)  # before what only a sound search space can be asked
     capped = {
         **catalogue,
         **{key: entry.value for key, entry in {**limits, **chosen}.items() if key in _limits(base)},
     }
     _limit(capped)
     final = {**capped, **{key: entry.value for key, entry in chosen.items()}}
-    wrong = rules.model_fault(final)
-    if wrong:
-        place = {**variant, **chosen}.get(wrong[0])
-        raise ParameterError(place.where if place else f"params/variants/{name}.yaml", *wrong)
+    _check_model(name, final, {**variant, **chosen})
     return Parameters(
         variant=name,
         stage=MappingProxyType({key: final[key] for key in base if not _of_run(key, base)}),
         run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
         departures=_departures(catalogue, final, base),
     )
+
+
+def _check_model(name: str, values: Mapping[str, Any], given: Mapping[str, _Entry]) -> None:
+    wrong = rules.model_fault(values)
+    if wrong:
+        place = given.get(wrong[0])
+        raise ParameterError(place.where if place else f"params/variants/{name}.yaml", *wrong)
 
 
 def _limits(base: Mapping[str, _Entry]) -> set[str]:
@@ -177,8 +182,8 @@ def _settings(settings: Sequence[str], base: Mapping[str, _Entry]) -> dict[str, 
         name, equals, text = setting.partition("=")
         if not equals:
             raise ParameterError("--set", setting, "has no value; write --set name=value")
-        node = _compose(text, f"--set {setting}")
-        chosen[name.strip()] = _Entry(_value(node, f"--set {setting}"), f"--set {setting}")
+        place = f"--set {_short(setting)}"
+        chosen[name.strip()] = _Entry(_value(_compose(text, place), place), place)
     _check(chosen, base)
     return chosen
 
@@ -198,7 +203,9 @@ def _read(path: Path) -> dict[str, _Entry]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read ({error}); restore it from the repository") from None
+        raise RequestError(
+            f"{one_line(str(path))}: cannot be read ({one_line(str(error))}); restore it from the repository"
+        ) from None
     place = _shown(path)
     node = _compose(text, place)
     entries: dict[str, _Entry] = {}
@@ -218,15 +225,28 @@ def _shown(path: Path) -> str:
 def _compose(text: str, place: str) -> yaml.Node | None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
-            raise ParameterError(place, "*", "refers to another place in the file; write the value out")
+        _check_shape(yaml.parse(text, Loader=loader), place)
         return yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ParameterError(f"{place}{line}", "YAML", f"cannot be read here: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
-        raise ParameterError(place, "YAML", f"cannot be read: {reason}") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ParameterError(place, "YAML", f"cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _check_shape(events: Iterable[yaml.Event], place: str) -> None:
+    """Refuse aliases and deep nesting before they are followed: a few letters could fill the memory or the stack."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise ParameterError(place, "*", "refers to another place in the file; write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+            raise ParameterError(f"{place}{line}", "YAML", f"is nested more than {_DEEPEST} deep here")
 
 
 def _items(node: yaml.Node | None, place: str) -> dict[str, tuple[yaml.Node, int]]:
@@ -257,11 +277,12 @@ def _value(node: yaml.Node | None, place: str) -> Any:
         return [_value(item, place) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         return {name: _value(value, place) for name, (value, _) in _items(node, place).items()}
-    if not getattr(node, "style", None) and _NUMBER.fullmatch(node.value):  # plain, not in quotes
+    if node.tag == _TEXT and not getattr(node, "style", None) and _NUMBER.fullmatch(node.value):  # not in quotes
         return float(node.value)
     return _scalar(node, place)
 
 
+_TEXT = "tag:yaml.org,2002:str"
 _COLLECTIONS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _SCALARS = {"null", "bool", "int", "float", "str"}
 
@@ -272,11 +293,10 @@ def _scalar(node: yaml.Node, place: str) -> Any:
         if kind == "timestamp":
             return node.value
         raise ParameterError(
-            f"{place}:{node.start_mark.line + 1}", str(node.value), f"has the tag {node.tag}; not allowed"
+            f"{place}:{node.start_mark.line + 1}", str(node.value), f"has the tag {shown(node.tag)}; not allowed"
         )
     try:
         return getattr(yaml.constructor.SafeConstructor(), f"construct_yaml_{kind}")(node)
-    except ValueError as error:
-        raise ParameterError(
-            f"{place}:{node.start_mark.line + 1}", str(node.value), f"cannot be read: {error}"
-        ) from None
+    except (ValueError, LookupError):  # what it raises depends on the kind
+        place = f"{place}:{node.start_mark.line + 1}"
+        raise ParameterError(place, str(node.value), f"cannot be read as the kind {kind} that it has") from None

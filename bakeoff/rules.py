@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import keyword
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from bakeoff.errors import nearest
+from bakeoff.errors import nearest, shown
 
 LAB = Path(__file__).parent / "lab"
 MODELS = LAB / "models"
@@ -58,6 +58,12 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_training_tflop": (1e-6, 1e12),
     "max_evaluation_tflop": (1e-6, 1e12),
 }
+# Texts that become parts of paths and addresses: none leads out of its folder.
+PATTERNS: Mapping[str, tuple[str, str]] = {
+    "dataset": (r"\w+(/\w[\w.-]*)?", "the name of a TFDS data set, such as cifar10 or mnist"),
+    "weights_file": (r"(\w[\w-]*/\w[\w.-]*\.h5)?", "folder/file.h5 as keras.applications names it, or empty"),
+}
+LARGEST = 2**63 - 1  # numbers that computations can hold lie below
 KEYS: Mapping[str, tuple[str, ...]] = {
     "augmentation": (
         "rotation_degrees",
@@ -89,13 +95,20 @@ def fault(name: str, value: Any, default: Any) -> str | None:
     if value is None:
         return None if default is None else f"is empty; it must be {wanted}"
     if not _fits(value, wanted):
-        return f"is {value!r}; it must be {wanted}"
-    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"is {shown(value)}; it must be {wanted}"
+    if _is_number(value):
         return _out_of_bounds(name, value)
     if name in CHOICES and value not in CHOICES[name]:
-        return f"is {value!r}; {nearest(str(value), CHOICES[name])}"
+        return f"is {shown(value)}; {nearest(str(value), CHOICES[name])}"
+    if name in PATTERNS and not re.fullmatch(PATTERNS[name][0], value, re.ASCII):
+        return f"is {shown(value)}; it must be {PATTERNS[name][1]}"
+    wrong = next((each for each in _numbers(value) if not abs(each) <= LARGEST), None)
+    if wrong is not None:
+        return f"holds {shown(wrong)}; each number in it must be finite and no larger than 2^63"
     if name in KEYS:
-        return next((f"has no {key!r}; {nearest(key, KEYS[name])}" for key in value if key not in KEYS[name]), None)
+        return next(
+            (f"has no {shown(key)}; {nearest(key, KEYS[name])}" for key in value if key not in KEYS[name]), None
+        )
     return None
 
 
@@ -135,13 +148,13 @@ def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
     known = builders()
     builder = values["builder"]
     if builder not in known:
-        return "builder", f"is {builder!r}; {nearest(builder, known)}"
+        return "builder", f"is {shown(builder)}; {nearest(builder, known)}"
     if values["trainer"] not in trainers():
-        return "trainer", f"is {values['trainer']!r}; {nearest(values['trainer'], trainers())}"
+        return "trainer", f"is {shown(values['trainer'])}; {nearest(values['trainer'], trainers())}"
     options = builder_options(builder)
     for name in values["builder_options"]:
         if name not in options:
-            return "builder_options", f"has no {name!r} for {builder}; {nearest(name, options)}"
+            return "builder_options", f"has no {shown(name)} for {builder}; {nearest(name, options)}"
     return _space_fault(values["search"], values["search_space"], options | set(TRAINING_NAMES))
 
 
@@ -150,8 +163,9 @@ def _space_fault(search: str, space: Mapping[str, Any], known: frozenset[str] | 
         return "search_space", "is empty; a search needs something to search"
     for name, choices in space.items():
         if name not in known:
-            return "search_space", f"has no {name!r}; {nearest(name, known)}"
+            return "search_space", f"has no {shown(name)}; {nearest(name, known)}"
         ranged = isinstance(choices, dict) and set(choices) == {"min", "max", "step"}
+        ranged = ranged and all(map(_is_number, choices.values()))
         if not ranged and not (isinstance(choices, list) and choices):
             return "search_space", f"gives {name!r} neither a list of values nor {{min, max, step}}"
         if ranged and (search == "grid" or not choices["min"] <= choices["max"] or choices["step"] <= 0):
@@ -178,17 +192,29 @@ def _kind(name: str, default: Any) -> str:
 
 
 def _fits(value: Any, wanted: str) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     return {
         "true or false": isinstance(value, bool),
         "a whole number": isinstance(value, int) and not isinstance(value, bool),
-        "a number": number and isfinite(value),
+        "a number": _is_number(value) and abs(value) <= LARGEST,
         "text": isinstance(value, str),
         "a list": isinstance(value, list),
         "a mapping of names to values": isinstance(value, dict),
     }[wanted]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number in a value, however deep."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(each)
+    elif _is_number(value):
+        yield value
+
+
 def _out_of_bounds(name: str, value: float) -> str | None:
-    low, high = BOUNDS.get(name, (0, float("inf")))
-    return None if low <= value <= high else f"is {value}; it must be between {low:g} and {high:g}"
+    low, high = BOUNDS.get(name, (0, LARGEST))
+    return None if low <= value <= high else f"is {shown(value)}; it must be between {low:g} and {high:g}"

@@ -254,7 +254,7 @@ def data_dir() -> Path:
 
 def _prepared_folder(dataset: str) -> Path:
     """The folder of the newest version of `dataset` ("set" or "set/config") below `data_dir`."""
-    named = re.fullmatch(r"\w+(/[\w.-]+)?", dataset)
+    named = re.fullmatch(r"\w+(/\w[\w.-]*)?", dataset)
     folders = [path.parent for path in (data_dir() / dataset).glob("*/dataset_info.json")] if named else []
     versions = [path for path in folders if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
     if not versions:

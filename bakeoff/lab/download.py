@@ -49,7 +49,9 @@ def fetch_dataset(name: str, data_dir: str | Path) -> Path:
         for url in list(builder.url_infos)[:1]:
             _answer(url).close()  # TFDS itself tries for minutes where no host answers
         print(f"Downloading {_megabytes(dataset_bytes(name, data_dir))} for {name} into {data_dir}.", flush=True)
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+        # A file without a recorded digest is not unpacked either.
+        checked = tfds.download.DownloadConfig(try_download_gcs=False, force_checksums_validation=True)
+        builder.download_and_prepare(download_config=checked)
     return Path(builder.data_path)
 
 

@@ -62,7 +62,10 @@ def write_npy(path: str | Path, array: np.ndarray) -> None:
 
 
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
-    """Write named arrays as one .npz, uncompressed; equal arrays give equal bytes."""
+    """Write named arrays as one .npz, uncompressed; equal arrays give equal bytes. Raises ValueError for objects."""
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:  # numpy would pickle them, and nothing here reads a pickle
+            raise ValueError(f"{name} holds objects, not numbers or text")
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding, to_csv
+from bakeoff.errors import RequestError
 from bakeoff.plan import Plan, Step, package_version
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
@@ -37,6 +38,15 @@ class Report:
     table_text: str
     compare: Step
     findings: Sequence[Finding]  # what became of the sources' claims
+
+    def __post_init__(self) -> None:
+        if self.folder.name in (
+            "",
+            "..",
+        ):  # it would be written over, and notebooks/ cleared away, outside of its place
+            raise RequestError(
+                f"--report-name: {self.folder.name!r} is no plain folder name; leave out slashes and dots"
+            )
 
     def build(self, store: Store, say: Callable[[str], None], pdf: bool = True) -> bool:
         """Write what is missing of the report; False when nothing it is made of has changed since.

@@ -8,6 +8,7 @@ from html import escape, unescape
 
 import bleach
 
+FORMULA = "\ue000"  # of private use: begins the mark of a formula, see formulas.py
 _INLINE = {"a", "b", "br", "code", "del", "em", "i", "s", "span", "strong", "sub", "sup", "u"}
 _BLOCKS = {"blockquote", "dd", "dl", "dt", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "ul"}
 _TABLES = {"table", "tbody", "td", "tfoot", "th", "thead", "tr"}
@@ -15,13 +16,16 @@ _OUTPUT_TAGS = frozenset(_INLINE | _BLOCKS | _TABLES)
 _PROSE_TAGS = _OUTPUT_TAGS | {"div", "h2"}
 _ATTRIBUTES = {"a": ["href", "title"], "td": ["colspan", "rowspan"], "th": ["colspan", "rowspan", "scope"]}
 _PROTOCOLS = ["http", "https", "mailto"]
+# Where a link may lead: to a host that it names, into this page, or to a file beside or near it.
+_LEADS = re.compile(r"(?:https?://|mailto:|#)[^\x00-\x20]*|[\w.-][\w./%-]*(?:#[\w-]*)?", re.IGNORECASE)
+_SPAN = re.compile(r"[1-9][0-9]?", re.ASCII)
 # The cleaner drops tags and keeps what they hold; what stands in these is no text.
-_NO_TEXT = re.compile(r"<(script|style|template|svg|iframe|object|noscript)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_NO_TEXT = re.compile(r"<(script|style|template|svg|iframe|object|noscript)\b", re.IGNORECASE)
 _SYNTAX_CLASS = re.compile(r"highlight|[a-z]{1,2}[a-z0-9]?")  # those of Pygments
 
 _ERASE = "\x7f"
 _ERASE_LINE = re.compile(r"\x1b\[[02]?K")
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b.", re.DOTALL)
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.", re.DOTALL)
 _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _TABLE_HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
@@ -31,8 +35,7 @@ _NAME = re.compile(r"<(td|code)>([^<]+)</\1>")
 
 def inert(html: str) -> str:
     """HTML from an output without anything that can run, load or restyle, and without ids."""
-    html = bleach.clean(_NO_TEXT.sub("", html), _OUTPUT_TAGS, _ATTRIBUTES, _PROTOCOLS, strip=True)
-    return _with_scopes(html)
+    return _with_scopes(bleach.clean(_text_only(html), _OUTPUT_TAGS, _harmless, _PROTOCOLS, strip=True))
 
 
 def prose(html: str, ids: set[str]) -> str:
@@ -44,9 +47,35 @@ def prose(html: str, ids: set[str]) -> str:
             return True
         if name == "class" and tag in ("div", "span"):
             return bool(_SYNTAX_CLASS.fullmatch(value))
-        return name in _ATTRIBUTES.get(tag, [])
+        return _harmless(tag, name, value)
 
-    return _with_scopes(bleach.clean(_NO_TEXT.sub("", html), _PROSE_TAGS, allowed, _PROTOCOLS, strip=True))
+    return _with_scopes(bleach.clean(_text_only(html), _PROSE_TAGS, allowed, _PROTOCOLS, strip=True))
+
+
+def _harmless(tag: str, name: str, value: str) -> bool:
+    """Whether an attribute may stay. None holds the mark of a formula: a formula's tags would end the attribute."""
+    if name not in _ATTRIBUTES.get(tag, []) or FORMULA in value:
+        return False
+    if name == "href":
+        return bool(_LEADS.fullmatch(unescape(value).strip()))
+    return not name.endswith("span") or bool(_SPAN.fullmatch(value))
+
+
+def _text_only(html: str) -> str:
+    """HTML without the elements that hold no text; each name is looked for once where its end is missing."""
+    kept, position = [], 0
+    endless: set[str] = set()
+    for found in _NO_TEXT.finditer(html):
+        name = found[1].lower()
+        if found.start() < position or name in endless:
+            continue
+        end = re.compile(rf"</{name}\s*>", re.IGNORECASE).search(html, found.end())
+        if end is None:
+            endless.add(name)
+        else:
+            kept.append(html[position : found.start()])
+            position = end.end()
+    return "".join(kept) + html[position:]
 
 
 def _with_scopes(html: str) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathBlockParser, MathInlineParser
 
+from bakeoff.report.clean import FORMULA
+
 if TYPE_CHECKING:
     from mistune import BlockState
 
 # Characters of private use mark the places of formulas until pandoc has made them.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_MARK = re.compile(f"{_OPEN}[0-9]+{_CLOSE}")
+_OPEN, _CLOSE = FORMULA, "\ue001"
 _STRAY = re.compile(f"[{_OPEN}{_CLOSE}]")
 _ACTING = re.compile(r'\s(?:style|href|xlink:href|class|id|on\w+)="[^"]*"')
 _ENVIRONMENT = r"\\begin\{(?P<math_env_name>[a-z]*\*?)\}(?s:.*?)\\end\{(?P=math_env_name)\}"
@@ -50,6 +52,7 @@ class Formulas(IPythonRenderer):
     def __init__(self) -> None:
         super().__init__(escape=False, exclude_anchor_links=True)
         self._found: list[tuple[str, str]] = []
+        self._secret = secrets.token_hex(8)  # no text that a program printed can pass for a mark
         self._reader = MarkdownWithMath(self, _Blocks(), _Inline(hard_wrap=False))
 
     def html(self, markdown: str) -> str:
@@ -59,7 +62,7 @@ class Formulas(IPythonRenderer):
     def fill(self, html: str) -> str:
         """The text with MathML in place of the marks."""
         made = _mathml(self._found)
-        return _MARK.sub(lambda mark: made[int(mark[0][1:-1])] if int(mark[0][1:-1]) < len(made) else "", html)
+        return re.sub(f"{_OPEN}{self._secret}-([0-9]+){_CLOSE}", lambda mark: made[int(mark[1])], html)
 
     def inline_math(self, body: str) -> str:
         """A formula within a line."""
@@ -83,7 +86,7 @@ class Formulas(IPythonRenderer):
 
     def _mark(self, kind: str, tex: str) -> str:
         self._found.append((kind, " ".join(re.sub(r"(?<!\\)%.*", "", tex).split())))
-        return f"{_OPEN}{len(self._found) - 1}{_CLOSE}"
+        return f"{_OPEN}{self._secret}-{len(self._found) - 1}{_CLOSE}"
 
 
 def _mathml(formulas: list[tuple[str, str]]) -> list[str]:

@@ -14,7 +14,7 @@ from nbconvert.exporters import HTMLExporter
 
 from bakeoff.report.clean import inert, linked, prose, terminal
 from bakeoff.report.formulas import Formulas
-from bakeoff.report.merge import TAKEN, Merger
+from bakeoff.report.merge import Merger
 from bakeoff.report.pictures import RASTER, SVG, Pictures
 
 _TEMPLATES = Path(__file__).parent / "template"
@@ -51,11 +51,10 @@ def _exporter(merged: Merger, formulas: Formulas) -> HTMLExporter:
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.config.NbConvertBase.display_data_priority = _SHOWN
     outputs = [output.get("data", {}) for cell in merged.cells for output in cell.get("outputs", [])]
-    ids = merged.ids - set(TAKEN)
     for name, function in {
         "inert": inert,
         "computed": lambda markdown: inert(formulas.html(markdown)),
-        "prose": lambda markdown: prose(formulas.html(markdown), ids),
+        "prose": lambda markdown, ids: prose(formulas.html(markdown), set(ids)),
         "linked": lambda html: linked(html, merged.chapters),
         "terminal": terminal,
         "picture": Pictures(outputs),

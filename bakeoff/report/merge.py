@@ -42,12 +42,12 @@ class Merger:
     def heading(self, level: int, text: str, identifier: str | None = None) -> str:
         """A heading of the report's own, and its id; levels 2 and 3 stand in the list of contents."""
         found, html = self._heading(level, text, identifier or text)
-        self.markdown(html)
+        self.markdown(html, [found])
         return found
 
-    def markdown(self, text: str) -> None:
-        """A Markdown cell."""
-        self.cells.append(nbformat.v4.new_markdown_cell(text))
+    def markdown(self, text: str, ids: Sequence[str] = ()) -> None:
+        """A Markdown cell, and the ids that its headings may have."""
+        self.cells.append(nbformat.v4.new_markdown_cell(text, metadata={"bakeoff": {"ids": list(ids)}}))
 
     def notebook(self, path: Path, prefix: str, level: int) -> None:
         """The cells of an executed notebook that are tagged `report`, its H1 at `level`; ids carry `prefix`."""
@@ -55,25 +55,29 @@ class Merger:
             tags = set(cell.metadata.get("tags", []))
             if "report" not in tags:
                 continue
+            cell.metadata["bakeoff"] = {}
             if cell.cell_type == "markdown":
-                cell.source = self._demoted(cell.source, prefix, level)
+                cell.source, cell.metadata["bakeoff"]["ids"] = self._demoted(cell.source, prefix, level)
             for output in cell.get("outputs", []):
+                _make_sound(output)
                 _shorten(output)
             cell["id"] = f"{prefix}-{cell.get('id', len(self.cells))}"
             self.cells.append(cell)
 
     def chapter(self, path: Path) -> None:
         """A Markdown file of the report's own, its H1 a chapter."""
-        self.markdown(self._demoted(path.read_text(encoding="utf-8"), "", 2))
+        self.markdown(*self._demoted(path.read_text(encoding="utf-8"), "", 2))
 
-    def _demoted(self, source: str, prefix: str, level: int) -> str:
+    def _demoted(self, source: str, prefix: str, level: int) -> tuple[str, list[str]]:
+        """The Markdown with its headings as HTML, and their ids."""
+        known = set(self.ids)
         lines, fenced = [], False
         for line in _BADGE.sub("", source).splitlines():
             fenced ^= bool(_FENCE.match(line))
             found = None if fenced else _HEADING.match(line)
             depth = level + len(found[1]) - 1 if found else 0
             lines.append(self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}")[1] if found else line)
-        return "\n".join(lines)
+        return "\n".join(lines), sorted(self.ids - known)
 
     def _heading(self, level: int, text: str, wish: str) -> tuple[str, str]:
         identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
@@ -92,11 +96,19 @@ class Merger:
         first = len(self.cells)
         self.notebook(path, "compare", 2)
         for cell in self.cells[first:]:
-            cell.metadata["bakeoff"] = {"links": True}
+            cell.metadata["bakeoff"]["links"] = True
             if cell["id"] == "compare-ranking" and any(
                 "text/html" in output.get("data", {}) for output in cell.outputs
             ):
                 cell.metadata["bakeoff"]["name"] = self.back = "ranking"
+
+
+def _make_sound(output: NotebookNode) -> None:
+    """Leave out of an output what is not as a notebook has it: kernels send what programs give them."""
+    if "data" in output:
+        output["data"] = {kind: content for kind, content in output["data"].items() if isinstance(content, str)}
+    if not isinstance(output.get("metadata", {}).get("bakeoff", {}), Mapping):
+        del output["metadata"]["bakeoff"]
 
 
 def merge(

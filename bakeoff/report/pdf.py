@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import BakeoffError
+from bakeoff.report.pictures import FORMATS
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
 
 _TEMPLATE = Path(__file__).parent / "template" / "report.typ"
@@ -201,7 +202,7 @@ def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded))) as opened:
+        with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=FORMATS) as opened:
             image = opened.convert("RGBA")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise PdfError(f"the picture “{caption or alt}” cannot be read") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import os
 import re
@@ -16,6 +15,8 @@ from PIL import Image
 
 SVG = "image/svg+xml"
 RASTER = ("image/png", "image/jpeg", "image/webp")
+FORMATS = ("PNG", "JPEG", "WEBP")  # what is opened, whatever an output calls itself: others start programs
+LARGEST_SIDE = 16_000  # pixels; WebP ends at 16 383
 LARGEST_SVG = 150_000  # bytes; beyond, a raster picture is smaller and drawn faster
 # A lossless picture may be this many times as large as one of quality 90: flat figures stay sharp, photographs small.
 LOSSLESS_FACTOR = 1.5
@@ -59,7 +60,7 @@ def _encode(chosen: tuple[str, str]) -> Picture | None:
     kind, content = chosen
     try:
         return _drawing(content) if kind == SVG else _raster(base64.b64decode(content))
-    except (OSError, ValueError, binascii.Error, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow calls a broken PNG a syntax
         return None
 
 
@@ -67,8 +68,10 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _raster(content: bytes) -> Picture:
-    with Image.open(io.BytesIO(content)) as opened:
+def _raster(content: bytes) -> Picture | None:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        if max(opened.size) > LARGEST_SIDE:
+            return None
         image = opened.convert("RGBA")
     if image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB")
@@ -96,4 +99,6 @@ def _drawing(content: str) -> Picture | None:
         width, height = (float(size[1]) * _PIXELS[size[2]] for size in sizes if size)
     else:
         *_, width, height = (float(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", "").strip()) if part)
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        return None
     return Picture(_address(SVG, content.encode()), round(width), round(height))
