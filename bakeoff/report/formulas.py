@@ -61,7 +61,11 @@ class Formulas(IPythonRenderer):
 
     def fill(self, html: str) -> str:
         """The text with MathML in place of the marks."""
-        made = _mathml(self._found)
+        # A wide formula scrolls by itself, which a keyboard must be able to do as well.
+        made = [
+            math.replace('<math display="block"', '<math display="block" tabindex="0"', 1)
+            for math in _mathml(self._found)
+        ]
         return re.sub(f"{_OPEN}{self._secret}-([0-9]+){_CLOSE}", lambda mark: made[int(mark[1])], html)
 
     def inline_math(self, body: str) -> str:
