@@ -26,7 +26,7 @@ TRAINING = (
     "--set",
     "epochs=6",
 )
-SEARCH = ("--variants", "tuner_cnn_shallow", "--set", "max_trials=3", "--set", "max_train_examples=400")
+SEARCH = ("--variants", "tuner_cnn_shallow", "--set", "max_trials=2", "--set", "max_train_examples=200")
 LIMITS = ("--set", "dataset=shapes10", "--set", "max_training_tflop=1000", "--no-pdf")
 
 

@@ -64,8 +64,8 @@ def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
     project: StubProject, tmp_path: Path, victim: Callable[..., list[int]]
 ) -> None:
     random.seed(os.urandom(8))
-    tally = kills.campaign(project, tmp_path, 3, victim)
-    assert tally.tried == 3 and not (tally.lost or tally.false or tally.left), tally
+    tally = kills.campaign(project, tmp_path, 2, victim)
+    assert tally.tried == 2 and not (tally.lost or tally.false or tally.left), tally
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -118,7 +118,7 @@ def test_a_cell_may_print_a_hundred_thousand_lines(project: StubProject, tmp_pat
     assert exit_code == 0, said
 
 
-@pytest.mark.parametrize("kilobytes", [1, 20, 100, 400])
+@pytest.mark.parametrize("kilobytes", [1, 100])
 def test_a_limit_of_file_size_costs_a_sentence_and_nothing_else(
     project: StubProject, whole: Path, tmp_path: Path, kilobytes: int
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_flipped_bit_is_found_before_use_and_that_step_alone_made_again(
         path for path in (place / "runs").glob("*/*/*") if path.parent.parent.name in ("load", "train", "evaluate")
     ]
     random.seed(os.urandom(8))
-    for path in random.sample([path for path in files if path.name != "step.json"], 4):
+    for path in random.sample([path for path in files if path.name != "step.json"], 2):
         content = bytearray(path.read_bytes())
         content[random.randrange(len(content))] ^= 1 << random.randrange(8)
         path.write_bytes(content)
