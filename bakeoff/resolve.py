@@ -178,7 +178,7 @@ def keras_home() -> Path:
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
     """The folder of the newest version of `name` ("set" or "set/config") that TFDS has prepared below data_dir."""
-    if not re.fullmatch(r"\w+(/[\w.-]+)?", name):
+    if not re.fullmatch(r"\w+(/\w[\w.-]*)?", name):
         raise RequestError(f"dataset: {name!r} is no name of a TFDS data set; write for example cifar10 or mnist")
     versions = [path.parent for path in (data_dir / name).glob("*/dataset_info.json")]
     numbered = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]

@@ -197,11 +197,7 @@ def test_nothing_sticks_out(reader: Any, report: Path, width: int) -> None:
 
 def test_the_contents_stand_beside_the_text_or_fold_above_it(reader: Any, report: Path) -> None:
     page = reader(report).page
-    page.mouse.wheel(0, 3000)
-    for _ in range(100):  # the page's policy forbids playwright's own way to wait for an expression
-        if page.evaluate("scrollY") > 1000:
-            break
-        page.wait_for_timeout(50)
+    page.evaluate("scrollTo(0, 3000)")
     assert page.evaluate("scrollY") > 1000
     assert page.locator("nav").bounding_box()["y"] == 0
     page.set_viewport_size({"width": 360, "height": 740})
