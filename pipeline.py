@@ -126,7 +126,7 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
     if not (looks and not options["claims"]) and not options["everything"] and chosen is None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
     name = options["report_name"]
-    if name and Path(name).name != name or name == "..":
+    if (name and Path(name).name != name) or name == "..":
         raise RequestError(f"--report-name: {name!r} is no plain folder name; leave out slashes and dots")
 
 
