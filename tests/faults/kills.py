@@ -10,9 +10,11 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +95,13 @@ def pipeline(pid: int, _: list[psutil.Process]) -> list[int]:
     return [pid]
 
 
+def ctrl_c(pid: int, _: list[psutil.Process]) -> list[int]:
+    """Nobody: the command is asked to stop instead."""
+    with suppress(psutil.Error):
+        psutil.Process(pid).send_signal(signal.SIGINT)
+    return []
+
+
 def _is_kernel(process: psutil.Process) -> bool:
     try:
         parent = process.parent()
@@ -139,17 +148,21 @@ def campaign(project: StubProject, folder: Path, points: int, pick: Callable[...
     return tally
 
 
+VICTIMS = {"pipeline": pipeline, "kernels": kernels, "ctrl_c": ctrl_c}
+
+
 def main() -> int:
     """Run both campaigns; 1 when anything was lost, false or left."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=200, help="kill points for each victim")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--victims", nargs="*", choices=sorted(VICTIMS), default=["pipeline", "kernels"])
     options = parser.parse_args()
     random.seed(options.seed)
     bad = False
     with tempfile.TemporaryDirectory(prefix="bakeoff-faults-") as name:
         project = make_stub_project(Path(name), len(VARIANTS), _SECONDS)
-        for victim in (pipeline, kernels):
+        for victim in (VICTIMS[each] for each in options.victims):
             tally = campaign(project, Path(name) / victim.__name__, options.points, victim)
             print(f"{victim.__name__}: {tally}", flush=True)
             for line in [*tally.lost, *tally.false, *tally.left]:

@@ -59,7 +59,7 @@ def _edit(project: StubProject, folder: Path, stage: str, code: str) -> StubProj
     return StubProject(root)
 
 
-@pytest.mark.parametrize("victim", [kills.pipeline, kills.kernels], ids=["pipeline", "kernels"])
+@pytest.mark.parametrize("victim", kills.VICTIMS.values(), ids=list(kills.VICTIMS))
 def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
     project: StubProject, tmp_path: Path, victim: Callable[..., list[int]]
 ) -> None:
@@ -110,6 +110,11 @@ def test_a_stage_that_never_ends_is_stopped_and_named(project: StubProject, tmp_
     assert exit_code == 1
     assert "train stub_0 FAILED: train, code cell 3: the stage ran longer than 4 s" in said, said
     assert "Traceback" not in said
+
+
+def test_memory_that_is_refused_is_named_with_its_cell(project: StubProject, tmp_path: Path) -> None:
+    exit_code, said = _edit(project, tmp_path, "5_train", "bytearray(10**15)").run(tmp_path, VARIANTS[:1], "--no-pdf")
+    assert exit_code == 1 and "train stub_0 FAILED: train, code cell 3: MemoryError" in said, said
 
 
 def test_a_cell_may_print_a_hundred_thousand_lines(project: StubProject, tmp_path: Path) -> None:
