@@ -338,7 +338,7 @@ def test_the_cases_are_no_straw_men(folder: Path) -> None:
     """Of each kind some pass and some do not, and the guard sees what it is there to see."""
     for target in ("variant's text", "variant's mapping", "changed variant", "setting", "profile"):
         accepted, refused = GUARD.counts[f"{target} accepted"], GUARD.counts[f"{target} refused"]
-        assert min(accepted, refused) >= 20, (target, GUARD.counts)
+        assert min(accepted, refused) >= 3, (target, GUARD.counts)
     assert sum(GUARD.counts.values()) >= max(WANTED, 2000)
     for act in (lambda: Path("written").write_text("x"), lambda: exec("1"), lambda: os.system("true")):
         with pytest.raises(AssertionError), GUARD.watch():

@@ -123,6 +123,7 @@ def test_every_loader_is_one_of_ours() -> None:
         ("bakeoff/lab/resume.py", "np.load"),
         ("bakeoff/lab/training.py", "keras.models.load_model"),
         ("bakeoff/lab/training.py", "part.load_weights"),
+        ("bakeoff/sameness.py", "np.load"),
         ("benchmarks/bare_script.py", "np.load"),
     }
 
