@@ -22,6 +22,7 @@ import click  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
 from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request, describe_plan  # noqa: E402
+from bakeoff.report import refuse_unless_plain  # noqa: E402
 from bakeoff.resolve import default_data_dir  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -125,9 +126,8 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
     if not (looks and not options["claims"]) and not options["everything"] and chosen is None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
-    name = options["report_name"]
-    if (name and Path(name).name != name) or name == "..":
-        raise RequestError(f"--report-name: {name!r} is no plain folder name; leave out slashes and dots")
+    if options["report_name"]:
+        refuse_unless_plain(options["report_name"])
 
 
 def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Request:

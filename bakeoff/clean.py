@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.execute import FAILED
-from bakeoff.locks import lock_of
+from bakeoff.locks import try_lock
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, latest
-from bakeoff.store import MANIFEST, Store
+from bakeoff.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _STAGES = (*STAGES, BACKGROUND.name, COMPARE.name)
@@ -176,17 +176,12 @@ def _begun(folder: Path) -> bool:
 
 def _held(path: Path) -> bool:
     """Whether a run holds this lock now."""
-    from filelock import Timeout
-
     if not path.is_file() or path.is_symlink():
         return False
-    lock = lock_of(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    lock = try_lock(path)
+    if lock is not None:
+        lock.release()
+    return lock is None
 
 
 def _gone(item: Item, store: Store) -> bool:
@@ -195,13 +190,12 @@ def _gone(item: Item, store: Store) -> bool:
     if stage not in _STAGES or not item.path.is_dir():
         shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
         return True
-    from filelock import Timeout
-
-    try:
-        with lock_of(store.lock(stage, name)).acquire(timeout=0):
-            (item.path / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(item.path, ignore_errors=True)
-    except Timeout:  # a run has begun to make it since
+    lock = try_lock(store.lock(stage, name))
+    if lock is None:  # a run has begun to make it since
         return False
+    try:
+        store.remove(stage, name)
+    finally:
+        lock.release()
     store.lock(stage, name).unlink(missing_ok=True)
     return not item.path.exists()

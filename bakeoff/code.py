@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Code:
 
     memory: Memory
     project: Path = PROJECT
+    _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # module -> facts; None: no such file
 
     def notebook(self, name: str) -> Notebook:
         """The notebook notebooks/<name>.ipynb."""
@@ -51,35 +52,34 @@ class Code:
             roots.append(f"{_MODELS}.{rules.builders()[parameters['builder']]}")
         if "trainer" in parameters:
             roots.append(f"{LAB}.{rules.trainers()[parameters['trainer']]}")
-        return {name: self._facts(name)["digest"] for name in self._reached(roots, plots=False)}
+        return {name: facts["digest"] for name, facts in self._reached(roots, plots=False)}
 
     def showing(self, notebook: Notebook) -> dict[str, str]:
         """Lab module -> digest, for the figures, tables and sentences."""
         reached = self._reached(notebook.modules, plots=True)
-        return {name: self._facts(name)["digest"] for name in reached if name.startswith(_PLOTS)}
+        return {name: facts["digest"] for name, facts in reached if name.startswith(_PLOTS)}
 
-    def _facts(self, module: str) -> dict[str, Any]:
-        return self.memory.recall(self._file(module), "module-2", _read_module)
+    def _facts(self, module: str) -> dict[str, Any] | None:
+        """Digest and imports of a module, asked of the disk once; None where there is no such file."""
+        if module not in self._known:
+            path = self.project.joinpath(*module.split("."))
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            self._known[module] = self.memory.recall(path, "module-2", _read_module) if path.is_file() else None
+        return self._known[module]
 
-    def _file(self, module: str) -> Path:
-        path = self.project.joinpath(*module.split("."))
-        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-    def _exists(self, module: str) -> bool:
-        return self._file(module).is_file()
-
-    def _reached(self, roots: Iterable[str], plots: bool) -> list[str]:
-        """Every lab module that the roots import, directly or not, sorted; plots only when asked for."""
-        waiting, reached = list(roots), set()
+    def _reached(self, roots: Iterable[str], plots: bool) -> list[tuple[str, dict[str, Any]]]:
+        """Every lab module that the roots import, directly or not, sorted, with its facts; plots only if asked for."""
+        waiting = list(roots)
+        reached: dict[str, dict[str, Any]] = {}
         while waiting:
             module = waiting.pop()
-            if module in reached or not module.startswith(LAB) or not self._exists(module):
+            if module in reached or not module.startswith(LAB) or (module.startswith(_PLOTS) and not plots):
                 continue
-            if module.startswith(_PLOTS) and not plots:
-                continue
-            reached.add(module)
-            waiting += self._facts(module)["imports"]
-        return sorted(reached)
+            facts = self._facts(module)
+            if facts is not None:
+                reached[module] = facts
+                waiting += facts["imports"]
+        return sorted(reached.items())
 
 
 def read_parameter_names(path: Path) -> list[str]:

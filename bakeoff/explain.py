@@ -9,7 +9,7 @@ from typing import Any
 
 from bakeoff.code import NOTEBOOKS
 from bakeoff.plan import Plan, Step, latest
-from bakeoff.store import MANIFEST, NOTEBOOK, Store
+from bakeoff.store import MANIFEST, NOTEBOOK, Store, missing_or_cut
 
 _LONGEST = 60  # characters of a value
 _KEY = 12  # characters of a digest
@@ -119,11 +119,9 @@ def damage(step: Step, store: Store) -> Iterator[str]:
     if record.get("result_key") != step.result_key:
         yield f"{folder / MANIFEST} is that of another step"
     for name, (_, size) in (record.get("files") or {}).items():
-        path = folder / name
-        if not path.is_file():
-            yield f"{path} is gone"
-        elif path.stat().st_size != size:
-            yield f"{path} has {path.stat().st_size} bytes, not {size}"
+        fault = missing_or_cut(folder / name, size)
+        if fault:
+            yield fault
 
 
 def _page(step: Step, store: Store) -> Iterator[str]:

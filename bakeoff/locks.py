@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,26 +15,34 @@ from bakeoff.store import Store
 if TYPE_CHECKING:
     from filelock import FileLock
 
+_LOOK_SECONDS = 0.1
 
-def lock_of(path: Path) -> FileLock:
-    """A lock that the system frees when the process that holds it ends, however it ends."""
-    from filelock import FileLock
+
+def try_lock(path: Path) -> FileLock | None:
+    """The lock, held by this process, or None while another one holds it.
+
+    The system frees it when the process that holds it ends, however it ends.
+    """
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 @contextmanager
 def alone(path: Path, say: Callable[[str], None], what: str) -> Iterator[None]:
     """Hold the lock `path` for the block; says what is waited for."""
-    from filelock import Timeout
-
-    lock = lock_of(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = try_lock(path)
+    if lock is None:
         say(f"Another run is writing {what}; waiting for it.")
-        lock.acquire()
+    while lock is None:
+        time.sleep(_LOOK_SECONDS)
+        lock = try_lock(path)
     try:
         yield
     finally:
@@ -51,12 +60,8 @@ class Locks:
 
     def take(self, step: Step) -> bool:
         """Whether this run may make the step now; False while another one makes it."""
-        from filelock import Timeout
-
-        lock = lock_of(self.store.lock(*step.name))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = try_lock(self.store.lock(*step.name))
+        if lock is None:
             if step.name not in self._waited:
                 self._waited.add(step.name)
                 self.say(f"    {step.stage.name} {', '.join(step.variants)}: another run makes it; waiting.")

@@ -32,16 +32,16 @@ class Request:
     variants: tuple[str, ...] | None  # None = all
     profile: str | None  # None = full where a GPU can be computed on, else quick
     settings: tuple[str, ...]
-    force: tuple[str, ...]
-    download: bool
-    report_only: bool
-    strict_claims: bool
-    report_name: str | None
-    jobs: int
-    cold_kernels: bool
     data_dir: Path
     runs_dir: Path
     reports_dir: Path
+    force: tuple[str, ...] = ()
+    download: bool = False
+    report_only: bool = False
+    strict_claims: bool = False
+    report_name: str | None = None
+    jobs: int = 0  # 0 = as many as there are cores
+    cold_kernels: bool = False
     pdf: bool = True
 
 
@@ -65,7 +65,7 @@ class Pipeline:
     def plan(self, look: bool) -> Plan:
         """The plan. With `look` hosts are asked and what is missing is downloaded first."""
         resolver = self._resolver(look)
-        self.code.memory = resolver.memory
+        self.code = Code(resolver.memory)
         return make_plan(self.parameters, resolver, self.code, self.store, self.request.force)
 
     def run(self) -> int:
@@ -144,7 +144,8 @@ class Pipeline:
         text = results.to_csv(table)
         findings = audit_rows(plan.rows, table, self.store)
         audited = audit.to_csv(findings)
-        step = compare_step(plan.rows, {"results": text, "claims": audited}, self.code, self.store)
+        code = Code(self.code.memory)  # as it is now: the steps may have taken hours
+        step = compare_step(plan.rows, {"results": text, "claims": audited}, code, self.store)
         reason = "forced" if "compare" in self.request.force else why(step, self.store)
         if reason:
             self.say("Comparing ...")

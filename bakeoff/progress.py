@@ -105,7 +105,6 @@ class Picture(Lines):
     """A table that changes in place: a row a variant, a cell a stage, epoch and accuracy as they come."""
 
     ended: dict[tuple[str, str], str] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
     _running: Sequence[Step] = ()
     _remaining: float = 0.0
     _start: float = field(default_factory=time.monotonic)
@@ -164,15 +163,11 @@ class Picture(Lines):
         rows = [row for row in self.plan.rows if any(step.name in self.plan.reasons for step in row.steps.values())]
         running = {step.name for step in self._running}
         # What runs stands first, and what is finished last: a terminal shows some twenty lines.
-        place = {True: 0, False: 1}
-        rows.sort(key=lambda row: (place[self._has(row.steps, running)], self._over(row.steps)))
+        rows.sort(key=lambda row: (running.isdisjoint(step.name for step in row.steps.values()), self._over(row.steps)))
         for row in rows[: max(5, self._height() - 6)]:
             cells = (self._cell(row.steps.get(stage)) for stage in STAGES)
             table.add_row(escape(row.folder_name), *cells)
         return table
-
-    def _has(self, steps: Mapping[str, Step], names: set[tuple[str, str]]) -> bool:
-        return any(step.name in names for step in steps.values())
 
     def _over(self, steps: Mapping[str, Step]) -> bool:
         return all(step.name in self.ended or step.name not in self.plan.reasons for step in steps.values())

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,7 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
     return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
+@cache
 def package_version(package: str) -> str:
     """The installed version, or "missing"."""
     try:

@@ -43,6 +43,14 @@ def digest_value(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def missing_or_cut(path: Path, size: int) -> str | None:
+    """In words, that a file is gone or has not `size` bytes; None when it has."""
+    if not path.is_file():
+        return f"{path} is gone"
+    there = path.stat().st_size
+    return None if there == size else f"{path} has {there} bytes, not {size}"
+
+
 @dataclass
 class Memory:
     """What was worked out from a file, remembered by the file's path, size and date; kept in one JSON file."""

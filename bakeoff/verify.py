@@ -14,7 +14,7 @@ from bakeoff.errors import RequestError
 from bakeoff.plan import COMPARE, Plan, Step
 from bakeoff.runner import Runner
 from bakeoff.sameness import Verdict, compare
-from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value
+from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value, missing_or_cut
 
 SEED = 0  # of the choice of steps: the same plan gives the same choice
 
@@ -111,10 +111,9 @@ def faults(store: Store, stage: str, key: str) -> Iterator[str]:
             yield f"{folder / MANIFEST} does not say what {name} is"
             continue
         path, (digest, size) = folder / name, recorded
-        if not path.is_file():
-            yield f"{path} is gone"
-        elif path.stat().st_size != size:
-            yield f"{path} has {path.stat().st_size} bytes, not {size}"
+        fault = missing_or_cut(path, size)
+        if fault:
+            yield fault
         elif digest_file(path) != digest:
             yield f"{path} has other bytes than those recorded"
 

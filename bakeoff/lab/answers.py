@@ -30,7 +30,7 @@ class Answers:
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """Which training got which image right, (trainings, n) bool."""
+        """Which training (of a panel: which network) got which image right, (trainings, n) bool."""
         return self.said == self.labels
 
     def same_images(self, other: Answers) -> bool:
@@ -39,19 +39,10 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Panel(Answers):
     """Networks that answered on the same images, the first training of each: said and confidence (networks, n)."""
 
     names: list[str]
-    ids: np.ndarray
-    labels: np.ndarray
-    said: np.ndarray
-    confidence: np.ndarray
-
-    @cached_property
-    def correct(self) -> np.ndarray:
-        """Which network got which image right, (networks, n) bool."""
-        return self.said == self.labels
 
     @property
     def missed(self) -> np.ndarray:
@@ -112,10 +103,10 @@ def panel(answers: Mapping[str, Answers]) -> Panel:
     names = max(like.values(), key=len, default=[])
     if not names:
         empty = np.empty((0, 0))
-        return Panel([], np.empty(0, str), np.empty(0, int), empty.astype(int), empty)
+        return Panel(np.empty(0, str), np.empty(0, int), empty.astype(int), empty, [])
     first = answers[names[0]]
     said, confidence = (np.stack([getattr(answers[name], key)[0] for name in names]) for key in ("said", "confidence"))
-    return Panel(names, first.ids, first.labels, said, confidence)
+    return Panel(first.ids, first.labels, said, confidence, names)
 
 
 def pictures(panel: Panel, places: np.ndarray, folders: Folders) -> tuple[np.ndarray, list[str]]:

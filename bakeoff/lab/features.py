@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import keras
 import numpy as np
 
 from bakeoff.lab.batches import ArrayExamples, Examples
-from bakeoff.lab.files import write_npz
+from bakeoff.lab.files import read_npz_if_whole, write_npz
 from bakeoff.lab.fitting import HistoryFile, Job, Trainer, compile_model, fit
 from bakeoff.lab.models import split_base
 
@@ -80,13 +79,11 @@ def _kept(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool
     if shared is None:
         return _pass(base, examples, batch_size, mirrored)
     path = shared / f"features-{_digest(base, examples, batch_size, mirrored)}.npz"
-    try:
-        with np.load(path) as arrays:  # a zip file: reading it checks its checksum
-            return arrays["features"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    features = read_npz_if_whole(path).get("features")
+    if features is None:
         features = _pass(base, examples, batch_size, mirrored)
         write_npz(path, features=features)
-        return features
+    return features
 
 
 def _digest(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,15 @@ def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
             raise ValueError(f"{name} holds objects, not numbers or text")
     with replacing(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def read_npz_if_whole(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz; none where it is not there or not as it was written, which its checksums tell."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return {}
 
 
 def _flush_to_disk(path: Path) -> None:

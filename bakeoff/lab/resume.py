@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from bakeoff.lab.files import write_npz
+from bakeoff.lab.files import read_npz_if_whole, write_npz
 
 STATE = "unfinished.npz"  # in the stage's folder, from the first epochs until the training is over
 # Between two savings, so that short epochs do not wait for the disk.
@@ -63,7 +62,7 @@ class Resume(keras.callbacks.Callback):
         A state of a later stage of the training than this one leaves nothing to do here: `last_epoch`. A damaged
         file counts as none.
         """
-        state = _read(self.path)
+        state = read_npz_if_whole(self.path) if self.path else {}
         done = int(state["epoch"]) if state else first_epoch
         if not first_epoch < done <= last_epoch:
             return last_epoch if done > last_epoch else first_epoch
@@ -79,16 +78,6 @@ class Resume(keras.callbacks.Callback):
 def forget(folder: Path) -> None:
     """The training is over: its state between epochs is of no more use."""
     (folder / STATE).unlink(missing_ok=True)
-
-
-def _read(path: Path | None) -> dict[str, np.ndarray]:
-    if path is None or not path.is_file():
-        return {}
-    try:
-        with np.load(path) as stored:  # a zip file: reading it checks its checksums
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return {}
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

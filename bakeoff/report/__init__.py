@@ -27,6 +27,12 @@ PAGE, PDF, STAMP = "report.html", "report.pdf", ".built.json"
 _WRITERS = ("nbconvert", "typst", "pypandoc-binary", "pillow", "matplotlib")
 
 
+def refuse_unless_plain(name: str) -> None:
+    """Raise RequestError for a report's name that leads elsewhere: what lies there would be written over."""
+    if Path(name).name != name or name in ("", ".."):
+        raise RequestError(f"--report-name: {name!r} is no plain folder name; leave out slashes and dots")
+
+
 @dataclass(frozen=True)
 class Report:
     """What a report is made of: the plan's rows, their table, and the step that compared them."""
@@ -40,13 +46,7 @@ class Report:
     findings: Sequence[Finding]  # what became of the sources' claims
 
     def __post_init__(self) -> None:
-        if self.folder.name in (
-            "",
-            "..",
-        ):  # it would be written over, and notebooks/ cleared away, outside of its place
-            raise RequestError(
-                f"--report-name: {self.folder.name!r} is no plain folder name; leave out slashes and dots"
-            )
+        refuse_unless_plain(self.folder.name)
 
     def build(self, store: Store, say: Callable[[str], None], pdf: bool = True) -> bool:
         """Write what is missing of the report; False when nothing it is made of has changed since.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,19 @@ class Stages:
 
     prepared: Prepared
     inputs: dict[str, str]
+
+
+@pytest.fixture
+def pictures_without_a_screen() -> Iterator[None]:
+    import matplotlib
+    from matplotlib import pyplot as plt
+
+    from bakeoff.lab.plots import page
+
+    matplotlib.use("agg")
+    page.use_style()
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -1,29 +1,21 @@
 """Tests of what the networks answered: which trainings count, what divides them, and the figures and words of it."""
 
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from sklearn.metrics import accuracy_score
 
 from bakeoff.lab import answers, data, files, pairs, results
 from bakeoff.lab.answers import Answers
-from bakeoff.lab.plots import answer_figures, comparison, page, pair_figures, verdict
+from bakeoff.lab.plots import answer_figures, comparison, pair_figures, verdict
 from tests.lab.made import Made, made
 
 NETWORKS = {"a": 1.0, "b": 2.0, "c": 3.0}
 
 
-@pytest.fixture(autouse=True)
-def pictures_without_a_screen() -> Iterator[None]:
-    matplotlib.use("agg")
-    page.use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
 
 def change(stores: Made, folder: str, **arrays: np.ndarray) -> None:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from bakeoff.lab import claims
 from bakeoff.lab.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from bakeoff.lab.plots import claims as pages
-from bakeoff.lab.plots import page
 
 Row = dict[str, object]
 LIMITED = "a: epochs 1 (catalogue: 5)"
 
 
-@pytest.fixture(autouse=True)
-def pictures_without_a_screen() -> Iterator[None]:
-    matplotlib.use("agg")
-    page.use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
 
 def row(status: str = REPRODUCED, **more: object) -> Row:

@@ -1,28 +1,20 @@
 """Every figure, table and sentence of the evaluate and compare pages, on the cases that break such things."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bakeoff.lab import evaluation, pairs, results
 from bakeoff.lab.evaluation import Evaluation
-from bakeoff.lab.plots import comparison, comparison_figures, page, pair_figures, predictions, verdict
+from bakeoff.lab.plots import comparison, comparison_figures, pair_figures, predictions, verdict
 from bakeoff.lab.plots import evaluation as pages
 
-
-@pytest.fixture(autouse=True)
-def pictures_without_a_screen() -> Iterator[None]:
-    matplotlib.use("agg")
-    page.use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
 
 def drawn(figure: Figure) -> Figure:

@@ -13,18 +13,10 @@ import pytest
 
 from bakeoff.lab import resume
 from bakeoff.lab.fitting import HistoryFile
+from tests.lab.test_speedrun import ARGUMENTS
 from tests.lab.test_training import SMALL, build, train, two_part_network, weights_of
 
-SPEEDRUN: dict[str, Any] = {
-    "trainer": "speedrun",
-    "trainer_options": {"blend_steps": 2},
-    "loss": "categorical_crossentropy",
-    "label_smoothing": 0.2,
-    "optimizer": "sgd",
-    "learning_rate": 11.5,
-    "optimizer_options": {"momentum": 0.85, "nesterov": True, "weight_decay": 0.0153},
-    "augmentation": {"crop_padding": 2, "alternating_flip": True},
-}
+SPEEDRUN: dict[str, Any] = {**ARGUMENTS, "trainer_options": {"blend_steps": 2}}
 STAGED: dict[str, Any] = {"trainer": "staged", "trainer_options": {"head_epochs": 2}}
 PLAIN: dict[str, Any] = {"augmentation": {"rotation_degrees": 10, "horizontal_flip": True}}
 
@@ -71,7 +63,7 @@ def test_what_was_cut_short_ends_with_the_same_bits(
         return build(tmp_path / name, made.prepared, **SMALL | {"dropout": 0.3})
 
     def results(model: keras.Model, name: str) -> tuple[list[np.ndarray], pd.DataFrame]:
-        history = train(model, made, tmp_path / name, epochs=4, **recipe).history
+        history = train(model, made, tmp_path / name, **{**recipe, "epochs": 4}).history
         return weights_of(model), history.drop(columns="seconds")
 
     undisturbed, whole = results(network("whole"), "whole")

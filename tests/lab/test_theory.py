@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-import matplotlib
 import nbformat
 import numpy as np
 import papermill
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -25,12 +22,7 @@ from tests.conftest import PROJECT
 NOTEBOOK = PROJECT / "notebooks" / "0_background.ipynb"
 
 
-@pytest.fixture(autouse=True)
-def pictures_without_a_screen() -> Iterator[None]:
-    matplotlib.use("agg")
-    page.use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
 
 @pytest.fixture(scope="module")
