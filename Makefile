@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture test lint audit test-faults bench lock clean
+.PHONY: help setup report picture results test lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -22,6 +22,11 @@ REPORT := reports/quick/report.html
 picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
 	@echo "Drawing docs/report.png from $(REPORT)."
 	@$(BIN)/python docs/picture.py $(REPORT)
+
+REPORTS := reports/full-selection
+results: setup ## Write docs/results.md and the README's table from the finished REPORTS
+	@echo "Writing docs/results.md from $(REPORTS)."
+	@$(BIN)/python -m docs.results $(REPORTS)
 
 test: setup ## Run the tests
 	@echo "Running the tests."

@@ -204,10 +204,9 @@ class _Maker:
         subset = {name: values[name] for name in notebook.parameters}
         heavy = stage.computes and not stage.light
         on_gpu = heavy and self.machine.device == "gpu"
-        # A GPU's step needs its host's cores to be fed, not to compute.
-        threads = (
-            (run["threads"] or min(self.machine.cores, GPU_FEEDERS if on_gpu else self.machine.cores)) if heavy else 1
-        )
+        threads = (run["threads"] or self.machine.cores) if heavy else 1
+        if on_gpu:  # it needs its host's cores to be fed, not to compute
+            threads = min(self.machine.cores, GPU_FEEDERS)
         settings = (
             resolved_settings(self.machine, "gpu" if on_gpu else "cpu", threads, subset) if stage.computes else {}
         )

@@ -33,6 +33,15 @@ def how_far(step: Step, folder: Path) -> str:
     return ""
 
 
+def share_done(step: Step, folder: Path) -> float:
+    """Which share of a running step's work is done, by the rows that it has written; 0.0 where nothing says it."""
+    if step.stage.name == "train" and (rows := _rows(folder / HISTORY)):
+        return float(rows[-1]["epoch"]) / max(float(step.parameters["epochs"]), 1.0)
+    if step.stage.name == "search" and step.parameters["search_trials"]:
+        return len(_rows(folder / TRIALS)) / float(step.parameters["search_trials"])
+    return 0.0
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as stream:

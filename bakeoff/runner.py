@@ -24,7 +24,7 @@ from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
 from bakeoff.locks import Locks
 from bakeoff.plan import LATEST, Plan, Step, latest, why
-from bakeoff.progress import Lines, make_progress
+from bakeoff.progress import Lines, make_progress, share_done
 from bakeoff.resolve import Machine, keras_home
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
 from bakeoff.store import Store, write_atomically
@@ -95,8 +95,10 @@ class Runner:
                 for future in done:
                     self._finish(running.pop(future), future, progress)
                 now = time.monotonic()
-                since = [(step, now - progress.begun[step.name]) for step in running.values()]
-                progress.tick(list(running.values()), schedule.remaining(waiting, since))
+                steps = list(running.values())
+                shares = [share_done(step, self.store.folder(*step.name)) for step in steps]
+                since = [now - progress.begun[step.name] for step in steps]
+                progress.tick(steps, schedule.remaining(waiting, list(zip(steps, since, shares, strict=True))))
 
     def _begin(
         self, step: Step, plan: Plan, waiting: list[Step], running: dict[Future[float], Step], progress: Lines

@@ -121,15 +121,18 @@ class Schedule:
                 chosen.append(step)
         return chosen
 
-    def remaining(self, waiting: Sequence[Step], running: Sequence[tuple[Step, float]]) -> float:
+    def remaining(self, waiting: Sequence[Step], running: Sequence[tuple[Step, float, float]]) -> float:
         """Seconds to the end, at least: the longest way, or all work spread over the cores where that is more.
 
-        `running`: steps, and how many seconds each has been running.
+        `running`: steps, how many seconds each has been running, and which share of its work is done (0.0: unknown).
         """
+        left = {step.name: self.expected[step.name] for step in waiting}
+        for step, since, share in running:
+            left[step.name] = since / share - since if share else max(self.expected[step.name] - since, 0.0)
         work, longest = 0.0, 0.0
-        for step, since in [*((step, 0.0) for step in waiting), *running]:
-            work += max(self.expected[step.name] - since, 0.0) * min(step.threads, self.machine.cores)
-            longest = max(longest, self.way[step.name] - since)
+        for step in [*waiting, *(step for step, _, _ in running)]:
+            work += left[step.name] * min(step.threads, self.machine.cores)
+            longest = max(longest, self.way[step.name] - self.expected[step.name] + left[step.name])
         return max(work / min(self.jobs, self.machine.cores), longest)
 
     def _fits(self, step: Step, beside: Sequence[Step]) -> bool:

@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 
 from benchmarks.common import Case
-from tests.stubs import make_stub_project
+from tests.stubs import make_stub_project, make_template
 
 COUNTS = (1, 8, 16, 32, 64)
 
 
 def measure(folder: Path) -> Case:
     """Seconds of whole runs (fork server, steps, comparison, report) from an empty store."""
-    project = make_stub_project(folder, max(COUNTS))
+    make_template(folder / "template")
+    project = make_stub_project(folder, folder / "template", max(COUNTS), real_comparison=True)
     names = [f"stub_{number}" for number in range(max(COUNTS))]
     seconds: dict[str, list[float]] = {}
     for count in COUNTS:

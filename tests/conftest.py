@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stubs import StubProject, make_stub_project
+from bakeoff.locks import alone
+from tests.stubs import StubProject, make_stub_project, make_template
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,29 +58,59 @@ def workplace(tmp_path: Path) -> Workplace:
 
 
 @pytest.fixture(scope="session")
-def shared_workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("shared"))
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all of pytest's processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
-def small_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_workplace(common_folder: Path) -> Workplace:
+    """A store that several files of tests add to."""
+    return Workplace(common_folder / "shared")
+
+
+def _once(folder: Path, make: Callable[[], None]) -> Path:
+    """`folder`, made by whichever of pytest's processes needs it first."""
+    done = folder.with_suffix(".done")
+    with alone(folder.with_suffix(".lock"), lambda _: None, folder.name):
+        if not done.exists():
+            make()
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_report(common_folder: Path) -> Path:
     """Folder of a finished report of three variants, trained just long enough to be ranked."""
-    place = Workplace(tmp_path_factory.mktemp("small"))
+    place = Workplace(common_folder / "small")
     settings = ("dataset=shapes10", "threads=1", "batch_size=1", "max_epochs=2")
     arguments = [part for setting in settings for part in ("--set", setting)]
-    done = place.run("--variants", "ann,simple_cnn,gray_cnn", "--profile", "smoke", *arguments, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return place.reports / "smoke-selection"
+
+    def make() -> None:
+        done = place.run("--variants", "ann,simple_cnn,gray_cnn", "--profile", "smoke", *arguments, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return _once(place.root, make) / "reports" / "smoke-selection"
 
 
 @pytest.fixture(scope="session")
-def stub_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[StubProject, Path]:
+def stub_template(common_folder: Path) -> Path:
+    """The real files that stubs copy."""
+    folder = common_folder / "template"
+    return _once(folder, lambda: make_template(folder))
+
+
+@pytest.fixture(scope="session")
+def stub_run(common_folder: Path, stub_template: Path) -> tuple[StubProject, Path]:
     """A stub project of two variants, and the folder of its finished run with report and PDF; copy before changing."""
-    project = make_stub_project(tmp_path_factory.mktemp("stubs"))
-    folder = tmp_path_factory.mktemp("stub_run")
-    code, said = project.run(folder, ["stub_0", "stub_1"])
-    assert code == 0, said
-    return project, folder
+    folder, project = common_folder / "stub_run", common_folder / "stub_project"
+
+    def make() -> None:
+        code, said = make_stub_project(project, stub_template).run(folder, ["stub_0", "stub_1"])
+        assert code == 0, said
+
+    return StubProject(_once(project, make) / "project"), folder
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 STAGES = ("1_load", "2_preprocess", "4_build", "5_train", "6_evaluate")
 SETTINGS = ("--profile", "smoke", "--set", "dataset=shapes10")
+# The fork server imports only what stubs need.
+LIGHT = {"BAKEOFF_WARM_IMPORTS": "ipykernel.kernelapp,ipykernel.ipkernel,threadpoolctl,numpy"}
 # Each step proves what it was made from: the digest of its parents' proofs and its own name.
 _STUB = """import hashlib, shutil, time
 from pathlib import Path
@@ -48,14 +50,14 @@ class StubProject:
         ]
 
     def start(self, folder: Path, variants: Sequence[str], *more: str) -> subprocess.Popen[str]:
-        """The command in the background; the fork server imports only what stubs need."""
+        """The command in the background."""
         return subprocess.Popen(
             self.command(folder, variants, *more),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.root,
-            env=os.environ | {"BAKEOFF_WARM_IMPORTS": "ipykernel.kernelapp,ipykernel.ipkernel,threadpoolctl,numpy"},
+            env=os.environ | LIGHT,
         )
 
     def run(self, folder: Path, variants: Sequence[str], *more: str) -> tuple[int, str]:
@@ -65,20 +67,28 @@ class StubProject:
             return process.returncode, said
 
 
-def make_stub_project(folder: Path, variants: int = 2, seconds: float = 0.0) -> StubProject:
+def make_template(folder: Path) -> None:
+    """What the stubs copy: the store of one real run below `folder`."""
+    real = StubProject(PROJECT).command(folder, ["simple_cnn"], "--no-pdf")
+    subprocess.run(real, cwd=PROJECT, check=True, capture_output=True, timeout=600)
+
+
+def make_stub_project(
+    folder: Path, template: Path, variants: int = 2, seconds: float = 0.0, real_comparison: bool = False
+) -> StubProject:
     """A copy of the project below `folder` with `variants` variants stub_0, stub_1, ... that share no step.
 
-    What the stubs copy is made by one real run; `seconds` pass after each file.
+    The stubs copy the files of `template` (see make_template); `seconds` pass after each. The background keeps its
+    words and no figure; so does the comparison, unless it is to be the real one.
     """
     root = folder / "project"
     for name in ("bakeoff", "notebooks", "params"):
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(PROJECT / "pipeline.py", root / "pipeline.py")
-    template = folder / "template"
-    real = StubProject(root).command(template, ["simple_cnn"], "--no-pdf")
-    subprocess.run(real, cwd=root, check=True, capture_output=True, timeout=600)
     for stage in STAGES:
         _stub(root / "notebooks" / f"{stage}.ipynb", template / "runs" / stage.split("_")[1], seconds)
+    for name in ("0_background", *(() if real_comparison else ("7_compare",))):
+        _keep_words(root / "notebooks" / f"{name}.ipynb")
     catalogue = root / "params" / "variants"
     text = (catalogue / "simple_cnn.yaml").read_text(encoding="utf-8")
     for path in catalogue.glob("*.yaml"):
@@ -89,14 +99,20 @@ def make_stub_project(folder: Path, variants: int = 2, seconds: float = 0.0) -> 
 
 
 def _stub(path: Path, made: Path, seconds: float) -> None:
-    """Keep a notebook's parameters and prose, and replace all other code."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    """A notebook with all its code replaced by a cell that copies the files of the step in `made`."""
     (manifest,) = made.glob("*/step.json")
     files = [name for name in json.loads(manifest.read_text(encoding="utf-8"))["files"] if not name.endswith(".ipynb")]
+    source = _STUB.format(files=files, template=str(manifest.parent), seconds=seconds, stage=path.stem)
+    _keep_words(path, source)
+
+
+def _keep_words(path: Path, *sources: str) -> None:
+    """Keep a notebook's parameters and prose, and replace all other code by `sources`."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = notebook["cells"]
     kept = [
         each for each in cells if each["cell_type"] == "markdown" or "parameters" in each["metadata"].get("tags", [])
     ]
-    stub: dict[str, Any] = {"cell_type": "code", "id": "stub", "metadata": {}, "outputs": [], "execution_count": None}
-    stub["source"] = _STUB.format(files=files, template=str(manifest.parent), seconds=seconds, stage=path.stem)
-    path.write_text(json.dumps({**notebook, "cells": [*kept, stub]}), encoding="utf-8")
+    stub: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    added = [{**stub, "id": f"stub-{number}", "source": source} for number, source in enumerate(sources)]
+    path.write_text(json.dumps({**notebook, "cells": [*kept, *added]}), encoding="utf-8")

@@ -147,6 +147,15 @@ def judged(found: Evidence, variant: str, metric: str, kind: str = "") -> audit.
     return finding
 
 
+def test_an_accuracy_that_no_epoch_came_near_is_called_implausible(folders: dict[str, dict[str, str]]) -> None:
+    low = row("augmented_cnn", test_accuracy=0.7)  # its epochs: 0.6 on validation images, 0.6 on training images
+    words = judged(evidence(folders, low), "augmented_cnn", "accuracy").outcome.reason
+    assert words.startswith("0.1500 less here; 0.0300 is allowed; implausible for this network"), words
+    assert "nearer than 0.6000" in words
+    low = row("simple_cnn", test_accuracy=0.6)  # its log reaches 0.795 on training images
+    assert "implausible" not in judged(evidence(folders, low), "simple_cnn", "test_accuracy").outcome.reason
+
+
 # The file
 
 

@@ -52,9 +52,11 @@ def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) 
     assert progress.how_far(train, store.folder(*train.name)) == ""
     _write_history(store, train, 2)
     assert progress.how_far(train, store.folder(*train.name)) == "epoch 2/3, 0.620"
+    assert progress.share_done(train, store.folder(*train.name)) == 2 / 3
     search = _step("search", {"search_trials": 5})
     (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
     assert progress.how_far(search, tmp_path) == "trial 2/5"
+    assert progress.share_done(search, tmp_path) == 2 / 5
 
 
 def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,12 @@ def test_no_more_steps_than_jobs() -> None:
 def test_what_remains_is_the_longest_way_or_the_work_of_all_cores() -> None:
     steps = [_step(name) for name in "abcd"]
     assert _schedule(steps, dict.fromkeys("abcd", 10.0)).remaining(steps, []) == 20
-    assert _schedule(steps, {"a": 90.0}).remaining(steps[1:], [(steps[0], 30.0)]) == 60
+    assert _schedule(steps, {"a": 90.0}).remaining(steps[1:], [(steps[0], 30.0, 0.0)]) == 60
+
+
+def test_what_remains_of_a_training_follows_from_its_epochs() -> None:
+    steps = [_step(name) for name in "ab"]
+    assert _schedule(steps, {"a": 10.0, "b": 0.0}).remaining(steps[1:], [(steps[0], 30.0, 0.1)]) == 270
 
 
 def test_gpus_are_leased_by_id_and_shared_by_small_steps() -> None:

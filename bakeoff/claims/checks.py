@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from bakeoff.claims import BEST, Claim, Tolerance, log_values
@@ -114,7 +114,21 @@ def result(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: To
     runs = evidence.fit(words[1] if len(words) > 1 else claim.variant, claim.needs)
     ours = _mean(runs, words[0])
     chance = FAR * math.sqrt(_variance(runs[0], ours)) if words[0] == "test_accuracy" else 0.0
-    return figure(ours, claim.numbers[0], claim, tolerance, chance)
+    outcome = figure(ours, claim.numbers[0], claim, tolerance, chance)
+    if outcome.status == NOT_REPRODUCED and words[0] == "test_accuracy":
+        return replace(outcome, reason=outcome.reason + _out_of_reach(runs, claim.numbers[0], outcome.tolerance or 0.0))
+    return outcome
+
+
+def _out_of_reach(runs: Sequence[Run], stated: float, allowed: float) -> str:
+    """Words for an accuracy that no epoch came near, be it on the images trained on; nothing where one did."""
+    columns = ("train_accuracy", "validation_accuracy")
+    seen = [float(row[name]) for run in runs for row in run.history.values() for name in columns if row.get(name)]
+    if not seen or max(seen) + allowed >= stated:
+        return ""
+    return (
+        f"; implausible for this network: no epoch came nearer than {max(seen):.4f}, on training or validation images"
+    )
 
 
 def history(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from bakeoff.store import Store
-from tests.stubs import StubProject, make_stub_project
+from tests.stubs import StubProject, make_stub_project, make_template
 
 VARIANTS = ("stub_0", "stub_1")
 _SECONDS = 0.05  # after each file that a stub writes, so that many kills hit half a step
@@ -161,7 +161,8 @@ def main() -> int:
     random.seed(options.seed)
     bad = False
     with tempfile.TemporaryDirectory(prefix="bakeoff-faults-") as name:
-        project = make_stub_project(Path(name), len(VARIANTS), _SECONDS)
+        make_template(Path(name) / "template")
+        project = make_stub_project(Path(name), Path(name) / "template", len(VARIANTS), _SECONDS)
         for victim in (VICTIMS[each] for each in options.victims):
             tally = campaign(project, Path(name) / victim.__name__, options.points, victim)
             print(f"{victim.__name__}: {tally}", flush=True)

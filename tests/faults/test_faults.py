@@ -17,15 +17,15 @@ import psutil
 import pytest
 
 from tests.faults import kills
-from tests.stubs import StubProject, make_stub_project
+from tests.stubs import LIGHT, StubProject, make_stub_project
 
 VARIANTS = list(kills.VARIANTS)
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits are those of POSIX")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> StubProject:
-    return make_stub_project(tmp_path_factory.mktemp("stubs"), len(VARIANTS), 0.02)
+def project(tmp_path_factory: pytest.TempPathFactory, stub_template: Path) -> StubProject:
+    return make_stub_project(tmp_path_factory.mktemp("stubs"), stub_template, len(VARIANTS), 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,8 @@ def test_a_limit_of_file_size_costs_a_sentence_and_nothing_else(
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
 
     command = project.command(tmp_path, VARIANTS[:1], "--no-pdf")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=limit, check=False)
+    options = {"capture_output": True, "text": True, "timeout": 300, "check": False, "env": os.environ | LIGHT}
+    done = subprocess.run(command, preexec_fn=limit, **options)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "File too large" in done.stdout + done.stderr
     assert not re.search(r'File ".*/bakeoff/', done.stdout + done.stderr)  # IPython has traces of its own

@@ -115,7 +115,7 @@ def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
 
 def test_the_true_class_and_a_wrong_answer_have_colours_of_their_own() -> None:
     scores = measured(np.array([0]), np.array([[0.3, 0.6, 0.1]], np.float32))
-    axes = predictions.single_pictures(scores, np.array([0]), pictures(1)).axes[1]
+    axes = predictions.single_pictures(scores, np.array([0]), pictures(1)).axes[0]
     colors = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
     assert colors == [pages.WRONG, pages.RIGHT, predictions.OTHER]
 

@@ -35,9 +35,9 @@ def one_channel(dataset: data.Dataset) -> data.Dataset:
 
 
 def drawn(figure: Figure) -> int:
-    """Axes of a figure that show a picture, after drawing all of it."""
+    """How many pictures a figure shows, after drawing all of it."""
     figure.canvas.draw()
-    return sum(bool(axes.images) for axes in figure.axes)
+    return sum(len(axes.images) for axes in figure.axes)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

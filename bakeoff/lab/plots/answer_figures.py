@@ -15,8 +15,8 @@ from bakeoff.lab import statistics
 from bakeoff.lab.answers import Answers, Panel
 from bakeoff.lab.plots.comparison_figures import styles
 from bakeoff.lab.plots.evaluation import count, percent, short
+from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.pair_figures import half_matrix
-from bakeoff.lab.plots.predictions import draw_picture
 from bakeoff.lab.plots.verdict import whole
 from bakeoff.lab.results import Results
 
@@ -170,15 +170,8 @@ def titles(panel: Panel, places: np.ndarray, names: Sequence[str], kind: str) ->
     return lines
 
 
-def gallery(images: np.ndarray, titles: Sequence[str]) -> Figure:
+def pictures(images: np.ndarray, titles: Sequence[str]) -> Figure:
     """Pictures (n, h, w, c) in rows, each below its title."""
-    columns = max(1, min(COLUMNS, len(images)))
-    rows = max(1, math.ceil(len(images) / columns))
-    tall = 1.6 + 0.13 * max((title.count("\n") for title in titles), default=0)
-    figure, grid = plt.subplots(rows, columns, figsize=(1.5 * columns, tall * rows), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        draw_picture(axes, image)
-        axes.set_title(title, fontsize=6)
-    return figure
+    starts = range(0, len(images), COLUMNS)
+    rows, words = ([list(each[start : start + COLUMNS]) for start in starts] for each in (images, titles))
+    return gallery(rows, words, side=1.45, size=6)

@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bakeoff.lab.plots.gallery import gallery, show_pixels
 from bakeoff.lab.plots.page import COLORS
 
 if TYPE_CHECKING:
@@ -62,14 +63,8 @@ def draw_examples(split: Split, num_classes: int, seed: int, most: int = 10) -> 
 def class_grid(dataset: Dataset, chosen: Sequence[np.ndarray]) -> Figure:
     """A row of pictures for each class; a class without images leaves its row empty."""
     columns = max(1, *(len(positions) for positions in chosen))
-    figure, grid = plt.subplots(len(chosen), columns, figsize=(1.3 + 0.55 * columns, 0.56 * len(chosen)), squeeze=False)
-    for row, positions, name in zip(grid, chosen, dataset.class_names, strict=False):
-        for axes in row:
-            axes.axis("off")
-        for axes, position in zip(row, positions, strict=False):
-            draw_picture(axes, dataset.train.images[position])
-        row[0].text(-0.25, 0.5, short(name), transform=row[0].transAxes, ha="right", va="center", fontsize=9)
-    return figure
+    rows = [[*dataset.train.images[positions], *[None] * (columns - len(positions))] for positions in chosen]
+    return gallery(rows, names=[short(name) for name in dataset.class_names[: len(rows)]], side=0.5, size=9)
 
 
 def balance(dataset: Dataset) -> Figure:
@@ -160,9 +155,7 @@ def short(name: str, most: int = 14) -> str:
 
 def draw_picture(axes: Axes, image: np.ndarray) -> None:
     """Draw (h, w, c): one channel in gray, three in colour, the first one of any other number."""
-    image = image if image.shape[-1] == 3 else image[..., 0]
-    top = 255 if image.dtype == np.uint8 else 1
-    axes.imshow(image if top == 255 else np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=top)
+    show_pixels(axes, image)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.evaluation import PLAIN, RIGHT, WRONG, percent, short
+from bakeoff.lab.plots.gallery import GAP, gallery, lines_high, place, sheet, write
 
 if TYPE_CHECKING:
     from bakeoff.lab.evaluation import Evaluation
 
 OTHER = "#9A9A9A"
+# Of single_pictures, in inches: a picture, the names beside it, its bars with their likelihoods, a bar of 100 %.
+PICTURE, NAMES, BARS, FULL = 1.15, 1.2, 1.85, 1.3
+SIZE = 8  # of letters, in points
 
 
 def telling_positions(evaluation: Evaluation, right: int = 3, wrong: int = 2, confident: int = 3) -> np.ndarray:
@@ -42,33 +45,31 @@ def single_pictures(evaluation: Evaluation, positions: np.ndarray, images: np.nd
     A bar is the likelihood of a label: the true class in one colour, a wrong answer in another.
     """
     names = [short(name) for name in label_names(evaluation)]
-    rows, height = max(1, math.ceil(len(positions) / 2)), 0.5 + 0.17 * min(bars, len(names))
-    shape = {"width_ratios": (1, 1.5, 1, 1.5)}
-    figure, grid = plt.subplots(rows, 4, figsize=(8.4, max(1.25, height) * rows), squeeze=False, gridspec_kw=shape)
-    for axes in grid.flat:
-        axes.axis("off")
-    pairs = grid.reshape(-1, 2)
-    for (left, beside), at, image in zip(pairs, positions, images, strict=False):
-        draw_picture(left, image)
-        left.set_title(f"true: {short(evaluation.class_names[evaluation.labels[at]])}", fontsize=8)
-        _draw_likelihoods(beside, evaluation, int(at), names, bars)
+    line, title = 0.17, lines_high("true", SIZE)
+    across, height = PICTURE + NAMES + BARS, title + max(PICTURE, line * min(bars, len(names))) + 3 * GAP
+    figure, axes = sheet(2 * across, max(1, math.ceil(len(positions) / 2)) * height)
+    for number, (at, image) in enumerate(zip(positions, images, strict=False)):
+        left, top = number % 2 * across + GAP, number // 2 * height + title + GAP
+        place(axes, image, left, top, PICTURE)
+        true = short(evaluation.class_names[evaluation.labels[at]])
+        write(axes, left + PICTURE / 2, top - GAP / 2, f"true: {true}", SIZE, ha="center", va="bottom")
+        _draw_likelihoods(axes, left + PICTURE + NAMES, top, line, evaluation, int(at), names, bars)
     return figure
 
 
-def _draw_likelihoods(axes: Axes, evaluation: Evaluation, at: int, names: list[str], bars: int) -> None:
+def _draw_likelihoods(
+    axes: Axes, left: float, top: float, line: float, evaluation: Evaluation, at: int, names: list[str], bars: int
+) -> None:
+    """A line for each of the likeliest labels: its name, a bar from `left` on, and its likelihood."""
     likeliest = np.argsort(-evaluation.probabilities[at], kind="stable")[:bars]
-    likelihoods = evaluation.probabilities[at][likeliest]
+    likelihoods = np.nan_to_num(evaluation.probabilities[at][likeliest].astype(float))
+    middles = top + line * (np.arange(len(likeliest)) + 0.5)
     colors = [_bar_color(evaluation, at, int(label), first=rank == 0) for rank, label in enumerate(likeliest)]
-    axes.axis("on")
-    axes.grid(False)
-    places = np.arange(len(likeliest))
-    axes.barh(places, likelihoods, color=colors, height=0.75)
-    for place, likelihood in zip(places, likelihoods, strict=True):
-        axes.text(float(likelihood) + 0.02, float(place), percent(float(likelihood)), va="center", fontsize=7)
-    axes.set_yticks(places, [names[label] for label in likeliest], fontsize=7)
-    axes.set(xlim=(0, 1.28), xticks=[])
-    axes.invert_yaxis()
-    axes.spines["bottom"].set_visible(False)
+    axes.barh(middles, likelihoods * FULL, left=left, color=colors, height=0.75 * line)
+    for label, likelihood, middle in zip(likeliest, likelihoods, middles, strict=True):
+        write(axes, left - GAP, middle, names[label], SIZE - 1, ha="right", va="center")
+        shown = percent(float(evaluation.probabilities[at][label]))
+        write(axes, left + likelihood * FULL + GAP, middle, shown, SIZE - 1, ha="left", va="center")
 
 
 def _bar_color(evaluation: Evaluation, at: int, label: int, first: bool) -> str:
@@ -105,22 +106,23 @@ def confident_mistakes_words(evaluation: Evaluation, sure: float = 0.9) -> str:
 
 def picture_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> Figure:
     """The first test images (n, h, w, c) with the true and the predicted class, wrong ones in another colour."""
-    rows = max(1, math.ceil(len(images) / columns))
-    figure, grid = plt.subplots(rows, columns, figsize=(1.45 * columns, 1.7 * rows), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for at, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        draw_picture(axes, image)
-        true, predicted = (short(evaluation.class_names[k]) for k in (evaluation.labels[at], evaluation.predicted[at]))
-        right = bool(evaluation.correct[at])
-        axes.set_title(f"{true}\n{'✓' if right else '✗'} {predicted}", fontsize=8, color=RIGHT if right else WRONG)
-    return figure
-
-
-def draw_picture(axes: Axes, image: np.ndarray) -> None:
-    """One uint8 picture (h, w, c), gray when it has one channel, without axes."""
-    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-    axes.axis("off")
+    said = [
+        (short(evaluation.class_names[true]), short(evaluation.class_names[predicted]), bool(right))
+        for true, predicted, right, _ in zip(
+            evaluation.labels, evaluation.predicted, evaluation.correct, images, strict=False
+        )
+    ]
+    starts = range(0, len(images), columns)
+    rows = [list(images[start : start + columns]) for start in starts]
+    titles = [
+        [f"{true}\n{'✓' if right else '✗'} {answer}" for true, answer, right in said[start : start + len(row)]]
+        for start, row in zip(starts, rows, strict=True)
+    ]
+    colors = [
+        [RIGHT if right else WRONG for _, _, right in said[start : start + len(row)]]
+        for start, row in zip(starts, rows, strict=True)
+    ]
+    return gallery(rows, titles, colors=colors)
 
 
 def imagenet_names(labels: int) -> list[str]:

@@ -11,7 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bakeoff.lab.plots.images import balance_bars, channel_names, draw_picture, listed, short
+from bakeoff.lab.plots.gallery import gallery
+from bakeoff.lab.plots.images import balance_bars, channel_names, listed, short
 from bakeoff.lab.plots.page import COLORS
 
 if TYPE_CHECKING:
@@ -23,15 +24,11 @@ CHANNEL_COLORS = {"red": COLORS[1], "green": COLORS[2], "blue": COLORS[0], "gray
 def before_and_after(view: View, positions: np.ndarray, names: Sequence[str], what: str) -> Figure:
     """Stored pictures above, what the network sees of them below (stretched to the visible range)."""
     stored, seen = view.raw(positions), view.batch(positions)
-    figure, grid = plt.subplots(2, len(positions), figsize=(1.15 * len(positions), 2.55), squeeze=False)
     low, high = float(seen.min()), float(seen.max())
-    for k, position in enumerate(positions):
-        draw_picture(grid[0, k], stored[k])
-        draw_picture(grid[1, k], (seen[k] - low) / max(high - low, 1e-9))
-        grid[0, k].set_title(short(names[view.labels[position]]), fontsize=8)
-    for row, words in zip(grid, ("stored\n0 to 255", f"{what}\n{low:.3g} to {high:.3g}"), strict=True):
-        row[0].text(-0.12, 0.5, words, transform=row[0].transAxes, ha="right", va="center", fontsize=8)
-    return figure
+    stretched = (seen - low) / max(high - low, 1e-9)
+    titles = [[short(names[view.labels[position]]) for position in positions], [""] * len(positions)]
+    beside = ("stored\n0 to 255", f"{what}\n{low:.3g} to {high:.3g}")
+    return gallery([list(stored), list(stretched)], titles, beside, side=1.0)
 
 
 def histogram(prepared: Prepared, most: int = 500) -> Figure:
@@ -124,13 +121,8 @@ def sixteen_forms(view: View, position: int, options: Mapping[str, Any], seed: i
     image = np.repeat(view.raw([position]), 16, axis=0)
     # Position by position its own id, so that flips that alternate by epoch show both sides.
     forms = augment(image, np.random.default_rng([seed, 2]), options, ids=np.arange(16))
-    figure, grid = plt.subplots(2, 9, figsize=(8.6, 2.1))
-    draw_picture(grid[0, 0], image[0])
-    grid[0, 0].set_title("stored", fontsize=8)
-    grid[1, 0].axis("off")
-    for axes, form in zip(grid[:, 1:].flat, forms, strict=True):
-        draw_picture(axes, form / 255)
-    return figure
+    rows = [[image[0], *forms[:8] / 255], [None, *forms[8:] / 255]]
+    return gallery(rows, [["stored", *[""] * 8], [""] * 9], side=0.9)
 
 
 def augmentation_words(options: Mapping[str, Any]) -> str:

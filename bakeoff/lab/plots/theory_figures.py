@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bakeoff.lab.plots import theory
+from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.images import draw_picture
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.theory_diagrams import mcnemar
@@ -206,14 +207,9 @@ def overfitting_words(fits: theory.Fits) -> str:
 
 def copies(picture: np.ndarray, forms: Mapping[str, np.ndarray]) -> Figure:
     """A stored picture, and below the name of each change three pictures that were changed so."""
-    figure, grid = plt.subplots(3, len(forms) + 1, figsize=(7.0, 3.2))
-    for axes in grid[1:, 0]:
-        axes.axis("off")
-    for column, (name, changed) in zip(grid.T, {"stored": picture[None], **forms}.items(), strict=True):
-        _title(column[0], name)
-        for axes, form in zip(column, changed, strict=False):
-            draw_picture(axes, form / 255)
-    return figure
+    columns = {"stored": [picture, None, None], **{name: list(changed / 255) for name, changed in forms.items()}}
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return gallery(rows, [list(columns), *[[""] * len(columns)] * 2], side=1.0)
 
 
 def judging(counts: Sequence[int], share: float, intervals: Sequence[tuple[float, float]]) -> Figure:
