@@ -18,6 +18,16 @@ from tests.stubs import StubProject, make_stub_project, make_template
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+# The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
+LONGEST = ("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_inspect.py", "test_report.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Folders of one test, and the command run in them without network access to data or weights."""
@@ -107,7 +117,7 @@ def stub_run(common_folder: Path, stub_template: Path) -> tuple[StubProject, Pat
     folder, project = common_folder / "stub_run", common_folder / "stub_project"
 
     def make() -> None:
-        code, said = make_stub_project(project, stub_template).run(folder, ["stub_0", "stub_1"])
+        code, said = make_stub_project(project, stub_template, real_comparison=True).run(folder, ["stub_0", "stub_1"])
         assert code == 0, said
 
     return StubProject(_once(project, make) / "project"), folder

@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,14 +130,24 @@ def _outlived(family: list[psutil.Process]) -> list[str]:
     return [str(each) for each in alive]
 
 
-def campaign(project: StubProject, folder: Path, points: int, pick: Callable[..., list[int]]) -> Tally:
-    """Kill `points` times; a store that is complete gives way to an empty one. A run at the end must succeed."""
-    code, said = project.run(folder / "truth", VARIANTS, "--no-pdf")
+def undisturbed(project: StubProject, folder: Path) -> dict[str, str]:
+    """The proofs of a run that nobody kills."""
+    code, said = project.run(folder, VARIANTS, "--no-pdf")
     if code:
         raise RuntimeError(said)
-    truth, tally, place = proofs(folder / "truth"), Tally(), folder / "place"
+    return proofs(folder)
+
+
+def campaign(
+    project: StubProject, place: Path, truth: dict[str, str], points: int, picks: Sequence[Callable[..., list[int]]]
+) -> Tally:
+    """Kill `points` times, what `picks` choose in turn; a store that is complete gives way to an empty one.
+
+    A run at the end must succeed.
+    """
+    tally = Tally()
     while tally.tried < points:
-        strike(project, place, truth, pick, tally)
+        strike(project, place, truth, picks[tally.tried % len(picks)], tally)
         if len(proofs(place)) >= len(truth):
             shutil.rmtree(place)
         if tally.tried % 20 == 0:
@@ -163,8 +173,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bakeoff-faults-") as name:
         make_template(Path(name) / "template")
         project = make_stub_project(Path(name), Path(name) / "template", len(VARIANTS), _SECONDS)
+        truth = undisturbed(project, Path(name) / "truth")
         for victim in (VICTIMS[each] for each in options.victims):
-            tally = campaign(project, Path(name) / victim.__name__, options.points, victim)
+            tally = campaign(project, Path(name) / victim.__name__, truth, options.points, [victim])
             print(f"{victim.__name__}: {tally}", flush=True)
             for line in [*tally.lost, *tally.false, *tally.left]:
                 print(f"    {line}")

@@ -60,6 +60,15 @@ def weights_of(model: keras.Model) -> list[np.ndarray]:
     return [np.asarray(weight) for weight in model.get_weights()]
 
 
+def test_tensorflow_traces_a_step_once(stages: Callable[..., Any], tmp_path: Path) -> None:
+    made, traced = stages(), []
+    model = build(tmp_path, made.prepared)
+    step = model.train_step
+    model.train_step = lambda data: traced.append(data) or step(data)
+    train(model, made, tmp_path, batch_size=7)
+    assert len(traced) == 1
+
+
 def test_a_training_is_recorded_saved_and_opened(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages()
     model = build(tmp_path, made.prepared)
