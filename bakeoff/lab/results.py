@@ -102,7 +102,8 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
     if np.isnan(row["optimizer_steps"]):
         reasons.append("its number of optimizer steps is not known")
     elif row["optimizer_steps"] < MINIMUM_STEPS:
-        reasons.append(f"{row['optimizer_steps']:.0f} optimizer steps, fewer than {MINIMUM_STEPS}")
+        steps = int(row["optimizer_steps"])
+        reasons.append(f"{steps} optimizer step{'' if steps == 1 else 's'}, fewer than {MINIMUM_STEPS}")
     if np.isnan(row["test_accuracy"]) or not row["test_images"] > 0:
         reasons.append("no test accuracy")
     return reasons

@@ -35,11 +35,11 @@ def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     for condition, text in (
         (
-            lambda row: row["weights"] == "random",
+            lambda row: row["weights"] == "random" and row["status"] != "blocked",
             "with random weights in place of ImageNet's, which could not be had",
         ),
         (
-            lambda row: bool(row["limited"]),
+            lambda row: bool(row["limited"]) and row["status"] != "blocked",
             "with departures from the catalogue's schedule, named in the column “limited”",
         ),
         (lambda row: row["status"] in ("failed", "blocked"), "not finished: they failed or could not be run"),

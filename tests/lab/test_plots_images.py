@@ -64,7 +64,7 @@ def test_examples_are_drawn_with_the_seed_and_a_missing_class_is_an_empty_row(da
 def test_the_page_says_what_was_loaded(dataset: data.Dataset) -> None:
     assert "drawn pictures" in images.loaded_words(dataset)
     table = images.loaded_table(dataset).set_index("what")["value"]
-    assert table["training images"] == "60, the first of 50,000"
+    assert table["training images"] == "60, the first of 50 000"
     assert "train_00059" in table["ids"]
     photographs = replace(dataset, name="cifar10", test_split="validation")
     assert "drawn" not in images.loaded_words(photographs)
@@ -127,4 +127,4 @@ def test_lists_in_words() -> None:
     assert images.listed([]) == ""
     assert images.listed(["a"]) == "a"
     assert images.listed(["a", "b", "c"]) == "a, b and c"
-    assert images.listed([str(k) for k in range(100)]).endswith("19 and 80 more")
+    assert images.listed([str(k) for k in range(100)], 20).endswith("19 and 80 more")

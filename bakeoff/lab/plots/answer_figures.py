@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from bakeoff.lab import statistics
 from bakeoff.lab.answers import Answers, Panel
 from bakeoff.lab.plots.comparison_figures import styles
-from bakeoff.lab.plots.evaluation import count, percent, short
 from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.pair_figures import half_matrix
-from bakeoff.lab.plots.verdict import whole
+from bakeoff.lab.plots.words import count, percent, short, whole
 from bakeoff.lab.results import Results
 
 SURE = 0.9  # a wrong answer of more likelihood is a confident mistake

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bakeoff.lab.claims import CONCLUSIONS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, logs, of_kind
-from bakeoff.lab.plots.evaluation import percent
 from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.plots.words import percent
 
 LONGEST_REASON = 110  # characters in a table
 LONGEST_SENTENCE = 260  # in a list

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.evaluation import count, percent
-from bakeoff.lab.plots.verdict import duration, whole
+from bakeoff.lab.plots.words import count, duration, percent, whole
 from bakeoff.lab.results import STAND_IN, Results
 
-LONGEST_MESSAGE = 200
+LONGEST_MESSAGE = 500
 
 
 def _share(share: float) -> str:

@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib.transforms import Bbox
 
-from bakeoff.lab.plots.evaluation import MOST_ANNOTATED, MOST_TICKS, percent, short
+from bakeoff.lab.plots.evaluation import MOST_ANNOTATED, MOST_TICKS
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.verdict import duration, whole
+from bakeoff.lab.plots.words import duration, percent, short, whole
 from bakeoff.lab.results import Results
 
 MARKERS = "osD^vPX<>"  # with eight colours, 72 variants before a pair repeats

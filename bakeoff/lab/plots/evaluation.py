@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab import statistics
 from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.plots.words import count, percent, short, whole
 from bakeoff.lab.results import STAND_IN
 
 if TYPE_CHECKING:
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 PLAIN, WRONG, RIGHT = COLORS[0], COLORS[1], COLORS[2]
 MOST_ANNOTATED = 12  # classes; a confusion matrix of more shows colours without counts
 MOST_TICKS = 50
-LONGEST_NAME = 20
-
-
-def short(name: object) -> str:
-    """A name that fits beside a picture, and that matplotlib does not read as a formula."""
-    text = str(name).replace("$", r"\$")
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage, or "not measured"."""
-    return "not measured" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it must be."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", " ")
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -48,7 +32,7 @@ def headline(evaluation: Evaluation) -> str:
     interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
     images, hits = metrics["test_images"], int(evaluation.correct.sum())
     text = f"**Test accuracy {percent(metrics['test_accuracy'])}** (95 % interval {interval}): "
-    text += f"{hits:,} of {count(images, 'test image')} right.".replace(",", " ")
+    text += f"{whole(hits)} of {count(images, 'test image')} right."
     if metrics["task"] == "binary":
         text += f" The balanced accuracy, the mean over both kinds, is {percent(metrics['balanced_accuracy'])}."
     guess = _largest_class_share(evaluation)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.gallery import gallery, show_pixels
 from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.plots.words import count, listed, short, whole
 
 if TYPE_CHECKING:
     from bakeoff.lab.data import Dataset, Split
@@ -28,7 +29,7 @@ def loaded_table(dataset: Dataset) -> pd.DataFrame:
     height, width, channels = dataset.image_shape
     rows = {
         "data set": f"{dataset.name} {dataset.version}",
-        "classes": f"{dataset.num_classes}: {listed(dataset.class_names)}",
+        "classes": f"{dataset.num_classes}: {listed(dataset.class_names, MOST_CLASSES)}",
         "image": f"{height} x {width} pixels, {_channel_words(channels)}, whole numbers from 0 to 255",
         "training images": _of(len(dataset.train), dataset.available["train"]),
         "test images": _of(len(dataset.test), dataset.available["test"]),
@@ -79,11 +80,11 @@ def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "t
     least, most = int(counts.argmin()), int(counts.argmax())
     share = f"naming the commonest class every time would be right for {counts[most] / counts.sum():.1%} of them"
     if counts[least] == counts[most]:
-        return f"Every class has {counted(int(counts[most]), 'image')} of the {len(labels):,} {what}; {share}."
+        return f"Every class has {count(int(counts[most]), 'image')} of the {whole(len(labels))} {what}; {share}."
     missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
-    words = f"Of the {len(labels):,} {what}, {class_names[most]} has the most ({counts[most]:,}) and "
-    words += f"{class_names[least]} the fewest ({counts[least]:,}); {share}."
-    return words + (f" **No image of {listed(missing)} is among them.**" if missing else "")
+    words = f"Of the {whole(len(labels))} {what}, {class_names[most]} has the most ({whole(counts[most])}) and "
+    words += f"{class_names[least]} the fewest ({whole(counts[least])}); {share}."
+    return words + (f" **No image of {listed(missing, MOST_CLASSES)} is among them.**" if missing else "")
 
 
 def channel_grid(image: np.ndarray, name: str) -> Figure:
@@ -118,14 +119,6 @@ def numbers_table(image: np.ndarray, channel: int = 0, side: int = 8) -> pd.Data
 # ---------------------------------------------------------------- words
 
 
-def listed(words: Sequence[str], most: int = MOST_CLASSES) -> str:
-    """ "a, b and c"; a long list is cut."""
-    words = [str(word) for word in words]
-    if len(words) > most:
-        return f"{', '.join(words[:most])} and {len(words) - most} more"
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
 def channel_names(count: int, reverse: bool = False) -> list[str]:
     """Names of the channels in their order."""
     names = {1: ["gray"], 3: ["red", "green", "blue"]}.get(count, [f"channel {k}" for k in range(count)])
@@ -136,18 +129,8 @@ def _channel_words(channels: int) -> str:
     return "one channel (gray)" if channels == 1 else f"{channels} channels ({listed(channel_names(channels))})"
 
 
-def _of(count: int, available: int) -> str:
-    return f"{count:,}" if count == available else f"{count:,}, the first of {available:,}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def short(name: str, most: int = 14) -> str:
-    """A name that fits beside a figure."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _of(number: int, available: int) -> str:
+    return whole(number) if number == available else f"{whole(number)}, the first of {whole(available)}"
 
 
 # ---------------------------------------------------------------- drawing
@@ -183,7 +166,7 @@ def balance_bars(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -
         counts = np.bincount(values, minlength=len(class_names))[:shown]
         axes.barh(np.arange(shown), counts, color=COLORS[k % len(COLORS)], height=0.7)
         axes.set_yticks(np.arange(shown), [short(name) for name in class_names[:shown]])
-        axes.set_title(f"{part}: {counted(len(values), 'image')}", fontsize=9)
+        axes.set_title(f"{part}: {count(len(values), 'image')}", fontsize=9)
         axes.set_xlabel("images")
         axes.grid(axis="y", visible=False)
     grid[0, 0].invert_yaxis()

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab.answers import Answers
 from bakeoff.lab.pairs import ALONE, TRAININGS, TRAININGS_ALONE, groups
-from bakeoff.lab.plots.evaluation import count
-from bakeoff.lab.plots.verdict import listed
+from bakeoff.lab.plots.words import count, listed
 from bakeoff.lab.results import Results
 
 MOST_NETWORKS = 24  # in a matrix

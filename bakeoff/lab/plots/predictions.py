@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bakeoff.lab.plots.evaluation import PLAIN, RIGHT, WRONG, percent, short
+from bakeoff.lab.plots.evaluation import PLAIN, RIGHT, WRONG
 from bakeoff.lab.plots.gallery import GAP, gallery, lines_high, place, sheet, write
+from bakeoff.lab.plots.words import percent, short
 
 if TYPE_CHECKING:
     from bakeoff.lab.evaluation import Evaluation

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.gallery import gallery
-from bakeoff.lab.plots.images import balance_bars, channel_names, listed, short
+from bakeoff.lab.plots.images import balance_bars, channel_names
 from bakeoff.lab.plots.page import COLORS
+from bakeoff.lab.plots.words import listed, short, whole
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared, View
@@ -50,7 +51,8 @@ def task_words(prepared: Prepared, positive_class: str) -> str:
     if prepared.task == "classes":
         return f"The network chooses one of {prepared.num_classes} classes."
     wanted, counts = prepared.class_names[0], np.bincount(prepared.train.labels, minlength=2)
-    words = f"The question is **{wanted} or not**, learned from {counts[0]:,} images of it and {counts[1]:,} others."
+    words = f"The question is **{wanted} or not**, learned from {whole(counts[0])} images of it and "
+    words += f"{whole(counts[1])} others."
     if positive_class and wanted != positive_class:
         words += f" The data have no class {positive_class}, so their first class takes its place."
     share = np.mean(prepared.test.labels == 0)
@@ -172,7 +174,7 @@ def _overlap_words(prepared: Prepared) -> str:
     names = list(ids)
     pairs = [(one, other) for k, one in enumerate(names) for other in names[k + 1 :]]
     shared = [
-        f"{one} and {other} share {len(ids[one] & ids[other]):,}" for one, other in pairs if ids[one] & ids[other]
+        f"{one} and {other} share {whole(len(ids[one] & ids[other]))}" for one, other in pairs if ids[one] & ids[other]
     ]
     if not shared:
         return f"Checked by id: {listed(names)} have no picture in common."

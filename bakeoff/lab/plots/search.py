@@ -13,8 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bakeoff.lab.plots.evaluation import count, percent
-from bakeoff.lab.plots.verdict import duration
+from bakeoff.lab.plots.words import count, duration, percent, whole
 
 if TYPE_CHECKING:
     from bakeoff.lab.tuning import Search
@@ -81,7 +80,7 @@ def trials(result: Search) -> pd.DataFrame:
     shown = frame[["trial", *result.names]].map(_word)
     for name, heading in accuracies.items():
         shown[heading] = [percent(value) for value in frame[name]]
-    shown["parameters"] = [f"{number:,}".replace(",", " ") for number in frame["parameters"]]
+    shown["parameters"] = [whole(number) for number in frame["parameters"]]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
     return shown
 

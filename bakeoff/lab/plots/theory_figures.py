@@ -16,6 +16,7 @@ from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.images import draw_picture
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.theory_diagrams import mcnemar
+from bakeoff.lab.plots.words import whole
 
 SIGNED = "PuOr"  # from orange over white to purple, told apart by colour-blind readers
 MARKED = (13, 11)  # row and column of the response whose sum is written out
@@ -113,7 +114,7 @@ def dropout(values: np.ndarray, masks: np.ndarray) -> Figure:
     figure, panels = plt.subplots(1, 5, figsize=(7.2, 1.95))
     shown = {"without dropout": values}
     shown |= {f"step {step + 1}": values * masks[step] for step in range(3)}
-    shown[f"mean of {len(masks):,}"] = values * masks.mean(axis=0)
+    shown[f"mean of {whole(len(masks))}"] = values * masks.mean(axis=0)
     for axes, (title, result) in zip(panels, shown.items(), strict=True):
         _map(axes, result, title, cmap="Blues", vmin=0, vmax=values.max() * masks.max())
     figure.colorbar(panels[-1].images[0], ax=panels, shrink=0.8)
@@ -230,7 +231,7 @@ def judging(counts: Sequence[int], share: float, intervals: Sequence[tuple[float
 def interval_words(counts: Sequence[int], share: float, intervals: Sequence[tuple[float, float]]) -> str:
     """The first and the last interval in words."""
     ends = [
-        f"from {100 * low:.1f} to {100 * high:.1f} % on {count:,} images"
+        f"from {100 * low:.1f} to {100 * high:.1f} % on {whole(count)} images"
         for count, (low, high) in list(zip(counts, intervals, strict=True))[:: len(counts) - 1]
     ]
     return f"With a measured accuracy of {100 * share:g} % the interval goes {' and '.join(ends)}."

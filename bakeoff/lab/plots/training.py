@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bakeoff.lab.plots import page
-from bakeoff.lab.plots.evaluation import count, percent
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.verdict import duration
+from bakeoff.lab.plots.words import count, duration, percent
 
 if TYPE_CHECKING:
     import keras

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.evaluation import count, percent
+from bakeoff.lab.plots.words import count, duration, listed, percent, whole
 from bakeoff.lab.results import STAND_IN, Results
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that a reader would say; empty when unknown."""
-    if np.isnan(seconds):
-        return ""
-    for limit, unit, size in ((1, "ms", 0.001), (120, "s", 1.0), (7200, "min", 60.0)):
-        if seconds < limit:
-            return f"{seconds / size:.{0 if seconds / size >= 10 else 1}f} {unit}"
-    return f"{seconds / 3600:.1f} h"
-
-
-def whole(number: float) -> str:
-    """A count in groups of three digits; empty when unknown."""
-    return "" if np.isnan(number) else f"{number:,.0f}".replace(",", " ")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence: a, b and c."""
-    each = list(names)
-    return f"{', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else "".join(each)
 
 
 def _name(row: pd.Series) -> str:
