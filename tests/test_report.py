@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from bakeoff.report.clean import inert, linked, prose, terminal
+from bakeoff.report.facts import banner
 from bakeoff.report.formulas import Formulas
 from bakeoff.report.html import to_html
 from bakeoff.report.merge import Merger
@@ -234,6 +235,12 @@ def test_a_large_drawing_gives_way_to_its_picture() -> None:
 def test_what_is_no_picture_is_shown_in_words(content: str) -> None:
     assert _picture({"image/png": content}) is None
     assert _picture({"image/svg+xml": content}) is None
+
+
+def test_a_row_that_could_not_be_run_has_no_number_to_warn_of() -> None:
+    blocked = {"dataset": "cifar10", "weights": "random", "limited": "epochs 1 (catalogue: 5)", "status": "blocked"}
+    assert banner([blocked]) == ["1 of 1 rows: not finished: they failed or could not be run."]
+    assert len(banner([blocked | {"status": "ok"}])) == 2
 
 
 @pytest.fixture(scope="module")
