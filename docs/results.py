@@ -88,31 +88,26 @@ def section(finished: Finished) -> list[str]:
     first = finished.rows[0]
     limits = Counter(row["limited"] for row in finished.rows if row["limited"])
     lines = [f"## {first['dataset']}, profile {finished.profile}", "", f"    {finished.command}", "", finished.made]
-    lines += [f"{first['train_images']} training and {first['test_images']} test images; seed {first['seed']}.", ""]
-    lines += [f"Limited ({count} of {len(finished.rows)} rows): {words}." for words, count in limits.items()]
-    columns = (
-        "variant",
-        "weights",
-        "epochs",
-        "training",
-        "validation",
-        "test",
-        "95 % interval",
-        "the source",
-        "seconds",
-    )
-    lines += table(columns, (_result(row) for row in ranked(finished.rows)))
-    return [*lines, "", *_audit(finished.claims)]
+    lines += [f"Accuracies on {first['test_images']} test images; seed {first['seed']}.", ""]
+    lines += [f"- Limited ({count} of {len(finished.rows)} rows): {words}." for words, count in limits.items()]
+    lines += [""] if limits else []
+    return [*lines, *table(map(_result, ranked(finished.rows))), "", *_audit(finished.claims)]
 
 
-def _result(row: Row) -> list[str]:
-    interval = f"{_three(row['accuracy_low'])} to {_three(row['accuracy_high'])}" if row["accuracy_low"] else ""
-    accuracies = [_three(row[f"{split}_accuracy"]) for split in ("train", "validation", "test")]
-    published = _three(row["published_test_accuracy"])
-    seconds = f"{float(row['train_seconds']):.0f}" if row["train_seconds"] else row["status"]
-    weights = row["weights"] if row["weights"] != "none" else ""
-    work = [row["train_images"], row["epochs"]]
-    return [row["variant"], weights, *work, *accuracies, interval, published, seconds]
+def _result(row: Row) -> dict[str, str]:
+    """What the tables show of a row; its names are the tables' columns."""
+    return {
+        "variant": row["variant"],
+        "weights": row["weights"] if row["weights"] != "none" else "",
+        "images": row["train_images"],
+        "epochs": row["epochs"],
+        "training": _three(row["train_accuracy"]),
+        "validation": _three(row["validation_accuracy"]),
+        "test": _three(row["test_accuracy"]),
+        "95 % interval": f"{_three(row['accuracy_low'])} to {_three(row['accuracy_high'])}" * bool(row["accuracy_low"]),
+        "the source": _three(row["published_test_accuracy"]),
+        "seconds": f"{float(row['train_seconds']):.0f}" if row["train_seconds"] else row["status"],
+    }
 
 
 def _audit(claims: Sequence[Row]) -> list[str]:
@@ -121,36 +116,40 @@ def _audit(claims: Sequence[Row]) -> list[str]:
     tested = [claim for claim in claims if claim["status"] != "not tested"]
     for status in sorted({claim["status"] for claim in tested}, reverse=True):
         lines += [f"**{status.capitalize()}:**", ""]
-        rows = (_claim(claim) for claim in tested if claim["status"] == status)
-        lines += [*table(("variant", "claim", "the source", "ours", "why"), rows), ""]
+        lines += [*table(_claim(claim) for claim in tested if claim["status"] == status), ""]
     untested = Counter(claim["reason"] for claim in claims if claim["status"] == "not tested")
     lines += ["**Not tested, and why:**", ""]
-    return [*lines, *(f"- {_short(reason, 300)} ({count})" for reason, count in untested.most_common()), ""]
+    return [*lines, *(f"- {reason} ({count})" for reason, count in untested.most_common()), ""]
 
 
-def _claim(claim: Row) -> list[str]:
+def _claim(claim: Row) -> dict[str, str]:
     epoch = f", epoch {claim['epoch']}" if claim["epoch"] else ""
-    claimed = claim["claimed"] + (f" (elsewhere {claim['against']})" if claim["against"] else "")
-    words = [f"{claim['metric']}{epoch} ({claim['where']})", claimed, claim["ours"], claim["reason"]]
-    return [claim["variant"] or claim["source"], *(_short(text) for text in words)]
+    return {
+        "variant": claim["variant"] or claim["source"],
+        "claim": f"{claim['metric']}{epoch} ({claim['where']})",
+        "the source": _short(claim["claimed"] + (f" (elsewhere {claim['against']})" if claim["against"] else "")),
+        "ours": claim["ours"],
+        "why": claim["reason"],
+    }
 
 
 def _counted(counts: Mapping[str, int], total: int) -> str:
     return f"{total} claims about these variants: {', '.join(f'{n} {status}' for status, n in sorted(counts.items()))}."
 
 
-def _short(text: str, longest: int = _LONGEST) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _three(number: str) -> str:
     return f"{float(number):.3f}" if number else ""
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    cells = ([text.replace("|", "\\|").replace("\n", " ") for text in row] for row in rows)
-    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(f"| {' | '.join(row)} |" for row in cells)]
+def table(rows: Iterable[Row]) -> list[str]:
+    """A Markdown table of rows with the same names."""
+    rows = list(rows)
+    cells = ([text.replace("|", "\\|").replace("\n", " ") for text in row.values()] for row in rows)
+    return [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}", *(f"| {' | '.join(row)} |" for row in cells)]
 
 
 def missing(reports: Sequence[Finished]) -> list[str]:
@@ -174,18 +173,18 @@ def missing(reports: Sequence[Finished]) -> list[str]:
 
 def short_form(finished: Finished) -> list[str]:
     """What the README shows: the ranked test accuracies and the counts of the audit."""
-    columns = ("variant", "test accuracy", "95 % interval", "the source", "training seconds")
-    rows = ([cells[0], *cells[6:]] for cells in map(_result, ranked(finished.rows)))
+    columns = ("variant", "test", "95 % interval", "the source", "seconds")
+    rows = ({name: row[name] for name in columns} for row in map(_result, ranked(finished.rows)))
     counts = Counter(claim["status"] for claim in finished.claims)
     first = finished.rows[0]
-    about = f"{first['dataset']}, profile `{finished.profile}`, {first['test_images']} test images."
+    about = f"Accuracy on {first['test_images']} test images of {first['dataset']}, profile `{finished.profile}`."
     made = [
         about,
         finished.made,
         _counted(counts, len(finished.claims)),
         "All of it: [docs/results.md](docs/results.md).",
     ]
-    return [*table(columns, rows), "", *made]
+    return [*table(rows), "", *made]
 
 
 def main(folders: Sequence[Path], page: Path = PAGE, readme: Path = README) -> None:
