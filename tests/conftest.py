@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from tests.stubs import StubProject, make_stub_project, make_template
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+
+# A shell that begins tests in the background has them ignore Ctrl-C, and so would what they start: it is tested here.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
 LONGEST = ("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_inspect.py", "test_report.py")
