@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bakeoff.claims.audit import STATUSES
+from bakeoff.claims.checks import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 from bakeoff.params import load_parameters
 
 PAGE = Path(__file__).resolve().with_suffix(".md")
@@ -40,10 +42,14 @@ class Finished:
     graph: Sequence[Mapping[str, Any]]
 
     @property
+    def root(self) -> Mapping[str, Any]:
+        """The crate's entity for the whole report."""
+        return next(each for each in self.graph if each["@id"] == "./")
+
+    @property
     def profile(self) -> str:
         """The profile that it was made under."""
-        (root,) = (each for each in self.graph if each["@id"] == "./")
-        return str(re.findall(r"under the profile (\w+)", root["description"])[0])
+        return str(re.findall(r"under the profile (\w+)", self.root["description"])[0])
 
     @property
     def command(self) -> str:
@@ -63,9 +69,8 @@ class Finished:
             each["name"]: each["softwareVersion"] for each in self.graph if each["@id"].startswith("https://pypi")
         }
         known = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "numpy") if name in versions)
-        (root,) = (each for each in self.graph if each["@id"] == "./")
         revision = bakeoff["softwareVersion"][:12]
-        return f"Computed on {machine}; {known}; revision {revision}; finished {root['datePublished'][:10]}."
+        return f"Computed on {machine}; {known}; revision {revision}; finished {self.root['datePublished'][:10]}."
 
 
 def read(folder: Path) -> Finished:
@@ -91,7 +96,7 @@ def section(finished: Finished) -> list[str]:
     lines += [f"Accuracies on {first['test_images']} test images; seed {first['seed']}.", ""]
     lines += [f"- Limited ({count} of {len(finished.rows)} rows): {words}." for words, count in limits.items()]
     lines += [""] if limits else []
-    return [*lines, *table(map(_result, ranked(finished.rows))), "", *_audit(finished.claims)]
+    return [*lines, *table([_result(row) for row in ranked(finished.rows)]), "", *_audit(finished.claims)]
 
 
 def _result(row: Row) -> dict[str, str]:
@@ -111,13 +116,11 @@ def _result(row: Row) -> dict[str, str]:
 
 
 def _audit(claims: Sequence[Row]) -> list[str]:
-    counts = Counter(claim["status"] for claim in claims)
-    lines = ["### What the sources claim", "", _counted(counts, len(claims)), ""]
-    tested = [claim for claim in claims if claim["status"] != "not tested"]
-    for status in sorted({claim["status"] for claim in tested}, reverse=True):
-        lines += [f"**{status.capitalize()}:**", ""]
-        lines += [*table(_claim(claim) for claim in tested if claim["status"] == status), ""]
-    untested = Counter(claim["reason"] for claim in claims if claim["status"] == "not tested")
+    lines = ["### What the sources claim", "", _counted(claims), ""]
+    for status in (REPRODUCED, NOT_REPRODUCED):
+        rows = [_claim(claim) for claim in claims if claim["status"] == status]
+        lines += [f"**{status.capitalize()}:**", "", *table(rows), ""] if rows else []
+    untested = Counter(claim["reason"] for claim in claims if claim["status"] == NOT_TESTED)
     lines += ["**Not tested, and why:**", ""]
     return [*lines, *(f"- {reason} ({count})" for reason, count in untested.most_common()), ""]
 
@@ -133,8 +136,9 @@ def _claim(claim: Row) -> dict[str, str]:
     }
 
 
-def _counted(counts: Mapping[str, int], total: int) -> str:
-    return f"{total} claims about these variants: {', '.join(f'{n} {status}' for status, n in sorted(counts.items()))}."
+def _counted(claims: Sequence[Row]) -> str:
+    counts = Counter(claim["status"] for claim in claims)
+    return f"{len(claims)} claims about these variants: {', '.join(f'{counts[each]} {each}' for each in STATUSES)}."
 
 
 def _short(text: str) -> str:
@@ -145,9 +149,8 @@ def _three(number: str) -> str:
     return f"{float(number):.3f}" if number else ""
 
 
-def table(rows: Iterable[Row]) -> list[str]:
-    """A Markdown table of rows with the same names."""
-    rows = list(rows)
+def table(rows: Sequence[Row]) -> list[str]:
+    """A Markdown table of rows with the same names; there must be one."""
     cells = ([text.replace("|", "\\|").replace("\n", " ") for text in row.values()] for row in rows)
     return [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}", *(f"| {' | '.join(row)} |" for row in cells)]
 
@@ -174,14 +177,13 @@ def missing(reports: Sequence[Finished]) -> list[str]:
 def short_form(finished: Finished) -> list[str]:
     """What the README shows: the ranked test accuracies and the counts of the audit."""
     columns = ("variant", "test", "95 % interval", "the source", "seconds")
-    rows = ({name: row[name] for name in columns} for row in map(_result, ranked(finished.rows)))
-    counts = Counter(claim["status"] for claim in finished.claims)
+    rows = [{name: row[name] for name in columns} for row in map(_result, ranked(finished.rows))]
     first = finished.rows[0]
     about = f"Accuracy on {first['test_images']} test images of {first['dataset']}, profile `{finished.profile}`."
     made = [
         about,
         finished.made,
-        _counted(counts, len(finished.claims)),
+        _counted(finished.claims),
         "All of it: [docs/results.md](docs/results.md).",
     ]
     return [*table(rows), "", *made]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bakeoff.lab import statistics
 from bakeoff.lab.answers import Answers, Panel
 from bakeoff.lab.plots.comparison_figures import styles
-from bakeoff.lab.plots.gallery import gallery
+from bakeoff.lab.plots.gallery import gallery, in_rows
 from bakeoff.lab.plots.pair_figures import half_matrix
 from bakeoff.lab.plots.words import count, percent, short, whole
 from bakeoff.lab.results import Results
@@ -171,6 +171,4 @@ def titles(panel: Panel, places: np.ndarray, names: Sequence[str], kind: str) ->
 
 def pictures(images: np.ndarray, titles: Sequence[str]) -> Figure:
     """Pictures (n, h, w, c) in rows, each below its title."""
-    starts = range(0, len(images), COLUMNS)
-    rows, words = ([list(each[start : start + COLUMNS]) for start in starts] for each in (images, titles))
-    return gallery(rows, words, side=1.45, size=6)
+    return gallery(in_rows(images, COLUMNS), in_rows(titles, COLUMNS), side=1.45, size=6)

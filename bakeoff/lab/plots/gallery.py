@@ -31,7 +31,7 @@ def gallery(
     titles = titles or [[""] * len(row) for row in rows]
     above = [max((lines_high(title, size) for title in row), default=0.0) for row in titles]
     left = max((_across(name, size) for name in names), default=0.0)
-    columns = max(1, *(len(row) for row in rows)) if rows else 1
+    columns = max(map(len, rows), default=1)
     width, height = left + columns * (side + GAP) + GAP, sum(above) + len(above) * (side + GAP) + GAP
     figure, axes = sheet(width, height)
     top = GAP
@@ -47,6 +47,11 @@ def gallery(
             write(axes, x + side / 2, top - GAP / 2, title, size, ha="center", va="bottom", color=color)
         top += side + GAP
     return figure
+
+
+def in_rows(items: Sequence[Any] | np.ndarray, columns: int) -> list[list[Any]]:
+    """The items in rows of `columns`, the last one shorter."""
+    return [list(items[start : start + columns]) for start in range(0, len(items), columns)]
 
 
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.evaluation import PLAIN, RIGHT, WRONG
-from bakeoff.lab.plots.gallery import GAP, gallery, lines_high, place, sheet, write
+from bakeoff.lab.plots.gallery import GAP, gallery, in_rows, lines_high, place, sheet, write
 from bakeoff.lab.plots.words import percent, short
 
 if TYPE_CHECKING:
@@ -107,23 +107,13 @@ def confident_mistakes_words(evaluation: Evaluation, sure: float = 0.9) -> str:
 
 def picture_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> Figure:
     """The first test images (n, h, w, c) with the true and the predicted class, wrong ones in another colour."""
-    said = [
-        (short(evaluation.class_names[true]), short(evaluation.class_names[predicted]), bool(right))
-        for true, predicted, right, _ in zip(
-            evaluation.labels, evaluation.predicted, evaluation.correct, images, strict=False
-        )
-    ]
-    starts = range(0, len(images), columns)
-    rows = [list(images[start : start + columns]) for start in starts]
+    names, shown = [short(name) for name in evaluation.class_names], range(len(images))
     titles = [
-        [f"{true}\n{'✓' if right else '✗'} {answer}" for true, answer, right in said[start : start + len(row)]]
-        for start, row in zip(starts, rows, strict=True)
+        f"{names[evaluation.labels[at]]}\n{'✓' if evaluation.correct[at] else '✗'} {names[evaluation.predicted[at]]}"
+        for at in shown
     ]
-    colors = [
-        [RIGHT if right else WRONG for _, _, right in said[start : start + len(row)]]
-        for start, row in zip(starts, rows, strict=True)
-    ]
-    return gallery(rows, titles, colors=colors)
+    colors = [RIGHT if evaluation.correct[at] else WRONG for at in shown]
+    return gallery(in_rows(images, columns), in_rows(titles, columns), colors=in_rows(colors, columns))
 
 
 def imagenet_names(labels: int) -> list[str]:

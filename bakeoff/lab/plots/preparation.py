@@ -27,7 +27,7 @@ def before_and_after(view: View, positions: np.ndarray, names: Sequence[str], wh
     stored, seen = view.raw(positions), view.batch(positions)
     low, high = float(seen.min()), float(seen.max())
     stretched = (seen - low) / max(high - low, 1e-9)
-    titles = [[short(names[view.labels[position]]) for position in positions], [""] * len(positions)]
+    titles = [[short(names[view.labels[position]], 14) for position in positions], [""] * len(positions)]
     beside = ("stored\n0 to 255", f"{what}\n{low:.3g} to {high:.3g}")
     return gallery([list(stored), list(stretched)], titles, beside, side=1.0)
 
