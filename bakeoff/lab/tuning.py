@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,20 @@ class TrialsFile:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.path = folder / TRIALS
-        self.columns = ["trial", *names, *SCORES]
-        there = pd.read_csv(self.path).to_dict("records") if self.path.is_file() else []
-        self.rows: list[dict[Any, Any]] = there
+        self.names = list(names)
+        self.rows: list[dict[Any, Any]] = []
+        with suppress(OSError, ValueError):  # none there, or none that can be read
+            there = pd.read_csv(self.path, float_precision="round_trip")
+            self.rows = there.to_dict("records") if list(there.columns) == self.columns else []
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of trials.csv."""
+        return ["trial", *self.names, *SCORES]
+
+    def find(self, values: Mapping[str, Any]) -> dict[Any, Any] | None:
+        """The row of the trial that tried these values."""
+        return next((row for row in self.rows if all(row[name] == values[name] for name in self.names)), None)
 
     def add(self, trial: int, row: Mapping[str, Any]) -> None:
         """Add the row of a trial, in place of an earlier row of the same number."""
@@ -142,14 +154,20 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
     rows = TrialsFile(study.folder, list(study.space))
 
     class Tuner(keras_tuner.RandomSearch):
-        """Keras Tuner chooses the values and keeps the books; the study trains and measures."""
+        """Keras Tuner chooses the values and keeps the books; the study trains and measures.
+
+        A search that is taken up again has it draw the same values anew: its books may have been cut short, too.
+        """
 
         def run_trial(self, trial: Any, *arguments: Any, **settings: Any) -> float:
-            try:
-                row = study.score({name: trial.hyperparameters.get(name) for name in study.space})
-            except Exception as error:  # or it would try the same twice more, and then say something else
-                raise keras_tuner.errors.FatalError(str(error)) from error
-            rows.add(int(trial.trial_id) + 1, row)
+            values = {name: trial.hyperparameters.get(name) for name in study.space}
+            row = rows.find(values)
+            if row is None:
+                try:
+                    row = study.score(values)
+                except Exception as error:  # or it would try the same twice more, and then say something else
+                    raise keras_tuner.errors.FatalError(str(error)) from error
+                rows.add(int(trial.trial_id) + 1, row)
             return float(row["validation_accuracy"])
 
     space = keras_tuner.HyperParameters()
@@ -162,6 +180,7 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
         seed=int(np.random.default_rng([seed]).integers(1, 2**31)),  # Keras Tuner takes 0 for no seed at all
         directory=str(study.folder),
         project_name="tuner",
+        overwrite=True,
     )
     try:
         tuner.search(verbose=0)
@@ -173,9 +192,8 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
 def _run_grid(study: Study, count: int, seed: int) -> pd.DataFrame:
     """Every chosen point, logged with TensorBoard HParams in the folder `hparams`."""
     rows = TrialsFile(study.folder, list(study.space))
-    done = {tuple(row[name] for name in study.space) for row in rows.rows}
     for trial, values in enumerate(grid_points(study.space, count, seed), start=1):
-        if tuple(values.values()) not in done:
+        if rows.find(values) is None:
             row = study.score(values)
             _log_hparams(study.folder / "hparams" / f"{trial:03d}", values, row)
             rows.add(trial, row)

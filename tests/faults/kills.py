@@ -14,7 +14,6 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.stubs import StubProject, make_stub_project, make_template
 VARIANTS = ("stub_0", "stub_1")
 _SECONDS = 0.05  # after each file that a stub writes, so that many kills hit half a step
 _LONGEST_RUN = 60.0
+_MOST_TRIES = 5  # for each kill that is to hit
 
 
 @dataclass
@@ -60,23 +60,20 @@ def proofs(folder: Path) -> dict[str, str]:
     return found
 
 
-def strike(
-    project: StubProject, folder: Path, truth: dict[str, str], pick: Callable[..., list[int]], tally: Tally
-) -> None:
-    """Start a run, kill what `pick` chooses at a random moment, and look at what is left."""
+def strike(project: StubProject, folder: Path, truth: dict[str, str], hit: Callable[..., bool], tally: Tally) -> None:
+    """Start a run, `hit` it at a random moment, and look at what is left."""
     before = proofs(folder)
     process = project.start(folder, VARIANTS, "--no-pdf")
-    deadline = time.monotonic() + random.uniform(0.2, 9.0)
-    victims: list[int] = []
-    while time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
+    moment, done = time.monotonic() + random.uniform(0.2, 9.0), False
+    family: list[psutil.Process] = []
+    while not done and process.poll() is None:
+        time.sleep(max(0.0, min(0.01, moment - time.monotonic())))
+        if time.monotonic() >= moment:
+            family = _family(process.pid)
+            done = hit(process.pid, family)
+            moment = time.monotonic() + random.uniform(0.01, 0.5)  # nobody there: look again a little later
     tally.tried += 1
-    family = _family(process.pid)
-    if process.poll() is None:
-        victims = pick(process.pid, family)
-        for victim in victims:
-            _kill(victim)
-    tally.hit += bool(victims)
+    tally.hit += done
     process.communicate(timeout=_LONGEST_RUN)
     tally.left += _outlived(family)
     after = proofs(folder)
@@ -84,22 +81,20 @@ def strike(
     tally.false += [name for name, proof in after.items() if truth.get(name) != proof]
 
 
-def kernels(_: int, family: list[psutil.Process]) -> list[int]:
-    """One kernel: a process that leads a session of its own below the run, the fork server aside."""
-    leaders = [each.pid for each in family if _is_kernel(each)]
-    return [random.choice(leaders)] if leaders else []
+def kernels(_: int, family: list[psutil.Process]) -> bool:
+    """Kill one kernel: a process that leads a session of its own below the run, the fork server aside."""
+    leaders = [each for each in family if _is_kernel(each)]
+    return bool(leaders) and _send(random.choice(leaders), signal.SIGKILL)
 
 
-def pipeline(pid: int, _: list[psutil.Process]) -> list[int]:
-    """The command itself."""
-    return [pid]
+def pipeline(pid: int, _: list[psutil.Process]) -> bool:
+    """Kill the command itself."""
+    return _send(pid, signal.SIGKILL)
 
 
-def ctrl_c(pid: int, _: list[psutil.Process]) -> list[int]:
-    """Nobody: the command is asked to stop instead."""
-    with suppress(psutil.Error):
-        psutil.Process(pid).send_signal(signal.SIGINT)
-    return []
+def ctrl_c(pid: int, _: list[psutil.Process]) -> bool:
+    """Ask the command to stop."""
+    return _send(pid, signal.SIGINT)
 
 
 def _is_kernel(process: psutil.Process) -> bool:
@@ -117,11 +112,13 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _kill(pid: int) -> None:
+def _send(victim: int | psutil.Process, number: int) -> bool:
+    """Send a signal; whether there was a process to take it."""
     try:
-        psutil.Process(pid).kill()
+        (victim if isinstance(victim, psutil.Process) else psutil.Process(victim)).send_signal(number)
     except psutil.Error:
-        return
+        return False
+    return True
 
 
 def _outlived(family: list[psutil.Process]) -> list[str]:
@@ -139,15 +136,15 @@ def undisturbed(project: StubProject, folder: Path) -> dict[str, str]:
 
 
 def campaign(
-    project: StubProject, place: Path, truth: dict[str, str], points: int, picks: Sequence[Callable[..., list[int]]]
+    project: StubProject, place: Path, truth: dict[str, str], points: int, hits: Sequence[Callable[..., bool]]
 ) -> Tally:
-    """Kill `points` times, what `picks` choose in turn; a store that is complete gives way to an empty one.
+    """Use `hits` in turn until `points` of them found a victim; a store that is complete gives way to an empty one.
 
-    A run at the end must succeed.
+    A moment with nothing to kill counts as tried, not as hit. A run at the end must succeed.
     """
     tally = Tally()
-    while tally.tried < points:
-        strike(project, place, truth, picks[tally.tried % len(picks)], tally)
+    while tally.hit < points and tally.tried < _MOST_TRIES * points:
+        strike(project, place, truth, hits[tally.tried % len(hits)], tally)
         if len(proofs(place)) >= len(truth):
             shutil.rmtree(place)
         if tally.tried % 20 == 0:
@@ -164,7 +161,7 @@ VICTIMS = {"pipeline": pipeline, "kernels": kernels, "ctrl_c": ctrl_c}
 def main() -> int:
     """Run both campaigns; 1 when anything was lost, false or left."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=200, help="kill points for each victim")
+    parser.add_argument("--points", type=int, default=200, help="kills that hit, for each victim")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--victims", nargs="*", choices=sorted(VICTIMS), default=["pipeline", "kernels"])
     options = parser.parse_args()

@@ -134,6 +134,22 @@ def test_keras_tuner_draws_the_trials_and_keeps_its_books(stages: Callable[..., 
     pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), result.trials.drop(columns="seconds"))
 
 
+@pytest.mark.parametrize("cut", ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "trials.csv"])
+def test_a_tuner_s_search_goes_on_whatever_file_was_cut_short(
+    stages: Callable[..., Any], tmp_path: Path, cut: str
+) -> None:
+    made, space = stages(validation="none"), {"dense_units": [4, 8]}
+    whole = run(made, tmp_path, space, search="tuner", search_trials=2)
+    first = whole.trials.iloc[:1].assign(seconds=123.0)
+    first.to_csv(tmp_path / "trials.csv", index=False)
+    (tmp_path / "best.json").unlink()
+    (tmp_path / cut).write_text("")
+    again = run(made, tmp_path, space, search="tuner", search_trials=2)
+    assert again.best == whole.best
+    assert (again.trials["seconds"].iloc[0] == 123.0) == (cut != "trials.csv")
+    pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), whole.trials.drop(columns="seconds"))
+
+
 def test_the_tuner_uses_the_variants_own_validation_images(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages(validation="split", validation_split=0.3)
     best = run(made, tmp_path, {"dense_units": [4]}, search="tuner", search_trials=5).best
