@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bakeoff.code import PROJECT
 from bakeoff.errors import DataUnavailableError, RequestError
 from bakeoff.store import Memory, Store, digest_file, digest_value, write_atomically
 
@@ -131,7 +132,7 @@ class Resolver:
 
     def machine(self) -> Machine:
         """Backend, device and cores. A GPU counts only if the backend can compute on it."""
-        backend = _backend()
+        backend = find_backend()
         settings = {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
         return Machine(backend, _cores(), settings, self.gpus(backend))
 
@@ -177,6 +178,18 @@ def keras_home() -> Path:
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser().resolve()
 
 
+def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
+    """What libraries read when they are imported; with full paths, since a kernel runs in its step's folder."""
+    return {
+        "KERAS_BACKEND": backend,
+        "KERAS_HOME": str(keras_home()),
+        "TFDS_DATA_DIR": str(data_dir),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": str(PROJECT),
+    }
+
+
 def find_prepared(name: str, data_dir: Path) -> Path | None:
     """The folder of the newest version of `name` ("set" or "set/config") that TFDS has prepared below data_dir."""
     if not re.fullmatch(r"\w+(/\w[\w.-]*)?", name):
@@ -195,7 +208,8 @@ def package_version(package: str) -> str:
         return "missing"
 
 
-def _backend() -> str:
+def find_backend() -> str:
+    """Keras' backend: KERAS_BACKEND, else what Keras' own settings say, else TensorFlow."""
     backend = os.environ.get("KERAS_BACKEND")
     if not backend:
         try:

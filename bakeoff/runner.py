@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import warm
-from bakeoff.code import NOTEBOOKS, PROJECT
+from bakeoff.code import NOTEBOOKS
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
 from bakeoff.locks import Locks
 from bakeoff.plan import LATEST, Plan, Step, latest, why
 from bakeoff.progress import Lines, make_progress, share_done
-from bakeoff.resolve import Machine, keras_home
+from bakeoff.resolve import Machine, import_environment
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
 from bakeoff.store import Store, write_atomically
+from bakeoff.warm.client import Server
 from bakeoff.warm.process import die_with_parent
-from bakeoff.warm.server import Server
 
 COLD_KERNEL = "python3"
 _TICK_SECONDS = 0.5
@@ -191,7 +191,7 @@ class Runner:
         if self.cold_kernels or not warm.supported():
             return COLD_KERNEL, {}
         if self._server is None:
-            environment = import_environment(self.machine, self.data_dir)
+            environment = import_environment(self.machine.backend, self.data_dir)
             self._server = Server(environment, self.store.root / "fork-server.log")
             self._server.start(self._folder())
             self._workers().submit(_import_papermill)  # while the server imports, so does the first worker
@@ -245,25 +245,13 @@ def _in_a_sentence(step: Step, error: Exception) -> str:
 def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = "") -> dict[str, str]:
     """Environment of a step's kernel: backend, threads, the leased GPU, where data lie. Set before any import."""
     threads = str(step.threads)
-    return import_environment(machine, data_dir) | {
+    return import_environment(machine.backend, data_dir) | {
         "CUDA_VISIBLE_DEVICES": gpu or "-1",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         **(_DETERMINISTIC if step.parts["settings"].get("deterministic") else {}),
-    }
-
-
-def import_environment(machine: Machine, data_dir: Path) -> dict[str, str]:
-    """What libraries read when they are imported; with full paths, since a kernel runs in its step's folder."""
-    return {
-        "KERAS_BACKEND": machine.backend,
-        "KERAS_HOME": str(keras_home()),
-        "TFDS_DATA_DIR": str(data_dir),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONHASHSEED": "0",
-        "PYTHONPATH": str(PROJECT),
     }
 
 

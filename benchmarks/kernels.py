@@ -14,7 +14,7 @@ import nbformat
 
 from bakeoff import warm
 from bakeoff.execute import Job, execute
-from bakeoff.warm.server import Server
+from bakeoff.warm.client import Server
 from benchmarks.common import Case, in_turn, median, run
 
 ROUNDS = 7

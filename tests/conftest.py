@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bakeoff import warm
 from bakeoff.locks import alone
+from tests import environment
 from tests.stubs import StubProject, make_stub_project, make_template
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -33,9 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """See `environment`; pytest's further processes inherit it."""
+    if not hasattr(config, "workerinput"):
+        place = Path(tempfile.mkdtemp(prefix="bakeoff-tests-"))
+        config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+        environment.choose(place)
+    environment.remember()
+
+
 @dataclass(frozen=True)
 class Workplace:
-    """Folders of one test, and the command run in them without network access to data or weights."""
+    """Folders of one test, and the command run in them."""
 
     root: Path
 
@@ -47,7 +60,7 @@ class Workplace:
     def reports(self) -> Path:
         return self.root / "reports"
 
-    def run(self, *arguments: str, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 600, **more: str) -> subprocess.CompletedProcess[str]:
         """`python pipeline.py ARGUMENTS` with folders of this test's own."""
         places = ["--runs-dir", str(self.runs), "--reports-dir", str(self.reports)]
         return subprocess.run(
@@ -56,9 +69,7 @@ class Workplace:
             text=True,
             timeout=timeout,
             check=False,
-            env=os.environ
-            | {"TFDS_DATA_DIR": str(self.root / "data"), "KERAS_HOME": str(self.root / "keras"), "HOME": str(self.root)}
-            | environment,
+            env=environment.at_start() | more,
         )
 
     def results(self, name: str) -> dict[str, dict[str, str]]:
@@ -68,7 +79,7 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def workplace(tmp_path: Path, fork_server: None) -> Workplace:
     return Workplace(tmp_path)
 
 
@@ -80,7 +91,14 @@ def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_workplace(common_folder: Path) -> Workplace:
+def fork_server(common_folder: Path) -> None:
+    """A server that runs fork theirs from, as one that a user leaves standing: each would import for itself."""
+    if warm.supported():
+        _once(common_folder / "fork_server", lambda: environment.start_fork_server(common_folder / "fork_server.log"))
+
+
+@pytest.fixture(scope="session")
+def shared_workplace(common_folder: Path, fork_server: None) -> Workplace:
     """A store that several files of tests add to."""
     return Workplace(common_folder / "shared")
 
@@ -96,7 +114,7 @@ def _once(folder: Path, make: Callable[[], None]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_report(common_folder: Path) -> Path:
+def small_report(common_folder: Path, fork_server: None) -> Path:
     """Folder of a finished report of three variants, trained just long enough to be ranked."""
     place = Workplace(common_folder / "small")
     settings = ("dataset=shapes10", "threads=1", "batch_size=1", "max_epochs=2")
@@ -110,7 +128,7 @@ def small_report(common_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stub_template(common_folder: Path) -> Path:
+def stub_template(common_folder: Path, fork_server: None) -> Path:
     """The real files that stubs copy."""
     folder = common_folder / "template"
     return _once(folder, lambda: make_template(folder))
@@ -133,8 +151,6 @@ def project_copy(tmp_path: Path) -> Callable[[], Path]:
     """A copy of the project's code and notebooks, to change things in."""
 
     def copy() -> Path:
-        import shutil
-
         target = tmp_path / "project"
         for name in ("bakeoff", "notebooks", "params"):
             shutil.copytree(PROJECT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))

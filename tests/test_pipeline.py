@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bakeoff import warm
 from bakeoff.params import variant_names
 from bakeoff.results import COLUMNS
 from tests.conftest import PROJECT, Workplace
@@ -157,8 +158,9 @@ def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Work
 def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(workplace: Workplace) -> None:
     places = ["--runs-dir", str(workplace.runs), "--reports-dir", str(workplace.reports)]
     command = [sys.executable, str(PROJECT / "pipeline.py"), "--variants", "ann", *SMOKE, *places]
+    own_server = os.environ | {warm.SOCKET_VARIABLE: str(workplace.root / "nobody.sock")}
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=own_server
     )
     assert started.stdout is not None
     for line in started.stdout:
@@ -180,7 +182,8 @@ def test_another_data_set_works_by_name(workplace: Workplace) -> None:
     """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
     write_prepared(workplace.root / "data", "tiny", {"train": 200, "test": 60})
     variants = ("ann", "gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
-    done = workplace.run("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
+    chosen = ("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
+    done = workplace.run(*chosen, "--data-dir", str(workplace.root / "data"))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = workplace.results("smoke-selection")
     assert {row["dataset"] for row in rows.values()} == {"tiny"}

@@ -18,8 +18,8 @@ from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, Row, Step
 from bakeoff.resolve import Machine
 from bakeoff.store import Store
-
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import environment
+from tests.conftest import PROJECT
 
 
 def _step(stage: str, parameters: dict[str, object]) -> Step:
@@ -79,6 +79,7 @@ def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert progress.clock(seconds) == text
 
 
+@pytest.mark.usefixtures("fork_server")
 def test_at_a_terminal_a_table_shows_stages_epochs_and_failures(tmp_path: Path) -> None:
     command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", "gray_cnn,ann"]
     command += ["--set", "dataset=shapes10", "--runs-dir", str(tmp_path / "runs")]
@@ -92,8 +93,8 @@ def test_at_a_terminal_a_table_shows_stages_epochs_and_failures(tmp_path: Path) 
 def _at_a_terminal(command: list[str]) -> str:
     """What a command writes to a terminal of 40 lines, without the codes that move the cursor and colour."""
     leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "LINES": "40", "COLUMNS": "120"}
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    terminal = environment.at_start() | {"TERM": "xterm-256color", "LINES": "40", "COLUMNS": "120"}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=terminal)
     os.close(follower)
     written, deadline = b"", time.monotonic() + 300
     while time.monotonic() < deadline:

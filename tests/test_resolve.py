@@ -10,8 +10,7 @@ import pytest
 
 from bakeoff import resolve
 from bakeoff.errors import DataUnavailableError, RequestError
-from bakeoff.resolve import STAND_IN, Resolver, find_prepared
-from bakeoff.runner import import_environment
+from bakeoff.resolve import STAND_IN, Resolver, find_prepared, import_environment
 from bakeoff.store import Store
 from tests.conftest import Workplace
 
@@ -114,5 +113,5 @@ def test_kernels_get_full_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A kernel runs in its step's folder, where a relative KERAS_HOME would name another place."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", "keras")
-    environment = import_environment(_resolver(tmp_path).machine(), tmp_path / "data")
+    environment = import_environment(_resolver(tmp_path).machine().backend, tmp_path / "data")
     assert environment["KERAS_HOME"] == str(tmp_path / "keras")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,12 @@ import psutil
 import pytest
 
 from bakeoff import warm
+from bakeoff.resolve import default_data_dir, find_backend, import_environment
+from bakeoff.warm.client import Server
+from bakeoff.warm.process import ask
 from bakeoff.warm.provisioner import request_fork
-from bakeoff.warm.server import Server, runtime_started
+from bakeoff.warm.server import runtime_started
+from tests import environment
 
 pytestmark = pytest.mark.skipif(not warm.supported(), reason="forking is not safe on this system")
 
@@ -109,3 +115,47 @@ def test_a_runtime_that_came_up_is_noticed() -> None:
 
     keras.ops.ones((1,))
     assert runtime_started() == "TensorFlow's runtime"
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_a_run_forks_its_server_from_the_one_that_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ.keys() - environment.at_start().keys():
+        monkeypatch.delenv(name)
+    server = Server(import_environment(find_backend(), default_data_dir()), tmp_path / "log")
+    begun = time.monotonic()
+    server.start(tmp_path)
+    assert server.wait() and time.monotonic() - begun < 1, (tmp_path / "log").read_text()
+    monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))
+    monkeypatch.setenv("JUPYTER_PATH", str(warm.JUPYTER_PATH))
+    printed = _run(tmp_path, "import sys\nprint('keras' in sys.modules)")
+    assert printed == ["True"]
+    server.stop()
+    assert not server.path.exists()
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_a_server_that_imported_with_other_settings_is_not_used(tmp_path: Path) -> None:
+    question = {"socket": str(tmp_path / "own.sock"), "owner": os.getpid(), "log": str(tmp_path / "log")}
+    question |= {"python": sys.executable, "folder": str(tmp_path)}
+    chosen = environment.at_start() | import_environment(find_backend(), default_data_dir())
+    with pytest.raises(ValueError, match="other settings"):
+        ask(warm.socket_path(), question | {"environment": chosen | {"KERAS_BACKEND": "jax"}})
+    with pytest.raises(ValueError, match="other versions"):
+        ask(warm.socket_path(), question | {"environment": chosen, "python": "/usr/bin/python"})
+    ask(warm.socket_path(), question | {"environment": chosen | {"COLUMNS": "77"}}).terminate()
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_a_run_s_server_ends_with_the_run(tmp_path: Path) -> None:
+    run = subprocess.Popen(["sleep", "600"])
+    chosen = environment.at_start() | import_environment(find_backend(), default_data_dir())
+    question = {"socket": str(tmp_path / "own.sock"), "owner": run.pid, "log": str(tmp_path / "log")}
+    question |= {"python": sys.executable, "folder": str(tmp_path), "environment": chosen}
+    server = ask(warm.socket_path(), question)
+    assert server.poll() is None
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 5
+    while server.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.poll() == 0 and not (tmp_path / "own.sock").exists()

@@ -27,6 +27,8 @@ LOSSES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary
 LATENCY_SECONDS, LATENCY_RUNS = 2.0, 20
 VIEWS = {"none": 1, "mirror_shifts": 6}
 
+Function = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -89,8 +91,9 @@ def evaluate(
     there = min(len(test), LABELS_ONLY_IMAGES) if task == "labels_only" else len(test)
     count = images_to_score(there, gflop * number_of_views(test_time_augmentation), max_evaluation_tflop)
     step = images_per_step(evaluation_batch_size, gflop)
-    model = without_compiler(load_trained(inputs))
-    predict = predictor(model, test, test_time_augmentation)
+    model = load_trained(inputs)
+    function = function_of(model)
+    predict = predictor(function, test, test_time_augmentation)
     probabilities = np.concatenate([predict(chunk) for chunk in _chunks(count, step)])
     ids, labels = np.asarray(test.ids[:count]), np.asarray(test.labels[:count])
     metrics = {
@@ -105,7 +108,7 @@ def evaluate(
         **measure(probabilities, labels, names, task, top_k, loss, label_smoothing),
         "milliseconds_per_image": milliseconds_per_image(predict),
         "validation_accuracy": held_out_accuracy(
-            prepared, model, test_time_augmentation, step, gflop, max_evaluation_tflop
+            prepared, function, test_time_augmentation, step, gflop, max_evaluation_tflop
         ),
         "round_trip_identical": None if task == "labels_only" else survives_saving(model, test, step),
     }
@@ -142,20 +145,28 @@ def images_per_step(evaluation_batch_size: int, gflop: float) -> int:
     return min(evaluation_batch_size, max(1, int(STEP_GFLOP / gflop))) if gflop > 0 else evaluation_batch_size
 
 
-def without_compiler(model: keras.Model) -> keras.Model:
-    """Predict without XLA on TensorFlow: faster on a CPU, and a shape of images needs no compilation of its own."""
+def function_of(model: keras.Model) -> Function:
+    """The network as a function from images (n, ...) float32 to what it puts out.
+
+    On TensorFlow it is one graph for any number of images, without XLA: faster on a CPU. `predict_on_batch`, which the
+    other backends use, would build one anew for one image, for a whole step and for the last one.
+    """
     import keras
 
-    if keras.backend.backend() == "tensorflow":
-        model.jit_compile = False
-    return model
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: np.asarray(model.predict_on_batch(images))
+    import tensorflow as tf
+
+    any_number = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda images: model(images, training=False), [any_number], jit_compile=False)
+    return lambda images: graph(images).numpy()
 
 
-def predictor(model: keras.Model, view: preprocessing.View, augmentation: str) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(function: Function, view: preprocessing.View, augmentation: str) -> Function:
     """A function from positions (n,) in `view` to probabilities (n, k); one sigmoid unit becomes two columns."""
 
     def network(images: np.ndarray) -> np.ndarray:
-        return two_columns(np.asarray(model.predict_on_batch(images), np.float32))
+        return two_columns(function(images).astype(np.float32))
 
     def plain(positions: np.ndarray) -> np.ndarray:
         return network(view.batch(positions))
@@ -192,10 +203,10 @@ def mean_of_logarithms(shares: list[tuple[float, np.ndarray]]) -> np.ndarray:
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def milliseconds_per_image(predict: Callable[[np.ndarray], np.ndarray]) -> float:
+def milliseconds_per_image(predict: Function) -> float:
     """Median time in milliseconds to predict one image alone, from its bytes to its likelihoods."""
     one = np.zeros(1, np.int64)
-    predict(one)  # the first call builds the graph for this shape
+    predict(one)  # the first call for a shape prepares more than the others
     seconds: list[float] = []
     while len(seconds) < 3 or (len(seconds) < LATENCY_RUNS and sum(seconds) < LATENCY_SECONDS):
         start = time.perf_counter()
@@ -212,14 +223,15 @@ def survives_saving(model: keras.Model, view: preprocessing.View, images: int) -
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.keras"
         model.save(path)
-        again = without_compiler(keras.saving.load_model(path, compile=False))
-    before, after = (np.asarray(each.predict_on_batch(batch)) for each in (model, again))
+        again = keras.saving.load_model(path, compile=False)
+    # Layer by layer: to build a graph of each takes longer.
+    before, after = (keras.ops.convert_to_numpy(each(batch, training=False)) for each in (model, again))
     return before.tobytes() == after.tobytes()
 
 
 def held_out_accuracy(
     prepared: preprocessing.Prepared,
-    model: keras.Model,
+    function: Function,
     augmentation: str,
     step: int,
     gflop: float,
@@ -233,7 +245,7 @@ def held_out_accuracy(
     if augmentation == "none" or view is None or prepared.validation_source != "split":
         return None
     count = images_to_score(len(view), gflop * number_of_views(augmentation), max_tflop)
-    predict = predictor(model, view, augmentation)
+    predict = predictor(function, view, augmentation)
     right = [predict(chunk).argmax(axis=1) == view.labels[chunk] for chunk in _chunks(count, step)]
     return float(np.concatenate(right).mean())
 

@@ -180,7 +180,7 @@ def _save(part: keras.Model | None, folder: Path) -> str | None:
     """Save what was trained, without the optimizer's state; None when nothing was."""
     if part is None:
         return None
-    bare = keras.Model(part.inputs, part.outputs, name=part.name)  # the same layers, never compiled
+    bare = keras.Model(part.inputs[0], part.outputs[0], name=part.name)  # the same layers, never compiled
     with replacing(folder / MODEL) as temporary:
         bare.save(temporary)
     return MODEL

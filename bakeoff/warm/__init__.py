@@ -9,6 +9,7 @@ from pathlib import Path
 
 KERNEL = "bakeoff-warm"
 SOCKET_VARIABLE = "BAKEOFF_WARM_SOCKET"
+OWNER_VARIABLE = "BAKEOFF_WARM_OWNER"  # the process that a fork server ends with
 JUPYTER_PATH = Path(__file__).parent / "jupyter"  # holds the kernelspec
 
 

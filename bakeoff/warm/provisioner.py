@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import select
-import signal
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +13,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from bakeoff.warm import socket_path
+from bakeoff.warm.process import ForkedProcess, ask
 
 _CLOSE_LOOK_SECONDS = 0.5
 
@@ -44,67 +41,7 @@ class WarmProvisioner(LocalProvisioner):
             await asyncio.sleep(0.005)
 
 
-class ForkedProcess:
-    """What subprocess.Popen offers, for a process that is somebody else's child. Watched through a pidfd."""
-
-    stdout = stderr = stdin = None
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self._descriptor: int | None = None
-        with suppress(ProcessLookupError):
-            self._descriptor = os.pidfd_open(pid)
-
-    def poll(self) -> int | None:
-        """None while it lives, else 0: the exit status belongs to the server."""
-        if self._descriptor is None:
-            return 0
-        ended, _, _ = select.select([self._descriptor], [], [], 0)
-        if ended:
-            self._close()
-            return 0
-        return None
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end, at most `timeout` seconds."""
-        if self._descriptor is not None and select.select([self._descriptor], [], [], timeout)[0]:
-            self._close()
-        return 0
-
-    def send_signal(self, signum: int) -> None:
-        """Send a signal to the process if it still lives."""
-        if self._descriptor is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._descriptor, signum)
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def _close(self) -> None:
-        """It has ended: so does what it started, which is of its group."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.killpg(self.pid, signal.SIGKILL)
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
 def request_fork(arguments: list[str], environment: dict[str, str], folder: str | None) -> ForkedProcess:
-    """Ask the server for a kernel with these arguments of ipykernel.
-
-    Raises OSError when no server listens, ValueError when it refuses.
-    """
+    """Ask the server for a kernel with these arguments of ipykernel; raises what `ask` raises."""
     question = {"arguments": arguments, "environment": environment, "folder": str(folder or Path.cwd())}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(60)
-        connection.connect(str(socket_path()))
-        connection.sendall(json.dumps(question).encode() + b"\n")
-        answer = json.loads(connection.makefile("rb").readline())
-    if "pid" not in answer:
-        raise ValueError(answer.get("refused", "the fork server gave no process"))
-    return ForkedProcess(answer["pid"])
+    return ask(socket_path(), question)

@@ -1,6 +1,7 @@
 """The fork server: does the imports once, then forks a kernel for each request on its Unix socket.
 
-Start it by itself with `python -m bakeoff.warm.server`; `jupyter console --kernel bakeoff-warm` then starts at once.
+Start it by itself with `python -m bakeoff.warm.server`: `jupyter console --kernel bakeoff-warm` then starts at once,
+and so does a run, whose own fork server is forked from this one.
 Import only: a TensorFlow runtime, a JAX backend or CUDA in this process would break its children, so it refuses then.
 """
 
@@ -11,18 +12,19 @@ import importlib
 import json
 import os
 import random
+import re
+import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeoff.warm import socket_path
+from bakeoff.warm import OWNER_VARIABLE, socket_path
 from bakeoff.warm.process import die_with_parent
 
 # What the notebooks import and what imports cost; a name that is not installed is passed over.
@@ -35,27 +37,48 @@ MODULES = (
     *("IPython.extensions.storemagic", "IPython.core.oinspect", "IPython.core.logger", "tornado.platform.asyncio"),
     "sqlite3",
 )
+# Variables that say how a shell and its terminal stand, or are Bakeoff's or pytest's own.
+_OF_THE_SHELL = re.compile(
+    r"_|PATH|PWD|OLDPWD|SHLVL|PS1|TERM.*|COLUMNS|LINES|WINDOWID|STY|TMUX.*|SSH_.*|VIRTUAL_ENV.*|PYTEST_.*"
+    r"|BAKEOFF_(?!WARM_IMPORTS).*"
+)
 
 
 def main() -> None:
-    """Import, listen, fork, until the owner (environment BAKEOFF_WARM_OWNER) is gone or a signal comes."""
+    """Import, then serve until the owner (environment BAKEOFF_WARM_OWNER, else nobody) is gone or a signal comes."""
+    _take_a_runs_environment()
+    owner = int(os.environ.get(OWNER_VARIABLE, "0"))
     path = socket_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    imported = _imports(sys.executable, os.environ)
     import_modules()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are reaped by the system
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gc.freeze()  # what is imported stays shared with the children
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(16)
-        listener.settimeout(1.0)
-        print("ready", flush=True)
-        try:
-            _serve(listener)
-        finally:
-            path.unlink(missing_ok=True)
+    _serve(path, owner, imported)
+
+
+def _take_a_runs_environment() -> None:
+    """Begin anew with what the libraries of a run read when they are imported, so that runs can use this server."""
+    from bakeoff.resolve import default_data_dir, find_backend, import_environment
+
+    missing = import_environment(find_backend(), default_data_dir()).items() - os.environ.items()
+    if missing:
+        os.execve(sys.executable, [sys.executable, "-m", "bakeoff.warm.server"], os.environ | dict(missing))
+
+
+@dataclass(frozen=True)
+class _Imports:
+    """What the outcome of importing depends on."""
+
+    python: str
+    installed: tuple[int, ...]  # when packages were installed last, for each folder of packages
+    environment: dict[str, str]  # all but what says how a shell and its terminal stand
+
+
+def _imports(python: str, environment: Mapping[str, str]) -> _Imports:
+    """What importing would depend on now, by this Python and with these variables."""
+    places = sorted({place for place in map(Path, sys.path) if place.name in ("site-packages", "dist-packages")})
+    read = {name: value for name, value in environment.items() if not _OF_THE_SHELL.fullmatch(name)}
+    return _Imports(python, tuple(place.stat().st_mtime_ns for place in places if place.is_dir()), read)
 
 
 def import_modules() -> None:
@@ -80,36 +103,46 @@ def runtime_started() -> str:
     return ""
 
 
-def _serve(listener: socket.socket) -> None:
-    owner = int(os.environ.get("BAKEOFF_WARM_OWNER", "0"))
-    kernels: list[int] = []
-    try:
-        while not owner or os.getppid() == owner:
-            with suppress(TimeoutError):
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(5)
-                    with suppress(OSError, ValueError, KeyError):
-                        _answer(connection, listener, kernels)
-    finally:
-        _end(kernels)
+def _serve(path: Path, owner: int, imported: _Imports) -> None:
+    """Listen at `path` and fork, until `owner` (0: nobody) is gone or a signal comes; then end what was forked."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are reaped by the system
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    children: list[int] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as stack:
+        watched: list[Any] = [listener]
+        if owner:
+            watched.append(os.pidfd_open(owner))
+            stack.callback(os.close, watched[-1])
+        stack.callback(path.unlink, missing_ok=True)
+        stack.callback(_end, children)
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        listener.bind(str(new))
+        new.chmod(0o600)
+        listener.listen(16)
+        new.replace(path)  # who finds it can connect
+        print("ready", flush=True)
+        while select.select(watched, [], [])[0] == [listener]:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError, ValueError, KeyError):
+                connection.settimeout(5)
+                _answer(connection, listener, children, imported)
 
 
-def _end(kernels: list[int]) -> None:
+def _end(children: list[int]) -> None:
     """Kill the kernels with all that they started: each leads a session of its own."""
-    for pid in kernels:
+    for pid in children:
         with suppress(OSError):
             if os.getsid(pid) == pid:
                 os.killpg(pid, signal.SIGKILL)
 
 
-def _answer(connection: socket.socket, listener: socket.socket, kernels: list[int]) -> None:
+def _answer(connection: socket.socket, listener: socket.socket, children: list[int], imported: _Imports) -> None:
     """Fork for one request and note the child; the child never returns."""
     request = json.loads(connection.makefile("rb").readline())
-    started = runtime_started()
-    if started or threading.active_count() > 1:
-        refusal = {"refused": f"{started or 'a thread'} came up in the fork server; use --cold-kernels"}
-        connection.sendall(json.dumps(refusal).encode() + b"\n")
+    refusal = _refusal(request, imported)
+    if refusal:
+        connection.sendall(json.dumps({"refused": refusal}).encode() + b"\n")
         return
     server = os.getpid()
     pid = os.fork()
@@ -118,14 +151,45 @@ def _answer(connection: socket.socket, listener: socket.socket, kernels: list[in
         try:
             listener.close()
             connection.close()
-            _become_kernel(request, server)
+            with suppress(SystemExit):
+                if "socket" in request:
+                    _become_server(request, imported)
+                else:
+                    _become_kernel(request, server)
             status = 0
         except BaseException as error:
-            print(f"warm kernel: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            print(f"fork server: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
-    kernels.append(pid)
+    if "socket" not in request:  # a run's server ends with the run
+        children.append(pid)
     connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+
+
+def _refusal(request: dict[str, Any], imported: _Imports) -> str:
+    """Why a request cannot be met, or nothing."""
+    started = runtime_started()
+    if started or threading.active_count() > 1:
+        return f"{started or 'a thread'} came up in the fork server; use --cold-kernels"
+    if "socket" in request:
+        wanted = _imports(request["python"], request["environment"])
+        if (wanted.python, wanted.installed) != (imported.python, imported.installed):
+            return "this fork server has imported other versions"
+        if wanted.environment != imported.environment:
+            return "this fork server has imported with other settings"
+    return ""
+
+
+def _become_server(request: dict[str, Any], imported: _Imports) -> None:
+    """In the child: the fork server of a run, with its own session, environment, socket and log."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    with Path(request["log"]).open("wb") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    _serve(Path(request["socket"]), request["owner"], imported)
 
 
 def _become_kernel(request: dict[str, Any], server: int) -> None:
@@ -160,60 +224,6 @@ def _reseed() -> None:
     seed = int.from_bytes(os.urandom(4), "little")
     random.seed(seed)
     sys.modules["numpy"].random.seed(seed)
-
-
-_END_SECONDS = 2.0
-
-
-class Server:
-    """The fork server as a part of a run: started in the background, gone when the `with` block ends."""
-
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        """`environment`: what libraries read when they are imported (KERAS_BACKEND, KERAS_HOME with a full path)."""
-        self._environment = dict(environment)
-        self._log = log
-        self._process: Any = None
-        self.path = socket_path()
-
-    def start(self, folder: Path) -> None:
-        """Start importing; `wait` says when it serves. The socket lies in `folder`."""
-        self.path = folder / "server.sock"
-        environment = os.environ | {
-            "BAKEOFF_WARM_SOCKET": str(self.path),
-            "BAKEOFF_WARM_OWNER": str(os.getpid()),
-            **self._environment,
-        }
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bakeoff.warm.server"],
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    def wait(self, seconds: float = 180.0) -> bool:
-        """Whether the server serves; waits for its imports."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if self.path.exists():
-                return True
-            time.sleep(0.05)
-        return False
-
-    def stop(self) -> None:
-        """End the server and with it every kernel it forked."""
-        if self._process is not None:
-            self._process.terminate()  # it ends its kernels and what they started
-            try:
-                self._process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        self.path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from tests import environment
 from tests.conftest import PROJECT
-from tests.faults import kills
 
-TRAINING = (
-    "--variants",
-    "simple_cnn",
-    "--set",
-    "max_train_examples=3000",
-    "--set",
-    "max_epochs=6",
-    "--set",
-    "epochs=6",
-)
-SEARCH = ("--variants", "tuner_cnn_shallow", "--set", "max_trials=2", "--set", "max_train_examples=200")
-LIMITS = ("--set", "dataset=shapes10", "--set", "max_training_tflop=1000", "--no-pdf")
+TRAINED, SEARCHED = "simple_cnn", "tuner_cnn_shallow"
+COMMON = ("dataset=shapes10", "threads=1", "max_training_tflop=1000")
+SETTINGS = {  # epochs of many steps: time to be killed in, on few images
+    TRAINED: (*COMMON, "epochs=10", "max_epochs=10", "batch_size=1"),
+    SEARCHED: (*COMMON, "max_trials=2"),
+}
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def _start(folder: Path, variant: str) -> subprocess.Popen[str]:
     places = ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
+    command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", variant, "--no-pdf"]
     return subprocess.Popen(
-        [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", *arguments, *LIMITS, *places],
+        [*command, *(f"--set={setting}" for setting in SETTINGS[variant]), *places],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"BAKEOFF_RESUME_SECONDS": "0"},
+        env=environment.at_start() | {"BAKEOFF_RESUME_SECONDS": "0"},
     )
 
 
-def _run(folder: Path, *arguments: str) -> tuple[int, str]:
-    process = _start(folder, *arguments)
+def _run(folder: Path, variant: str) -> tuple[int, str]:
+    process = _start(folder, variant)
     said, _ = process.communicate(timeout=600)
     return process.returncode, said
 
@@ -54,56 +53,71 @@ def _rows(folder: Path, name: str) -> list[dict[str, str]]:
     return []
 
 
-def _kill_kernel_when(process: subprocess.Popen[str], ready: Callable[[], bool]) -> str:
+def _kill_kernel_when(process: subprocess.Popen[str], stage: Path, ready: Callable[[], bool]) -> str:
+    """Kill the kernel that works in a folder of `stage` once `ready`; what the command said."""
     deadline = time.monotonic() + 300
     while not ready():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    for victim in kills.kernels(process.pid, kills._family(process.pid)):
-        kills._kill(victim)
+    (kernel,) = (each for each in psutil.process_iter() if _is_kernel_in(each, stage))
+    kernel.kill()
     return process.communicate(timeout=300)[0]
 
 
-def _predictions(folder: Path) -> dict[str, np.ndarray]:
-    (path,) = (folder / "runs" / "evaluate").glob("*/predictions.npz")
-    with np.load(path) as stored:
+def _is_kernel_in(process: psutil.Process, stage: Path) -> bool:
+    with suppress(psutil.Error, OSError):
+        return Path(process.cwd()).parent == stage and os.getsid(process.pid) == process.pid
+    return False
+
+
+def _predictions(folder: Path, variant: str) -> dict[str, np.ndarray]:
+    key = json.loads((folder / "runs" / "latest.json").read_text())[f"{variant}/evaluate"]
+    with np.load(folder / "runs" / "evaluate" / key[:32] / "predictions.npz") as stored:
         return dict(stored)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, fork_server: None) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    for arguments in (TRAINING, SEARCH):
-        code, said = _run(folder / arguments[1], *arguments)
+    for variant in SETTINGS:
+        code, said = _run(folder, variant)
         assert code == 0, said
     return folder
 
 
-def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, tmp_path: Path) -> None:
-    process = _start(tmp_path, *TRAINING)
-    said = _kill_kernel_when(process, lambda: len(_rows(tmp_path, "history.csv")) >= 3)
+@pytest.fixture
+def begun(undisturbed: Path, tmp_path: Path) -> Path:
+    """A store in which only the data and the background are made."""
+    for stage in ("load", "preprocess", "background"):
+        shutil.copytree(undisturbed / "runs" / stage, tmp_path / "runs" / stage)
+    return tmp_path
+
+
+def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, begun: Path) -> None:
+    process = _start(begun, TRAINED)
+    said = _kill_kernel_when(process, begun / "runs" / "train", lambda: len(_rows(begun, "history.csv")) >= 3)
     assert process.returncode == 1
     assert "train simple_cnn FAILED: train, code cell" in said and "the kernel died" in said, said
-    before = _rows(tmp_path, "history.csv")
-    code, said = _run(tmp_path, *TRAINING)
+    before = _rows(begun, "history.csv")
+    code, said = _run(begun, TRAINED)
     assert code == 0, said
-    after = _rows(tmp_path, "history.csv")
+    after = _rows(begun, "history.csv")
     # What was saved is there with its seconds, which a second training would not repeat.
-    assert len(after) == 6 and after[: len(before) - 1] == before[:-1]
-    for name, values in _predictions(undisturbed / TRAINING[1]).items():
-        np.testing.assert_array_equal(values, _predictions(tmp_path)[name])
+    assert len(after) == 10 and after[: len(before) - 1] == before[:-1]
+    for name, values in _predictions(undisturbed, TRAINED).items():
+        np.testing.assert_array_equal(values, _predictions(begun, TRAINED)[name])
 
 
-def test_a_search_goes_on_after_its_last_trial(undisturbed: Path, tmp_path: Path) -> None:
-    process = _start(tmp_path, *SEARCH)
-    said = _kill_kernel_when(process, lambda: len(_rows(tmp_path, "trials.csv")) >= 1)
+def test_a_search_goes_on_after_its_last_trial(undisturbed: Path, begun: Path) -> None:
+    process = _start(begun, SEARCHED)
+    said = _kill_kernel_when(process, begun / "runs" / "search", lambda: len(_rows(begun, "trials.csv")) >= 1)
     assert process.returncode == 1 and "search tuner_cnn_shallow FAILED: search, code cell" in said, said
-    before = _rows(tmp_path, "trials.csv")
-    code, said = _run(tmp_path, *SEARCH)
+    before = _rows(begun, "trials.csv")
+    code, said = _run(begun, SEARCHED)
     assert code == 0, said
-    assert _rows(tmp_path, "trials.csv")[: len(before)] == before
-    (best,) = (tmp_path / "runs").glob("search/*/best.json")
-    (same,) = (undisturbed / SEARCH[1] / "runs").glob("search/*/best.json")
+    assert _rows(begun, "trials.csv")[: len(before)] == before
+    (best,) = (begun / "runs").glob("search/*/best.json")
+    (same,) = (undisturbed / "runs").glob("search/*/best.json")
     assert best.read_bytes() == same.read_bytes()
-    for name, values in _predictions(undisturbed / SEARCH[1]).items():
-        np.testing.assert_array_equal(values, _predictions(tmp_path)[name])
+    for name, values in _predictions(undisturbed, SEARCHED).items():
+        np.testing.assert_array_equal(values, _predictions(begun, SEARCHED)[name])

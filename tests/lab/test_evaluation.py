@@ -35,7 +35,7 @@ def network(side: int = 32, units: int = 3) -> Any:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((side, side, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
     last = keras.layers.Dense(units, activation="sigmoid" if units == 1 else "softmax")
-    return evaluation.without_compiler(keras.Sequential([*layers, keras.layers.Flatten(), last]))
+    return keras.Sequential([*layers, keras.layers.Flatten(), last])
 
 
 def likelihoods(images: int, classes: int) -> np.ndarray:
@@ -146,7 +146,7 @@ LOSS = ("sparse_categorical_crossentropy", 0.0)
 
 
 def test_predictions_do_not_depend_on_the_size_of_the_step(view: preprocessing.View) -> None:
-    predict = evaluation.predictor(network(), view, "none")
+    predict = evaluation.predictor(evaluation.function_of(network()), view, "none")
     together = predict(np.arange(12))
     apart = np.concatenate([predict(np.arange(0, 5)), predict(np.arange(5, 12))])
     assert together == pytest.approx(apart, abs=1e-6) and together.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6)
@@ -155,8 +155,8 @@ def test_predictions_do_not_depend_on_the_size_of_the_step(view: preprocessing.V
 def test_views_change_the_answer_a_little_and_a_sigmoid_bears_them(view: preprocessing.View) -> None:
     for units in (1, 3):
         model = network(units=units)
-        plain = evaluation.predictor(model, view, "none")(np.arange(12))
-        averaged = evaluation.predictor(model, view, "mirror_shifts")(np.arange(12))
+        plain = evaluation.predictor(evaluation.function_of(model), view, "none")(np.arange(12))
+        averaged = evaluation.predictor(evaluation.function_of(model), view, "mirror_shifts")(np.arange(12))
         assert averaged.shape == plain.shape and averaged.dtype == np.float32
         assert averaged.sum(axis=1) == pytest.approx(np.ones(12), abs=1e-6) and not np.allclose(plain, averaged)
 
@@ -214,3 +214,22 @@ def test_what_was_evaluated_opens_again(tmp_path: Path) -> None:
     assert (opened.probabilities == probabilities).all() and opened.ids.tolist() == ids.tolist()
     assert opened.measured and opened.class_names == list("abc")
     assert (opened.correct == (opened.predicted == opened.labels)).all()
+
+
+def test_one_graph_serves_every_number_of_images(view: preprocessing.View) -> None:
+    import keras
+
+    traced = []
+
+    class Seen(keras.layers.Layer):
+        """Notes each time that a graph is built."""
+
+        def call(self, images: Any) -> Any:
+            traced.append(images.shape)
+            return images
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), Seen(), keras.layers.Flatten(), keras.layers.Dense(3)])
+    traced.clear()
+    function = evaluation.function_of(model)
+    sizes = [len(function(view.batch(np.arange(number)))) for number in (8, 4, 1)]
+    assert sizes == [8, 4, 1] and traced == [(None, 32, 32, 3)]
