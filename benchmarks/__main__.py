@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.store import write_atomically
-from benchmarks.common import PROJECT, Case, say
+from benchmarks.common import PROJECT, Case, awake, say
 
 CASES = ("kernels", "noop", "growth", "training", "bare", "threads", "jobs", "quick")  # the longest last
 RESULTS, PAGE = PROJECT / "docs" / "benchmarks.json", PROJECT / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
 Written by `make bench`; nothing here is typed by hand. Each case runs both sides in one go, in turn, on one machine;
-figures of different cases may come from different days and do not compare.
+figures of different cases may come from different days and do not compare. Loops of the lowest priority keep the cores
+from sleeping meanwhile: a virtual machine may take so long to wake one that it decides what is measured.
 """
 
 
@@ -31,7 +32,7 @@ def main(names: list[str]) -> int:
     missed = False
     for name in names or CASES:
         say(f"Case {name}.")
-        with tempfile.TemporaryDirectory(prefix="bakeoff-bench-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bakeoff-bench-") as folder, awake():
             case: Case = importlib.import_module(f"benchmarks.{name}").measure(Path(folder))
         say("\n".join(case.lines()))
         missed |= any(case.ratios[ratio] > limit for ratio, limit in case.limits.items())

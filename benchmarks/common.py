@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,29 @@ class Case:
     def record(self) -> dict[str, Any]:
         """The case as JSON holds it."""
         return asdict(self)
+
+
+@contextmanager
+def awake() -> Iterator[None]:
+    """Keep every core from sleeping, by a loop of the lowest priority there is, which gives way to anything.
+
+    Threads hand work to each other hundreds of times a second, and a virtual machine may take milliseconds to wake a
+    core: the same training then takes one and a half times as long or twice, from one minute to the next.
+    """
+    loops = []
+    if hasattr(os, "SCHED_IDLE"):
+        command = [
+            sys.executable,
+            "-c",
+            "import os\nos.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile os.getppid() > 1: pass",
+        ]
+        loops = [subprocess.Popen(command) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def machine() -> str:
