@@ -19,6 +19,7 @@ if find_spec("papermill") is None or find_spec("click") is None:
 
 import click  # noqa: E402
 
+from bakeoff import without_iri_grammar  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
 from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request, describe_plan  # noqa: E402
@@ -69,6 +70,7 @@ def main(context: click.Context, **options: Any) -> None:
     --strict-claims, or --verify or --check-report found something off. 2: the request was
     wrong; nothing started.
     """
+    without_iri_grammar()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         context.exit(_act(options))

@@ -33,8 +33,16 @@ def how_far(step: Step, folder: Path) -> str:
     return ""
 
 
-def share_done(step: Step, folder: Path) -> float:
-    """Which share of a running step's work is done, by the rows that it has written; 0.0 where nothing says it."""
+def share_done(step: Step, folder: Path, before: float = 0.0) -> float:
+    """Which share of a running step's work is done, by the rows that it has written; 0.0 where nothing says it.
+
+    `before` is the share that was done when it began: a step that goes on with what an earlier run left counts anew.
+    """
+    share = _share_written(step, folder)
+    return (share - before) / (1 - before) if before < share else 0.0
+
+
+def _share_written(step: Step, folder: Path) -> float:
     if step.stage.name == "train" and (rows := _rows(folder / HISTORY)):
         return float(rows[-1]["epoch"]) / max(float(step.parameters["epochs"]), 1.0)
     if step.stage.name == "search" and step.parameters["search_trials"]:

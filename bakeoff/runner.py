@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff import warm
+from bakeoff import warm, without_iri_grammar
 from bakeoff.code import NOTEBOOKS
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
@@ -53,6 +53,7 @@ class Runner:
     jobs: int = 1
     cold_kernels: bool = False
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    _before: dict[tuple[str, str], float] = field(default_factory=dict)  # the share of a step that an earlier run did
     _pool: ProcessPoolExecutor | None = None
     _server: Server | None = None
     _scratch: Path | None = None
@@ -96,7 +97,7 @@ class Runner:
                     self._finish(running.pop(future), future, progress)
                 now = time.monotonic()
                 steps = list(running.values())
-                shares = [share_done(step, self.store.folder(*step.name)) for step in steps]
+                shares = [share_done(each, self.store.folder(*each.name), self._before[each.name]) for each in steps]
                 since = [now - progress.begun[step.name] for step in steps]
                 progress.tick(steps, schedule.remaining(waiting, list(zip(steps, since, shares, strict=True))))
 
@@ -147,6 +148,7 @@ class Runner:
         if reason == "forced":
             self.store.remove(*step.name)
         folder = self.store.folder(*step.name)
+        self._before[step.name] = share_done(step, folder)
         parents = {name: str(self.store.folder(name, key)) for name, key in step.inputs.items()}
         parents |= {"shared": str(self.store.shared(step.parts))} if step.stage.shares else {}
         kernel, environment = self._kernel()
@@ -259,6 +261,7 @@ def _begin_worker(owner: int) -> None:
     """A worker leaves Ctrl-C to the command, and ends with it whatever ends the command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(owner)
+    without_iri_grammar()
 
 
 def _import_papermill() -> None:

@@ -12,7 +12,6 @@ from bakeoff import warm
 
 _OWNER = "BAKEOFF_TESTS_OWNER"  # the process with which the fork server ends
 _AT_START: set[str] = {"PYTEST_CURRENT_TEST"}
-_STANDING: list[subprocess.Popen[bytes]] = []  # the fork server, if this process started it
 
 
 def choose(place: Path) -> None:
@@ -44,4 +43,4 @@ def start_fork_server(log: Path) -> None:
     while not warm.socket_path().exists():
         assert server.poll() is None, log.read_text()
         time.sleep(0.05)
-    _STANDING.append(server)
+    server.returncode = 0  # or it would warn, when pytest ends first, that nobody waited for it

@@ -46,9 +46,9 @@ def test_the_wall_holds_in_both_directions() -> None:
             assert not [name for name in names if name.split(".")[0] in heavy or name.startswith("bakeoff.lab")], path
 
 
-def test_the_lab_uses_tensorflow_only_for_data_and_logs() -> None:
+def test_the_lab_uses_tensorflow_only_for_data_logs_and_the_graph_of_a_prediction() -> None:
     users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
-    assert users <= {"data.py", "tuning.py"}
+    assert users <= {"data.py", "tuning.py", "evaluation.py"}
 
 
 def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
@@ -157,3 +157,11 @@ def test_the_tree_is_the_one_that_the_readme_shows() -> None:
     assert top == expected
     readme = (PROJECT / "README.md").read_text()
     assert all(name in readme for name in expected - {"README.md"})
+
+
+def test_notebook_libraries_are_imported_without_a_grammar_that_nobody_needs() -> None:
+    code = (
+        "import bakeoff, sys; bakeoff.without_iri_grammar(); import papermill, nbconvert; print('lark' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -53,6 +53,9 @@ def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) 
     _write_history(store, train, 2)
     assert progress.how_far(train, store.folder(*train.name)) == "epoch 2/3, 0.620"
     assert progress.share_done(train, store.folder(*train.name)) == 2 / 3
+    # Taken up again after its first epoch, it has done one of two; before it has read what was there, none.
+    assert progress.share_done(train, store.folder(*train.name), before=1 / 3) == pytest.approx(1 / 2)
+    assert progress.share_done(train, store.folder(*train.name), before=2 / 3) == 0
     search = _step("search", {"search_trials": 5})
     (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
     assert progress.how_far(search, tmp_path) == "trial 2/5"
