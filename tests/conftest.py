@@ -90,6 +90,18 @@ def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+@pytest.fixture
+def prepared_workplace(workplace: Workplace, stub_template: Path) -> Workplace:
+    """A workplace in which the report's background is made."""
+    return _with_background(workplace, stub_template)
+
+
+def _with_background(place: Workplace, template: Path) -> Workplace:
+    """It is the same for every run, and takes seconds each time."""
+    shutil.copytree(template / "runs" / "background", place.runs / "background")
+    return place
+
+
 @pytest.fixture(scope="session")
 def fork_server(common_folder: Path) -> None:
     """A server that runs fork theirs from, as one that a user leaves standing: each would import for itself."""
@@ -114,13 +126,14 @@ def _once(folder: Path, make: Callable[[], None]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_report(common_folder: Path, fork_server: None) -> Path:
+def small_report(common_folder: Path, stub_template: Path) -> Path:
     """Folder of a finished report of three variants, trained just long enough to be ranked."""
     place = Workplace(common_folder / "small")
     settings = ("dataset=shapes10", "threads=1", "batch_size=1", "max_epochs=2")
     arguments = [part for setting in settings for part in ("--set", setting)]
 
     def make() -> None:
+        _with_background(place, stub_template)
         done = place.run("--variants", "ann,simple_cnn,gray_cnn", "--profile", "smoke", *arguments, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
 

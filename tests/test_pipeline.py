@@ -131,10 +131,10 @@ def test_a_forced_stage_runs_again_with_the_same_numbers(made: Workplace) -> Non
     assert (after["test_accuracy"], after["test_loss"]) == (before["test_accuracy"], before["test_loss"])
 
 
-def test_a_cold_kernel_gives_the_same_bits(made: Workplace, workplace: Workplace) -> None:
-    done = workplace.run("--variants", "ann", *SMOKE, "--cold-kernels", "--jobs", "1", timeout=300)
+def test_a_cold_kernel_gives_the_same_bits(made: Workplace, prepared_workplace: Workplace) -> None:
+    done = prepared_workplace.run("--variants", "ann", *SMOKE, "--cold-kernels", "--jobs", "1", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    warm, cold = (_predictions(place) for place in (made, workplace))
+    warm, cold = (_predictions(place) for place in (made, prepared_workplace))
     assert cold and cold <= warm
 
 
@@ -155,10 +155,10 @@ def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Work
     assert labels.read_bytes()[-1] == content[-1] ^ 1
 
 
-def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(workplace: Workplace) -> None:
-    places = ["--runs-dir", str(workplace.runs), "--reports-dir", str(workplace.reports)]
+def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(prepared_workplace: Workplace) -> None:
+    places = ["--runs-dir", str(prepared_workplace.runs), "--reports-dir", str(prepared_workplace.reports)]
     command = [sys.executable, str(PROJECT / "pipeline.py"), "--variants", "ann", *SMOKE, *places]
-    own_server = os.environ | {warm.SOCKET_VARIABLE: str(workplace.root / "nobody.sock")}
+    own_server = os.environ | {warm.SOCKET_VARIABLE: str(prepared_workplace.root / "nobody.sock")}
     started = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=own_server
     )
@@ -173,35 +173,35 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(workplace: Workplace)
     assert errors.strip().endswith("goes on from there.")
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
-    done = workplace.run("--variants", "ann", *SMOKE)
+    done = prepared_workplace.run("--variants", "ann", *SMOKE)
     assert done.returncode == 0
     assert "load ann" not in done.stdout
 
 
-def test_another_data_set_works_by_name(workplace: Workplace) -> None:
+def test_another_data_set_works_by_name(prepared_workplace: Workplace) -> None:
     """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
-    write_prepared(workplace.root / "data", "tiny", {"train": 200, "test": 60})
+    write_prepared(prepared_workplace.root / "data", "tiny", {"train": 200, "test": 60})
     variants = ("ann", "gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
     chosen = ("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
-    done = workplace.run(*chosen, "--data-dir", str(workplace.root / "data"))
+    done = prepared_workplace.run(*chosen, "--data-dir", str(prepared_workplace.root / "data"))
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = workplace.results("smoke-selection")
+    rows = prepared_workplace.results("smoke-selection")
     assert {row["dataset"] for row in rows.values()} == {"tiny"}
     assert sorted(rows) == sorted(variants)
 
 
-def test_a_failing_variant_leaves_the_others_and_is_named(workplace: Workplace) -> None:
+def test_a_failing_variant_leaves_the_others_and_is_named(prepared_workplace: Workplace) -> None:
     settings = ("--set", "max_train_examples=10", "--set", "validation_split=0.999")  # leaves nothing to train on
-    done = workplace.run("--variants", "ann,tutorial_cnn", *SMOKE, *settings)
+    done = prepared_workplace.run("--variants", "ann,tutorial_cnn", *SMOKE, *settings)
     assert done.returncode == 1
     assert "Not finished: tutorial_cnn" in done.stdout
-    rows = workplace.results("smoke-selection")
+    rows = prepared_workplace.results("smoke-selection")
     assert (rows["ann"]["status"], rows["tutorial_cnn"]["status"]) == ("ok", "failed")
     assert "validation_split" in rows["tutorial_cnn"]["message"]
-    page = (workplace.reports / "smoke-selection" / "report.html").read_text()
+    page = (prepared_workplace.reports / "smoke-selection" / "report.html").read_text()
     assert 'id="variant-tutorial-cnn"' in page and "validation_split" in page
     links = re.findall(r'href="(notebooks/[^"]+)"', page)
-    assert links and all((workplace.reports / "smoke-selection" / link).is_file() for link in links)
+    assert links and all((prepared_workplace.reports / "smoke-selection" / link).is_file() for link in links)
 
 
 @pytest.mark.parametrize(
@@ -238,10 +238,12 @@ def test_the_folders_can_be_elsewhere(made: Workplace, tmp_path: Path) -> None:
     assert (made.reports / "elsewhere" / "report.html").is_file()
 
 
-def test_replicates_are_rows_with_seeds_of_their_own_and_chapters(workplace: Workplace) -> None:
-    done = workplace.run("--variants", "ann", *SMOKE, "--set", "replicates=2", "--set", "max_replicates=2", timeout=300)
+def test_replicates_are_rows_with_seeds_of_their_own_and_chapters(prepared_workplace: Workplace) -> None:
+    done = prepared_workplace.run(
+        "--variants", "ann", *SMOKE, "--set", "replicates=2", "--set", "max_replicates=2", timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = workplace.reports / "smoke-selection"
+    folder = prepared_workplace.reports / "smoke-selection"
     seeds = [line.split(",") for line in (folder / "results.csv").read_text().splitlines()]
     assert [row[seeds[0].index("seed")] for row in seeds[1:]] == ["0", "1"]
     page = (folder / "report.html").read_text()

@@ -45,6 +45,14 @@ class Tally:
         )
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What an undisturbed run leaves: step -> proof; and the seconds that it takes."""
+
+    proofs: dict[str, str]
+    seconds: float
+
+
 def proofs(folder: Path) -> dict[str, str]:
     """Step -> its proof, of every step that counts as finished and whose digests are right."""
     store, found = Store(folder / "runs"), {}
@@ -60,11 +68,11 @@ def proofs(folder: Path) -> dict[str, str]:
     return found
 
 
-def strike(project: StubProject, folder: Path, truth: dict[str, str], hit: Callable[..., bool], tally: Tally) -> None:
+def strike(project: StubProject, folder: Path, truth: Truth, hit: Callable[..., bool], tally: Tally) -> None:
     """Start a run, `hit` it at a random moment, and look at what is left."""
     before = proofs(folder)
     process = project.start(folder, VARIANTS, "--no-pdf")
-    moment, done = time.monotonic() + random.uniform(0.2, 9.0), False
+    moment, done = time.monotonic() + random.uniform(0.2, truth.seconds), False
     family: list[psutil.Process] = []
     while not done and process.poll() is None:
         time.sleep(max(0.0, min(0.01, moment - time.monotonic())))
@@ -78,7 +86,7 @@ def strike(project: StubProject, folder: Path, truth: dict[str, str], hit: Calla
     tally.left += _outlived(family)
     after = proofs(folder)
     tally.lost += [name for name in before if name not in after]
-    tally.false += [name for name, proof in after.items() if truth.get(name) != proof]
+    tally.false += [name for name, proof in after.items() if truth.proofs.get(name) != proof]
 
 
 def kernels(_: int, family: list[psutil.Process]) -> bool:
@@ -127,16 +135,17 @@ def _outlived(family: list[psutil.Process]) -> list[str]:
     return [str(each) for each in alive]
 
 
-def undisturbed(project: StubProject, folder: Path) -> dict[str, str]:
-    """The proofs of a run that nobody kills."""
+def undisturbed(project: StubProject, folder: Path) -> Truth:
+    """A run that nobody kills."""
+    begun = time.monotonic()
     code, said = project.run(folder, VARIANTS, "--no-pdf")
     if code:
         raise RuntimeError(said)
-    return proofs(folder)
+    return Truth(proofs(folder), time.monotonic() - begun)
 
 
 def campaign(
-    project: StubProject, place: Path, truth: dict[str, str], points: int, hits: Sequence[Callable[..., bool]]
+    project: StubProject, place: Path, truth: Truth, points: int, hits: Sequence[Callable[..., bool]]
 ) -> Tally:
     """Use `hits` in turn until `points` of them found a victim; a store that is complete gives way to an empty one.
 
@@ -145,12 +154,12 @@ def campaign(
     tally = Tally()
     while tally.hit < points and tally.tried < _MOST_TRIES * points:
         strike(project, place, truth, hits[tally.tried % len(hits)], tally)
-        if len(proofs(place)) >= len(truth):
+        if len(proofs(place)) >= len(truth.proofs):
             shutil.rmtree(place)
         if tally.tried % 20 == 0:
             print(f"    {tally}", flush=True)
     code, said = project.run(place, VARIANTS, "--no-pdf")
-    if code or proofs(place) != truth:
+    if code or proofs(place) != truth.proofs:
         tally.lost.append(f"the last run ended with {code}: {said[-500:]}")
     return tally
 

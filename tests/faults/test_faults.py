@@ -62,7 +62,8 @@ def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
     project: StubProject, whole: Path, tmp_path: Path
 ) -> None:
     random.seed(os.urandom(8))
-    tally = kills.campaign(project, tmp_path / "place", kills.proofs(whole), 3, list(kills.VICTIMS.values()))
+    truth = kills.Truth(kills.proofs(whole), seconds=6.0)
+    tally = kills.campaign(project, tmp_path / "place", truth, 3, list(kills.VICTIMS.values()))
     assert tally.hit == 3 and not (tally.lost or tally.false or tally.left), tally
 
 
