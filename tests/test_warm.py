@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,33 @@ def test_a_run_s_server_ends_with_the_run(tmp_path: Path) -> None:
     while server.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.poll() == 0 and not (tmp_path / "own.sock").exists()
+
+
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+
+
+@AS_ROOT
+def test_a_server_does_not_listen_in_a_folder_of_another_user() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, 65534)
+        chosen = environment.at_start() | {warm.SOCKET_VARIABLE: f"{folder}/server.sock"}
+        command = [sys.executable, "-m", "bakeoff.warm.server"]
+        done = subprocess.run(command, env=chosen, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "belongs to another user; set BAKEOFF_WARM_SOCKET" in done.stderr
+
+
+@AS_ROOT
+def test_a_server_of_another_user_learns_nothing() -> None:
+    listen = (
+        "import os, socket, sys\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"
+        "print('ready', flush=True)\nprint(len(s.accept()[0].recv(100)))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "server.sock"
+        path.parent.chmod(0o777)
+        command = [sys.executable, "-c", listen, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None and other.stdout.readline() == "ready\n"
+            with pytest.raises(PermissionError, match="another user"):
+                ask(path, {"environment": dict(os.environ)})
+            assert other.stdout.readline() == "0\n"

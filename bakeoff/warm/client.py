@@ -14,6 +14,7 @@ from bakeoff.warm import OWNER_VARIABLE, SOCKET_VARIABLE, socket_path
 from bakeoff.warm.process import ForkedProcess, ask
 
 _END_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0  # a standing server forks in a fraction of one; imports take longer
 
 
 class Server:
@@ -33,9 +34,8 @@ class Server:
         """
         self.path = folder / "server.sock"
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | self._environment
-        standing = socket_path()
-        environment |= {SOCKET_VARIABLE: str(self.path), OWNER_VARIABLE: str(os.getpid())}
+        own = {SOCKET_VARIABLE: str(self.path), OWNER_VARIABLE: str(os.getpid())}
+        environment = os.environ | self._environment | own
         question = {
             "socket": str(self.path),
             "owner": os.getpid(),
@@ -45,7 +45,7 @@ class Server:
             "environment": environment,
         }
         with suppress(OSError, ValueError):
-            self._process = ask(standing, question)
+            self._process = ask(socket_path(), question, _ANSWER_SECONDS)
             return
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -76,14 +77,19 @@ class ForkedProcess:
             self._descriptor = None
 
 
-def ask(server: Path, question: Mapping[str, Any]) -> ForkedProcess:
-    """Ask the fork server at this socket for a process.
+def ask(server: Path, question: Mapping[str, Any], seconds: float = 60.0) -> ForkedProcess:
+    """Ask the fork server at this socket for a process, and wait so long for it.
 
-    Raises OSError when no server listens, ValueError when it refuses.
+    The question holds environment variables, and the process does one's work: a server of another user is not asked.
+
+    Raises OSError when no server of this user listens or answers, ValueError when it refuses.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(60)
+        connection.settimeout(seconds)
         connection.connect(str(server))
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if user != os.getuid():
+            raise PermissionError(f"the fork server at {server} belongs to another user")
         connection.sendall(json.dumps(question).encode() + b"\n")
         answer = json.loads(connection.makefile("rb").readline())
     if "pid" not in answer:

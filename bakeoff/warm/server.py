@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeoff.warm import OWNER_VARIABLE, socket_path
+from bakeoff.warm import OWNER_VARIABLE, SOCKET_VARIABLE, socket_path
 from bakeoff.warm.process import die_with_parent
 
 # What the notebooks import and what imports cost; a name that is not installed is passed over.
@@ -50,6 +50,8 @@ def main() -> None:
     owner = int(os.environ.get(OWNER_VARIABLE, "0"))
     path = socket_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.stat().st_uid != os.getuid():
+        sys.exit(f"{path.parent} belongs to another user; set {SOCKET_VARIABLE} to a socket in a folder of your own.")
     imported = _imports(sys.executable, os.environ)
     import_modules()
     gc.freeze()  # what is imported stays shared with the children
