@@ -23,7 +23,7 @@ from filelock import FileLock
 from bakeoff.sameness import ABSOLUTE, RELATIVE, compare, is_duration
 from bakeoff.store import MANIFEST, digest_file, digest_value
 from tests.conftest import PROJECT
-from tests.stubs import SETTINGS, StubProject
+from tests.stubs import LIGHT, SETTINGS, StubProject
 
 BOTH = ("--variants", "stub_0,stub_1")
 
@@ -42,11 +42,7 @@ class Place:
     def say(self, *arguments: str, settings: tuple[str, ...] = SETTINGS) -> tuple[int, str]:
         places = ["--runs-dir", str(self.runs), "--reports-dir", str(self.folder / "reports")]
         command = [sys.executable, str(self.project.root / "pipeline.py"), *arguments, *settings, *places]
-        environment = os.environ | {
-            "BAKEOFF_WARM_IMPORTS": "ipykernel.kernelapp,ipykernel.ipkernel,threadpoolctl,numpy",
-            "TFDS_DATA_DIR": str(self.folder / "data"),
-        }
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | LIGHT)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout + done.stderr
 

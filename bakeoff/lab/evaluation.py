@@ -166,7 +166,7 @@ def predictor(function: Function, view: preprocessing.View, augmentation: str) -
     """A function from positions (n,) in `view` to probabilities (n, k); one sigmoid unit becomes two columns."""
 
     def network(images: np.ndarray) -> np.ndarray:
-        return two_columns(function(images).astype(np.float32))
+        return two_columns(np.asarray(function(images), np.float32))
 
     def plain(positions: np.ndarray) -> np.ndarray:
         return network(view.batch(positions))

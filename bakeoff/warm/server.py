@@ -37,9 +37,9 @@ MODULES = (
     *("IPython.extensions.storemagic", "IPython.core.oinspect", "IPython.core.logger", "tornado.platform.asyncio"),
     "sqlite3",
 )
-# Variables that say how a shell and its terminal stand, or are Bakeoff's or pytest's own.
+# Variables that say how a shell and its terminal stand, or are Bakeoff's, make's or pytest's own.
 _OF_THE_SHELL = re.compile(
-    r"_|PATH|PWD|OLDPWD|SHLVL|PS1|TERM.*|COLUMNS|LINES|WINDOWID|STY|TMUX.*|SSH_.*|VIRTUAL_ENV.*|PYTEST_.*"
+    r"_|PATH|PWD|OLDPWD|SHLVL|PS1|TERM.*|COLUMNS|LINES|WINDOWID|STY|TMUX.*|SSH_.*|VIRTUAL_ENV.*|PYTEST_.*|MAKE.*|MFLAGS"
     r"|BAKEOFF_(?!WARM_IMPORTS).*"
 )
 
@@ -108,7 +108,8 @@ def runtime_started() -> str:
 def _serve(path: Path, owner: int, imported: _Imports) -> None:
     """Listen at `path` and fork, until `owner` (0: nobody) is gone or a signal comes; then end what was forked."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are reaped by the system
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     children: list[int] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as stack:
         watched: list[Any] = [listener]
