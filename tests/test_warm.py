@@ -143,7 +143,8 @@ def test_a_server_that_imported_with_other_settings_is_not_used(tmp_path: Path) 
         ask(warm.socket_path(), question | {"environment": chosen | {"KERAS_BACKEND": "jax"}})
     with pytest.raises(ValueError, match="other versions"):
         ask(warm.socket_path(), question | {"environment": chosen, "python": "/usr/bin/python"})
-    ask(warm.socket_path(), question | {"environment": chosen | {"COLUMNS": "77", "MAKELEVEL": "1"}}).terminate()
+    started_by = {"COLUMNS": "77", "MAKELEVEL": "1", "PYENV_VERSION": "3.11.7", "_PYENV_INSTALL_PREFIX": "/usr"}
+    ask(warm.socket_path(), question | {"environment": chosen | started_by}).terminate()
 
 
 @pytest.mark.usefixtures("fork_server")

@@ -37,10 +37,11 @@ MODULES = (
     *("IPython.extensions.storemagic", "IPython.core.oinspect", "IPython.core.logger", "tornado.platform.asyncio"),
     "sqlite3",
 )
-# Variables that say how a shell and its terminal stand, or are Bakeoff's, make's or pytest's own.
+# Variables that say how a shell and its terminal stand, or belong to what starts a command: make, pyenv, uv, pytest,
+# Bakeoff itself.
 _OF_THE_SHELL = re.compile(
-    r"_|PATH|PWD|OLDPWD|SHLVL|PS1|TERM.*|COLUMNS|LINES|WINDOWID|STY|TMUX.*|SSH_.*|VIRTUAL_ENV.*|PYTEST_.*|MAKE.*|MFLAGS"
-    r"|BAKEOFF_(?!WARM_IMPORTS).*"
+    r"_|PATH|PWD|OLDPWD|SHLVL|PS1|TERM.*|COLUMNS|LINES|WINDOWID|STY|TMUX.*|SSH_.*|VIRTUAL_ENV.*"
+    r"|MAKE.*|MFLAGS|_?PYENV_.*|UV(_.*)?|PYTEST_.*|BAKEOFF_(?!WARM_IMPORTS).*"
 )
 
 
