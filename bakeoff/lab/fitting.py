@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ SPARSE, CATEGORICAL, BINARY = (
     "categorical_crossentropy",
     "binary_crossentropy",
 )
+STEPS_WITHOUT_GRAPH = 5  # a training of so few steps runs operation by operation: a graph takes as long as ten or more
 HISTORY_COLUMNS = (
     "epoch",
     "train_accuracy",
@@ -174,6 +176,8 @@ def fit(
     """
     recipe = job.recipe
     last_epoch = recipe.epochs if last_epoch is None else last_epoch
+    steps = math.ceil(len(job.train) / recipe.batch_size) * (last_epoch - first_epoch)
+    model.run_eagerly = steps <= STEPS_WITHOUT_GRAPH and not model.jit_compile
     resume = Resume(history.path.parent if history.path else None, [history, *keepers])
     first_epoch = resume.restore(model, first_epoch, last_epoch)
     train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)
