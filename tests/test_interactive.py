@@ -9,26 +9,31 @@ import nbformat
 import papermill
 import pytest
 
+from bakeoff import warm
 
-def _run_all(project: Path, name: str, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> list[str]:
+
+def _run_all(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch, kernel: str = "python3", **parameters: object
+) -> list[str]:
     """Execute notebooks/<name>.ipynb as Jupyter does, in its folder; what its cells printed."""
     monkeypatch.setenv("PYTHONPATH", str(project))
     monkeypatch.setenv("TFDS_DATA_DIR", str(project / "data"))
     monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
     path = project / "notebooks" / f"{name}.ipynb"
     done = papermill.execute_notebook(
-        path, project / "out.ipynb", parameters, kernel_name="python3", progress_bar=False, cwd=str(path.parent)
+        path, project / "out.ipynb", parameters, kernel_name=kernel, progress_bar=False, cwd=str(path.parent)
     )
     return ["".join(output.get("text", "") for output in cell.get("outputs", [])) for cell in done.cells]
 
 
+@pytest.mark.usefixtures("fork_server")
 def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     project = project_copy()
     small = {"epochs": 1}
     printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
     assert "Making load first" in printed and "Making build first" in printed
     assert (project / "runs" / "by_hand" / "train" / "training.json").is_file()
-    assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, **small))
+    assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, **small))
 
 
 def test_load_goes_on_with_the_stand_in(project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:

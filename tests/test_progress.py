@@ -7,7 +7,6 @@ import pty
 import re
 import select
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from bakeoff.plan import STAGES, Plan, Row, Step
 from bakeoff.resolve import Machine
 from bakeoff.store import Store
 from tests import environment
-from tests.conftest import PROJECT, Workplace
+from tests.stubs import LIGHT, StubProject
 
 
 def _step(stage: str, parameters: dict[str, object]) -> Step:
@@ -82,20 +81,20 @@ def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert progress.clock(seconds) == text
 
 
-def test_at_a_terminal_a_table_shows_stages_epochs_and_failures(prepared_workplace: Workplace) -> None:
-    command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", "gray_cnn,ann"]
-    command += ["--set", "dataset=shapes10", "--runs-dir", str(prepared_workplace.runs)]
-    command += ["--reports-dir", str(prepared_workplace.reports)]
-    shown = _at_a_terminal(command)
-    for text in ("variant", "preprocess", "gray_cnn", "of 9 steps", "Report written"):
+def test_at_a_terminal_a_table_shows_stages_and_what_they_took(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    project, _ = stub_run
+    shown = _at_a_terminal(project.command(tmp_path, ["stub_0", "stub_1"], "--no-pdf"))
+    for text in ("variant", "preprocess", "stub_0", "of 11 steps", "Report written"):
         assert text in shown, text
-    assert re.search(r"gray_cnn.*\d+ s", shown)
+    assert re.search(r"stub_1.*\d+ s", shown)
 
 
 def _at_a_terminal(command: list[str]) -> str:
     """What a command writes to a terminal of 40 lines, without the codes that move the cursor and colour."""
     leader, follower = pty.openpty()
-    terminal = environment.at_start() | {"TERM": "xterm-256color", "LINES": "40", "COLUMNS": "120"}
+    terminal = environment.at_start() | LIGHT | {"TERM": "xterm-256color", "LINES": "40", "COLUMNS": "120"}
     process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=terminal)
     os.close(follower)
     written, deadline = b"", time.monotonic() + 300

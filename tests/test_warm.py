@@ -102,7 +102,7 @@ def test_a_kernel_dies_with_its_server(tmp_path: Path, monkeypatch: pytest.Monke
     assert server.wait()
     monkeypatch.setenv(warm.SOCKET_VARIABLE, str(server.path))
     (tmp_path / "connection.json").write_text("{}")
-    forked = request_fork(["-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path))
+    forked = request_fork([sys.executable, "-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path))
     server.stop()
     deadline = time.monotonic() + 5
     while psutil.pid_exists(forked.pid) and time.monotonic() < deadline:
@@ -143,8 +143,26 @@ def test_a_server_that_imported_with_other_settings_is_not_used(tmp_path: Path) 
         ask(warm.socket_path(), question | {"environment": chosen | {"KERAS_BACKEND": "jax"}})
     with pytest.raises(ValueError, match="other versions"):
         ask(warm.socket_path(), question | {"environment": chosen, "python": "/usr/bin/python"})
+    same = Path(sys.executable).with_name("python3")  # as the scripts of Jupyter name it
+    ask(warm.socket_path(), question | {"environment": chosen, "python": str(same)}).terminate()
     started_by = {"COLUMNS": "77", "MAKELEVEL": "1", "PYENV_VERSION": "3.11.7", "_PYENV_INSTALL_PREFIX": "/usr"}
     ask(warm.socket_path(), question | {"environment": chosen | started_by}).terminate()
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_a_kernel_has_the_bakeoff_of_its_own_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bakeoff").mkdir()
+    (tmp_path / "bakeoff" / "__init__.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PATH", str(warm.JUPYTER_PATH))
+    code = "import sys\nprint('keras' in sys.modules)\nimport bakeoff\nprint(bakeoff.__file__)"
+    assert _run(tmp_path, code) == [f"True\n{tmp_path / 'bakeoff' / '__init__.py'}"]
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_a_kernel_of_another_python_is_not_forked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="another Python"):
+        request_fork(["/usr/bin/python3", "-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path))
 
 
 @pytest.mark.usefixtures("fork_server")

@@ -24,9 +24,8 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel with `cmd`'s arguments, the given environment and folder."""
         forked = None
-        if "-f" in cmd:  # all that follows is meant for ipykernel: nbclient adds that no history is kept
-            with suppress(OSError, ValueError):
-                forked = request_fork(cmd[cmd.index("-f") :], dict(kwargs.get("env") or os.environ), kwargs.get("cwd"))
+        with suppress(OSError, ValueError):
+            forked = request_fork(cmd, dict(kwargs.get("env") or os.environ), kwargs.get("cwd"))
         if forked is None:
             return await super().launch_kernel(cmd, **kwargs)
         self.process = forked  # type: ignore[assignment]
@@ -41,7 +40,15 @@ class WarmProvisioner(LocalProvisioner):
             await asyncio.sleep(0.005)
 
 
-def request_fork(arguments: list[str], environment: dict[str, str], folder: str | None) -> ForkedProcess:
-    """Ask the server for a kernel with these arguments of ipykernel; raises what `ask` raises."""
-    question = {"arguments": arguments, "environment": environment, "folder": str(folder or Path.cwd())}
+def request_fork(command: list[str], environment: dict[str, str], folder: str | None) -> ForkedProcess:
+    """Ask the server for the kernel that `command` (python -m ipykernel_launcher -f ...) would start.
+
+    Raises what `ask` raises, and ValueError when the command names no connection file.
+    """
+    question = {
+        "python": command[0],
+        "arguments": command[command.index("-f") :],  # all for ipykernel: nbclient adds that no history is kept
+        "environment": environment,
+        "folder": str(folder or Path.cwd()),
+    }
     return ask(socket_path(), question)

@@ -72,7 +72,7 @@ def _take_a_runs_environment() -> None:
 class _Imports:
     """What the outcome of importing depends on."""
 
-    python: str
+    python: tuple[Path, Path]  # see _which
     installed: tuple[int, ...]  # when packages were installed last, for each folder of packages
     environment: dict[str, str]  # all but what says how a shell and its terminal stand
 
@@ -81,7 +81,12 @@ def _imports(python: str, environment: Mapping[str, str]) -> _Imports:
     """What importing would depend on now, by this Python and with these variables."""
     places = sorted({place for place in map(Path, sys.path) if place.name in ("site-packages", "dist-packages")})
     read = {name: value for name, value in environment.items() if not _OF_THE_SHELL.fullmatch(name)}
-    return _Imports(python, tuple(place.stat().st_mtime_ns for place in places if place.is_dir()), read)
+    return _Imports(_which(python), tuple(place.stat().st_mtime_ns for place in places if place.is_dir()), read)
+
+
+def _which(python: str) -> tuple[Path, Path]:
+    """Environment and interpreter, by whichever name it was started there: python, python3, python3.11."""
+    return Path(python).parent.resolve(), Path(python).resolve()
 
 
 def import_modules() -> None:
@@ -175,6 +180,8 @@ def _refusal(request: dict[str, Any], imported: _Imports) -> str:
     started = runtime_started()
     if started or threading.active_count() > 1:
         return f"{started or 'a thread'} came up in the fork server; use --cold-kernels"
+    if "socket" not in request and _which(request["python"]) != imported.python:
+        return "this fork server belongs to another Python"
     if "socket" in request:
         wanted = _imports(request["python"], request["environment"])
         if (wanted.python, wanted.installed) != (imported.python, imported.installed):
@@ -208,10 +215,17 @@ def _become_kernel(request: dict[str, Any], server: int) -> None:
     os.chdir(request["folder"])
     _limit_threads()
     _reseed()
+    _forget_bakeoff()
     sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance(argv=request["arguments"])
+
+
+def _forget_bakeoff() -> None:
+    """A notebook gets Bakeoff as its own path has it, and as it is now: the server may be another project's, or old."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bakeoff"]:
+        del sys.modules[name]
 
 
 def _limit_threads() -> None:

@@ -77,8 +77,9 @@ def _predictions(folder: Path, variant: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, fork_server: None) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, stub_template: Path) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(stub_template / "runs" / "background", folder / "runs" / "background")
     for variant in SETTINGS:
         code, said = _run(folder, variant)
         assert code == 0, said
