@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import StepError
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 FAILED = "failed.ipynb"
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -78,7 +81,7 @@ def _run(job: Job, executed: Path) -> None:
             on_cell_execute=count,
             cwd=str(job.folder),
             coalesce_streams=True,
-            **_transport(job),
+            config=_connection(job),
         )
     except papermill.PapermillExecutionError as error:
         raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(error.evalue)}") from None
@@ -90,14 +93,17 @@ def _run(job: Job, executed: Path) -> None:
         raise StepError(job.stage, cell, reason) from None
 
 
-def _transport(job: Job) -> dict[str, Any]:
-    """Unix sockets in a folder that only this user can open, in place of TCP ports, which every user can reach."""
-    if job.sockets is None:
-        return {}
+def _connection(job: Job) -> Config:
+    """A client that begins at once; Unix sockets in a folder that only this user can open, in place of TCP ports, which
+    every user can reach.
+    """
     from traitlets.config import Config
 
-    # Without an address of its own, jupyter_client takes names relative to the folder it happens to run in.
-    return {"config": Config(KernelManager={"transport": "ipc", "ip": str(job.sockets / str(os.getpid()))})}
+    manager = {"client_class": "bakeoff.kernel_client.PromptClient"}
+    if job.sockets is not None:
+        # Without an address of its own, jupyter_client takes names relative to the folder it happens to run in.
+        manager |= {"transport": "ipc", "ip": str(job.sockets / str(os.getpid()))}
+    return Config(KernelManager=manager)
 
 
 def _check(job: Job, executed: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.common import NO_NETWORK_SET, PROJECT, Case, pipeline, run, say
+from benchmarks.common import NO_NETWORK_SET, Case, pipeline, run, say
 
 _LIMIT = 0.4
 _BEYOND = 1.05  # the loop, which takes the better part of an hour, is stopped when the limit is kept by this factor
@@ -37,13 +37,13 @@ def _loop(folder: Path, enough: float) -> tuple[float, int, int]:
     from bakeoff.code import NOTEBOOKS, Code
     from bakeoff.params import load_parameters
     from bakeoff.plan import make_plan
-    from bakeoff.resolve import Resolver, keras_home
+    from bakeoff.resolve import Resolver, find_backend, import_environment
     from bakeoff.store import Store
 
     store = Store(folder / "loop")
     resolver = Resolver(store, "quick", folder / "no-data", print)
     plan = make_plan(load_parameters(None, "quick", (NO_NETWORK_SET,)), resolver, Code(store.memory()), store)
-    total = 0.0
+    total, environment = 0.0, import_environment(find_backend(), folder / "no-data")
     for number, step in enumerate(plan.steps, start=1):
         output = store.folder(*step.name)
         output.mkdir(parents=True)
@@ -53,7 +53,6 @@ def _loop(folder: Path, enough: float) -> tuple[float, int, int]:
         notebook = NOTEBOOKS / f"{step.stage.notebook}.ipynb"
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-f", str(output / "parameters.yaml")]
         command += ["--cwd", str(output), str(notebook), str(output / "notebook.ipynb")]
-        environment = {"PYTHONPATH": str(PROJECT), "KERAS_HOME": str(keras_home()), "TF_CPP_MIN_LOG_LEVEL": "3"}
         total += run(command, output, environment)
         say(f"    papermill, step {number} of {len(plan.steps)}: {total:.0f} s")
         if total > enough:

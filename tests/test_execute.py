@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import nbformat
@@ -67,6 +69,23 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "stub.ipynb").write_text("{")
     with pytest.raises(StepError, match="train: "):
         execute(job)
+
+
+def test_every_line_of_the_first_cell_arrives(tmp_path: Path) -> None:
+    for _ in range(3):
+        execute(_job(tmp_path, "print('\\n'.join(map(str, range(1000))))"))
+        executed = nbformat.read(tmp_path / "step" / "notebook.ipynb", as_version=4)
+        assert executed.cells[-1].outputs[0].text.split() == [str(number) for number in range(1000)]
+
+
+def test_a_kernel_that_ends_at_its_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "jupyter" / "kernels" / "mute"
+    folder.mkdir(parents=True)
+    mute = {"argv": ["python", "-c", "pass"], "display_name": "Mute", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(mute))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    with pytest.raises(StepError, match="the kernel died before it answered"):
+        execute(dataclasses.replace(_job(tmp_path, "1"), kernel="mute"))
 
 
 def test_a_notebook_that_writes_nothing_has_failed(tmp_path: Path) -> None:
