@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,19 @@ def test_a_cold_kernel_gives_the_same_bits(made: Workplace, prepared_workplace: 
 
 def _predictions(place: Workplace) -> set[bytes]:
     return {path.read_bytes() for path in place.runs.glob("evaluate/*/predictions.npz")}
+
+
+def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Workplace) -> None:
+    shutil.copytree(made.runs, workplace.runs)
+    (labels,) = workplace.runs.glob("load/*/train_labels.npy")
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    arguments = ("--variants", "ann", *SMOKE, "--set", "batch_size=16", "--no-pdf")
+    done = workplace.run(*arguments)
+    assert done.returncode == 0, done.stdout
+    assert "train_labels.npy is not what was written; the step is made again." in done.stdout
+    assert labels.read_bytes()[-1] == content[-1] ^ 1
 
 
 def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(prepared_workplace: Workplace) -> None:

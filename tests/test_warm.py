@@ -162,7 +162,9 @@ def test_a_kernel_has_the_bakeoff_of_its_own_path(tmp_path: Path, monkeypatch: p
 @pytest.mark.usefixtures("fork_server")
 def test_a_kernel_of_another_python_is_not_forked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another Python"):
-        request_fork(["/usr/bin/python3", "-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path))
+        request_fork(
+            [str(tmp_path / "python"), "-f", str(tmp_path / "connection.json")], dict(os.environ), str(tmp_path)
+        )
 
 
 @pytest.mark.usefixtures("fork_server")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -176,11 +175,11 @@ def fit(
     """
     recipe = job.recipe
     last_epoch = recipe.epochs if last_epoch is None else last_epoch
-    steps = math.ceil(len(job.train) / recipe.batch_size) * (last_epoch - first_epoch)
-    model.run_eagerly = steps <= STEPS_WITHOUT_GRAPH and not model.jit_compile
+    epochs = last_epoch - first_epoch
     resume = Resume(history.path.parent if history.path else None, [history, *keepers])
     first_epoch = resume.restore(model, first_epoch, last_epoch)
     train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)
+    model.run_eagerly = len(train) * epochs <= STEPS_WITHOUT_GRAPH and not model.jit_compile
     validation = batches_for(job, job.validation) if job.validation is not None else None
     model.fit(
         train,

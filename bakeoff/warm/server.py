@@ -180,11 +180,11 @@ def _refusal(request: dict[str, Any], imported: _Imports) -> str:
     started = runtime_started()
     if started or threading.active_count() > 1:
         return f"{started or 'a thread'} came up in the fork server; use --cold-kernels"
-    if "socket" not in request and _which(request["python"]) != imported.python:
-        return "this fork server belongs to another Python"
+    if _which(request["python"]) != imported.python:
+        return "this fork server has imported other versions: it belongs to another Python"
     if "socket" in request:
         wanted = _imports(request["python"], request["environment"])
-        if (wanted.python, wanted.installed) != (imported.python, imported.installed):
+        if wanted.installed != imported.installed:
             return "this fork server has imported other versions"
         if wanted.environment != imported.environment:
             return "this fork server has imported with other settings"
