@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
-from benchmarks.common import NO_NETWORK_SET, Case, in_turn, median, pipeline, run
+from benchmarks.common import NO_NETWORK_SET, Case, Turns, in_lock_step, median, pipeline, pipeline_command, say
 
 # variant -> epochs that make the training a minute or more on two cores
 VARIANTS = {"ann": 2, "simple_cnn": 6, "tutorial_cnn": 11}
-ROUNDS = 3  # fewer say little on a machine whose speed changes from minute to minute
+ROUNDS = 3
 _LIMIT = 1.05
 
 
@@ -26,44 +25,43 @@ def measure(folder: Path) -> Case:
     limits: dict[str, float] = {}
     for variant, epochs in VARIANTS.items():
         place = folder / variant
-        shutil.copytree(folder / "data" / "runs" / "load", place / "runs" / "load")
         script = [sys.executable, "-m", "benchmarks.bare_script", variant, str(loaded), str(epochs)]
-        ours = (*request, "--set", f"epochs={epochs}", "--variants", variant)
-        trained: dict[str, list[float]] = {"script": [], "pipeline": []}
-        sides = {
-            f"{variant}, bare script": partial(_script, script, loaded, trained["script"]),
-            f"{variant}, pipeline": partial(_anew, place, ours, trained["pipeline"]),
-        }
-        whole = in_turn(sides, ROUNDS)
-        seconds |= whole | {f"{variant}, {side}: training alone": taken for side, taken in trained.items()}
-        training = f"{variant}: training in the pipeline over `fit` in the bare script"
-        ratios[training] = median(trained["pipeline"]) / median(trained["script"])
-        limits[training] = _LIMIT
-        bare, pipelined = (median(each) for each in whole.values())
+        ours = pipeline_command(*request, "--set", f"epochs={epochs}", "--variants", variant, folder=place)
+        names = [f"{variant}, {side}" for side in ("bare script", "pipeline")]
+        taken: dict[str, list[float]] = {name: [] for name in [*names, *(f"{name}: training alone" for name in names)]}
+        for _ in range(ROUNDS):
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(folder / "data" / "runs" / "load", place / "runs" / "load")
+            turns = in_lock_step(dict(zip(names, (script, ours), strict=True)))
+            (summary,) = (place / "runs" / "train").glob("*/training.json")
+            trained = json.loads(summary.read_text(encoding="utf-8"))["train_seconds"]
+            fitted = loaded / "seconds.txt"
+            _add(taken, names[0], turns[names[0]], fitted, float(fitted.read_text(encoding="utf-8")))
+            _add(taken, names[1], turns[names[1]], summary.with_name("history.csv"), trained)
+        seconds |= taken
+        whole = [median(taken[name]) for name in names]
+        bare, trained = (median(taken[f"{name}: training alone"]) for name in names)
+        ratios[f"{variant}: training in the pipeline over `fit` in the bare script"] = trained / bare
+        limits[f"{variant}: training in the pipeline over `fit` in the bare script"] = _LIMIT
         ratios[f"{variant}: seconds that the pipeline adds in all, for notebooks, figures and reports"] = (
-            pipelined - bare
+            whole[1] - whole[0]
         )
     return Case(
         "Against a bare script",
         "The script loads arrays, scales, builds, trains, evaluates and saves; the pipeline does the same in "
         "notebooks, with figures, tables, background, comparison, HTML and PDF. Both use all cores and the same "
-        "50 000 drawn pictures. The load step is there before.",
+        "50 000 drawn pictures. The load step is there before. Both run at the same time, in turns of a second while "
+        "the other is stopped, and each is charged its own turns: from one minute to the next, the speed of the "
+        "machine changes by more than what is measured.",
         seconds,
         ratios,
         limits,
     )
 
 
-def _script(command: list[str], loaded: Path, trained: list[float]) -> float:
-    taken = run(command)
-    trained.append(float((loaded / "seconds.txt").read_text(encoding="utf-8")))
-    return taken
-
-
-def _anew(place: Path, request: tuple[str, ...], trained: list[float]) -> float:
-    for stage in ("preprocess", "build", "train", "evaluate", "background", "compare"):
-        shutil.rmtree(place / "runs" / stage, ignore_errors=True)
-    taken = pipeline(*request, folder=place)
-    (summary,) = (place / "runs" / "train").glob("*/training.json")
-    trained.append(json.loads(summary.read_text(encoding="utf-8"))["train_seconds"])
-    return taken
+def _add(taken: dict[str, list[float]], name: str, turns: Turns, last_written: Path, seconds: float) -> None:
+    """Note a side's own time, in all and in the training, which took `seconds` and ended when the file was written."""
+    taken[name].append(turns.within())
+    end = last_written.stat().st_mtime
+    taken[f"{name}: training alone"].append(turns.within(end - seconds, end))
+    say(f"    {name}: {taken[name][-1]:.2f} s, training {taken[f'{name}: training alone'][-1]:.2f} s")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import signal
 import statistics
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bakeoff.resolve import package_version
 
@@ -63,36 +69,18 @@ class Case:
         return asdict(self)
 
 
-# Linux shares a core between sessions first (autogroups): within its own alone, a loop's low priority would not count
-# against a kernel, which leads a session of its own.
-_LOOP = """import os, pathlib
-os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-group = pathlib.Path("/proc/self/autogroup")
-if group.exists():
-    group.write_text("19")
-while os.getppid() > 1:
-    pass
-"""
-
-
 @contextmanager
 def awake() -> Iterator[None]:
-    """Keep every core from sleeping, by a loop of the lowest priority there is, which gives way to anything.
+    """Keep every core from sleeping, where Linux lets us: `/dev/cpu_dma_latency`, kernel.org's PM QoS interface.
 
     Threads hand work to each other hundreds of times a second, and a virtual machine may take milliseconds to wake a
     core: the same training then takes one and a half times as long or twice, from one minute to the next.
     """
-    loops = []
-    if hasattr(os, "SCHED_IDLE"):
-        loops = [
-            subprocess.Popen([sys.executable, "-c", _LOOP], start_new_session=True) for _ in os.sched_getaffinity(0)
-        ]
-    try:
+    with ExitStack() as stack:
+        with suppress(OSError):
+            wish = stack.enter_context(Path("/dev/cpu_dma_latency").open("wb", buffering=0))
+            wish.write(struct.pack("i", 0))  # microseconds that waking may take; it holds while the file is open
         yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
 
 
 def machine() -> str:
@@ -103,8 +91,6 @@ def machine() -> str:
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    import psutil
-
     return f"{len(os.sched_getaffinity(0))} cores ({model}), {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
 
@@ -134,10 +120,66 @@ def run(command: Sequence[str], folder: Path = PROJECT, environment: Mapping[str
     return seconds
 
 
-def pipeline(*arguments: str, folder: Path) -> float:
-    """Seconds of `python pipeline.py ARGUMENTS` with runs and reports below `folder`."""
+def pipeline_command(*arguments: str, folder: Path) -> list[str]:
+    """`python pipeline.py ARGUMENTS` with runs and reports below `folder`."""
     places = ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
-    return run([sys.executable, str(PROJECT / "pipeline.py"), *arguments, *places])
+    return [sys.executable, str(PROJECT / "pipeline.py"), *arguments, *places]
+
+
+def pipeline(*arguments: str, folder: Path) -> float:
+    """Seconds that the pipeline takes with runs and reports below `folder`."""
+    return run(pipeline_command(*arguments, folder=folder))
+
+
+@dataclass(frozen=True)
+class Turns:
+    """When a command ran: begin and end of each of its turns, as `time.time` counts."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    def within(self, begin: float = 0.0, end: float = math.inf) -> float:
+        """Seconds of the turns between two times."""
+        return sum(max(0.0, min(last, end) - max(first, begin)) for first, last in self.spans)
+
+
+def in_lock_step(commands: Mapping[str, Sequence[str]], turn_seconds: float = 1.0) -> dict[str, Turns]:
+    """Run commands at the same time, in turns: one runs, with all that it started, while the others are stopped.
+
+    Raises RuntimeError with the last lines of one that fails.
+    """
+    turns = {name: Turns() for name in commands}
+    with ExitStack() as stack:
+        outputs = {name: stack.enter_context(tempfile.TemporaryFile()) for name in commands}
+        running = {}
+        for name, command in commands.items():
+            running[name] = psutil.Popen(command, cwd=PROJECT, stdout=outputs[name], stderr=subprocess.STDOUT)
+            stack.callback(_signal, running[name], signal.SIGKILL)
+            _signal(running[name], signal.SIGSTOP)
+        while running:
+            for name, process in list(running.items()):
+                begun = time.time()
+                _signal(process, signal.SIGCONT)
+                with suppress(psutil.TimeoutExpired):
+                    process.wait(turn_seconds)
+                    del running[name]
+                _signal(process, signal.SIGSTOP)
+                turns[name].spans.append((begun, time.time()))
+                if name not in running and process.returncode:
+                    outputs[name].seek(0)
+                    said = outputs[name].read().decode(errors="replace")
+                    raise RuntimeError(f"{' '.join(commands[name])} ended with {process.returncode}: {said[-2000:]}")
+    return turns
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    """Send a signal to a process and all that it started, also to what they start meanwhile."""
+    reached: set[psutil.Process] = set()
+    with suppress(psutil.NoSuchProcess):
+        while fresh := {process, *process.children(recursive=True)} - reached:
+            for each in fresh:
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
+            reached |= fresh
 
 
 def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

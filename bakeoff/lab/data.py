@@ -196,6 +196,7 @@ class _Prepared:
 
     def batches(self, role: str, count: int) -> Iterator[_Batch]:
         """The first `count` examples in the order of the files. No image beyond them is decoded."""
+        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         wanted = {"image", "label", "id"} & set(self._features)
@@ -207,7 +208,9 @@ class _Prepared:
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=False),
         )
         done = 0
-        for batch in self._decoded(data.batch(_BATCH).prefetch(2)):
+        options = tf.data.Options()
+        options.autotune.enabled = False  # see `Batches.feed`
+        for batch in self._decoded(data.batch(_BATCH).prefetch(2).with_options(options)):
             images, labels = batch["image"], batch["label"]
             ids = _numbered(role, done, done + len(labels)) if "id" not in wanted else _as_text(batch["id"])
             done += len(labels)

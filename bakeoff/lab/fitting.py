@@ -182,11 +182,11 @@ def fit(
     model.run_eagerly = len(train) * epochs <= STEPS_WITHOUT_GRAPH and not model.jit_compile
     validation = batches_for(job, job.validation) if job.validation is not None else None
     model.fit(
-        train,
+        train.feed(),
         steps_per_epoch=len(train),
         initial_epoch=first_epoch,
         epochs=last_epoch,
-        validation_data=validation,
+        validation_data=validation.feed() if validation is not None else None,
         validation_steps=len(validation) if validation is not None else None,
         shuffle=False,  # Batches shuffles; Keras would shuffle the order of batches a second time
         callbacks=[*callbacks, history, resume],

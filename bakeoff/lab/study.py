@@ -86,7 +86,7 @@ class Study:
         if self.test is None:
             return None
         batches = batches_for(job, self.test)
-        return float(model.evaluate(batches, steps=len(batches), verbose=0, return_dict=True)["accuracy"])
+        return float(model.evaluate(batches.feed(), steps=len(batches), verbose=0, return_dict=True)["accuracy"])
 
 
 def views_to_choose_by(prepared: Prepared, share: float) -> tuple[View, View]:

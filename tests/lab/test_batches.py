@@ -77,25 +77,45 @@ def test_batches_of_a_view_hold_what_the_view_gives(stages: Callable[..., Any]) 
 
 
 def test_fit_sees_the_epochs_in_order_and_each_once() -> None:
-    seen: list[list[float]] = []
-
-    class Watch(Batches):
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            inputs, labels = super().__getitem__(index)
-            return inputs, np.stack([inputs.ravel(), labels], axis=1)
+    seen: list[int] = []
 
     @keras.saving.register_keras_serializable()
     def record(labels: Any, outputs: Any) -> Any:
-        seen.append(keras.ops.convert_to_numpy(labels)[:, 0].tolist())
+        seen.extend(keras.ops.convert_to_numpy(labels).ravel().tolist())
         return keras.ops.mean(outputs, axis=-1)
 
-    items = numbered(first_epoch=1)
-    watched = Watch(items.examples, 8, num_outputs=10, seed=3, shuffle=True, first_epoch=1)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    examples = ArrayExamples(np.arange(50, dtype=np.float32)[:, None], np.arange(50))
+    items = Batches(examples, 8, num_outputs=50, seed=3, shuffle=True, first_epoch=1)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(50)])
     model.compile(loss=record, optimizer="sgd", run_eagerly=True)
-    model.fit(watched, steps_per_epoch=len(watched), initial_epoch=1, epochs=3, shuffle=False, verbose=0)
-    flat = [number for batch in seen for number in batch]
-    assert flat == epoch_of(numbered(), 1) + epoch_of(numbered(), 2)
+    model.fit(items.feed(), steps_per_epoch=len(items), initial_epoch=1, epochs=3, shuffle=False, verbose=0)
+    assert seen == epoch_of(numbered(), 1) + epoch_of(numbered(), 2)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"drop_last": True}, {"first_epoch": 3}, {"shuffle": False}, {"one_hot": True}]
+)
+def test_a_feed_gives_the_same_items_to_every_reader(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    monkeypatch.setattr(batches, "BLOCK_IMAGES", 16)  # so that an epoch has several blocks
+    feed = numbered(**options).feed()
+    items = numbered(**options)
+    readers = [iter(feed), iter(feed)]
+    for step in range(2 * len(items) + 3):
+        for reader in readers:
+            for part, expected in zip(next(reader), items[step], strict=True):
+                np.testing.assert_array_equal(part, expected)
+                assert keras.ops.convert_to_numpy(part).dtype == expected.dtype
+
+
+def test_a_feed_of_augmented_images_gives_the_same_items(stages: Callable[..., Any]) -> None:
+    items = Batches(stages().prepared.train, 32, num_outputs=10, shuffle=True, augmentation=AUGMENTATION)
+    reader = iter(items.feed())
+    for step in range(2 * len(items)):
+        np.testing.assert_array_equal(next(reader)[0], items[step][0])
+
+
+def test_nobody_waits_for_the_thread_that_tunes_a_feed() -> None:
+    assert numbered().feed().options().autotune.enabled is False
 
 
 def test_labels_are_encoded_for_the_loss() -> None:
