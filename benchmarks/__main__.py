@@ -17,9 +17,8 @@ RESULTS, PAGE = PROJECT / "docs" / "benchmarks.json", PROJECT / "docs" / "benchm
 _HEAD = """# Benchmarks
 
 Written by `make bench`; nothing here is typed by hand. Each case runs both sides in one go, in turn, on one machine;
-figures of different cases may come from different days and do not compare. From 2026-11-22 on, loops of the lowest
-priority keep the cores from sleeping meanwhile: a virtual machine may take so long to wake one that it decides what is
-measured.
+figures of different cases may come from different days and do not compare. From 2026-11-22 on, the cores are kept from
+sleeping meanwhile: a virtual machine may take so long to wake one that it decides what is measured.
 """
 
 

@@ -578,6 +578,14 @@ def test_a_training_that_went_otherwise_does_not_reproduce(
     )
 
 
+def test_a_training_of_no_epoch_has_no_peak(folders: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,validation_accuracy\n")
+    found = evidence(folders)
+    runs = found.runs | {"tutorial_cnn": [Run(row("tutorial_cnn"), folders["tutorial_cnn"] | {"train": str(tmp_path)})]}
+    outcome = judged(replace(found, runs=runs), "tutorial_cnn", "validation peaks after epoch", "contradiction").outcome
+    assert outcome.status == NOT_TESTED and "did not reach epoch 1" in outcome.reason
+
+
 def test_overfitting_is_looked_for_where_the_images_are_prepared_alike(folders: dict[str, dict[str, str]]) -> None:
     as_source = judged(evidence(folders), "augmented_inceptionv3", "overfitted")
     assert as_source.outcome.status == REPRODUCED

@@ -236,7 +236,7 @@ def gap(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Toler
 def peak(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`peak COLUMN`: the epoch at which a figure of history.csv is highest."""
     run = evidence.fit(claim.variant, claim.needs)[0]
-    values = {epoch: run.at(words[0], epoch) for epoch in run.history}
+    values = {epoch: run.at(words[0], epoch) for epoch in run.history or (1,)}
     return figure(max(values, key=lambda epoch: values[epoch]), claim.numbers[0], claim, tolerance)
 
 
