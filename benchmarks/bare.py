@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.common import NO_NETWORK_SET, Case, Turns, in_lock_step, median, pipeline, pipeline_command, say
@@ -12,6 +13,7 @@ from benchmarks.common import NO_NETWORK_SET, Case, Turns, in_lock_step, median,
 # variant -> epochs that make the training a minute or more on two cores
 VARIANTS = {"ann": 2, "simple_cnn": 6, "tutorial_cnn": 11}
 ROUNDS = 3
+_SIDES, _TRAINING = ("bare script", "pipeline"), ": training alone"
 _LIMIT = 1.05
 
 
@@ -21,14 +23,12 @@ def measure(folder: Path) -> Case:
     pipeline("--variants", "ann", *request, "--set", "epochs=0", folder=folder / "data")
     (loaded,) = (folder / "data" / "runs" / "load").iterdir()
     seconds: dict[str, list[float]] = {}
-    ratios: dict[str, float] = {}
-    limits: dict[str, float] = {}
     for variant, epochs in VARIANTS.items():
         place = folder / variant
         script = [sys.executable, "-m", "benchmarks.bare_script", variant, str(loaded), str(epochs)]
         ours = pipeline_command(*request, "--set", f"epochs={epochs}", "--variants", variant, folder=place)
-        names = [f"{variant}, {side}" for side in ("bare script", "pipeline")]
-        taken: dict[str, list[float]] = {name: [] for name in [*names, *(f"{name}: training alone" for name in names)]}
+        names = [f"{variant}, {side}" for side in _SIDES]
+        seconds |= {name: [] for name in [*names, *(name + _TRAINING for name in names)]}
         for _ in range(ROUNDS):
             shutil.rmtree(place, ignore_errors=True)
             shutil.copytree(folder / "data" / "runs" / "load", place / "runs" / "load")
@@ -36,16 +36,9 @@ def measure(folder: Path) -> Case:
             (summary,) = (place / "runs" / "train").glob("*/training.json")
             trained = json.loads(summary.read_text(encoding="utf-8"))["train_seconds"]
             fitted = loaded / "seconds.txt"
-            _add(taken, names[0], turns[names[0]], fitted, float(fitted.read_text(encoding="utf-8")))
-            _add(taken, names[1], turns[names[1]], summary.with_name("history.csv"), trained)
-        seconds |= taken
-        whole = [median(taken[name]) for name in names]
-        bare, trained = (median(taken[f"{name}: training alone"]) for name in names)
-        ratios[f"{variant}: training in the pipeline over `fit` in the bare script"] = trained / bare
-        limits[f"{variant}: training in the pipeline over `fit` in the bare script"] = _LIMIT
-        ratios[f"{variant}: seconds that the pipeline adds in all, for notebooks, figures and reports"] = (
-            whole[1] - whole[0]
-        )
+            _add(seconds, names[0], turns[names[0]], fitted, float(fitted.read_text(encoding="utf-8")))
+            _add(seconds, names[1], turns[names[1]], summary.with_name("history.csv"), trained)
+    ratios = _ratios(seconds)
     return Case(
         "Against a bare script",
         "The script loads arrays, scales, builds, trains, evaluates and saves; the pipeline does the same in "
@@ -55,13 +48,22 @@ def measure(folder: Path) -> Case:
         "machine changes by more than what is measured.",
         seconds,
         ratios,
-        limits,
+        dict.fromkeys(ratios, _LIMIT),
     )
 
 
-def _add(taken: dict[str, list[float]], name: str, turns: Turns, last_written: Path, seconds: float) -> None:
+def _ratios(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    ratios = {}
+    for variant in VARIANTS:
+        script, ours = (f"{variant}, {side}" for side in _SIDES)
+        for part, name in ((_TRAINING, "training in the pipeline over `fit` in the script"), ("", "all over all")):
+            ratios[f"{variant}: {name}"] = median(seconds[ours + part]) / median(seconds[script + part])
+    return ratios
+
+
+def _add(taken: Mapping[str, list[float]], name: str, turns: Turns, last_written: Path, seconds: float) -> None:
     """Note a side's own time, in all and in the training, which took `seconds` and ended when the file was written."""
     taken[name].append(turns.within())
     end = last_written.stat().st_mtime
-    taken[f"{name}: training alone"].append(turns.within(end - seconds, end))
-    say(f"    {name}: {taken[name][-1]:.2f} s, training {taken[f'{name}: training alone'][-1]:.2f} s")
+    taken[name + _TRAINING].append(turns.within(end - seconds, end))
+    say(f"    {name}: {taken[name][-1]:.2f} s, training {taken[name + _TRAINING][-1]:.2f} s")
