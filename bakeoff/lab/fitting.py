@@ -175,7 +175,7 @@ def fit(
     """
     recipe = job.recipe
     last_epoch = recipe.epochs if last_epoch is None else last_epoch
-    epochs = last_epoch - first_epoch
+    epochs = last_epoch - first_epoch  # all of them, also when a part is done: it decides how every part runs
     resume = Resume(history.path.parent if history.path else None, [history, *keepers])
     first_epoch = resume.restore(model, first_epoch, last_epoch)
     train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)

@@ -76,7 +76,8 @@ def test_batches_of_a_view_hold_what_the_view_gives(stages: Callable[..., Any]) 
     np.testing.assert_array_equal(labels, view.labels[30:60])
 
 
-def test_fit_sees_the_epochs_in_order_and_each_once() -> None:
+@pytest.mark.parametrize("by_feed", [True, False])  # as TensorFlow reads them, and as the other backends do
+def test_fit_sees_the_epochs_in_order_and_each_once(by_feed: bool) -> None:
     seen: list[int] = []
 
     @keras.saving.register_keras_serializable()
@@ -88,7 +89,8 @@ def test_fit_sees_the_epochs_in_order_and_each_once() -> None:
     items = Batches(examples, 8, num_outputs=50, seed=3, shuffle=True, first_epoch=1)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(50)])
     model.compile(loss=record, optimizer="sgd", run_eagerly=True)
-    model.fit(items.feed(), steps_per_epoch=len(items), initial_epoch=1, epochs=3, shuffle=False, verbose=0)
+    read = items.feed() if by_feed else items
+    model.fit(read, steps_per_epoch=len(items), initial_epoch=1, epochs=3, shuffle=False, verbose=0)
     assert seen == epoch_of(numbered(), 1) + epoch_of(numbered(), 2)
 
 
