@@ -99,7 +99,7 @@ class Cleaner:
 
     def _of_step(self, stage: str, folder: Path) -> Iterator[Item]:
         """The step's folder when nothing needs it; of one that is needed, what a failure left in it."""
-        record = self.store.record(stage, folder.name)
+        record = self.store.read_manifest(stage, folder.name)
         if _held(self.store.lock(stage, folder.name)):
             self._spared.append(f"Kept: {folder}, which a run is making.")
         elif record is None and not (folder in self._needed and _begun(folder)):
@@ -133,7 +133,7 @@ class Cleaner:
         dataset = parts.get("parameters", {}).get("dataset")
         if dataset in self._absent and parts.get("resolved", {}).get("dataset") != dataset:
             return str(dataset)
-        parents = [self.store.record(stage, key) for stage, key in record.get("inputs", {}).items()]
+        parents = [self.store.read_manifest(stage, key) for stage, key in record.get("inputs", {}).items()]
         return next((found for each in parents if each and (found := self._made_with_absent(each))), None)
 
     def _made_for(self, stage: str, key: str) -> str:

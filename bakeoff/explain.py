@@ -35,7 +35,7 @@ def explain(plan: Plan, store: Store) -> list[str]:
 
 
 def _done(step: Step, store: Store) -> str:
-    manifest = store.manifest(*step.name) or {}
+    manifest = store.complete_manifest(*step.name) or {}
     return f"done ({manifest.get('finished', 'at an unknown time')}, {float(manifest.get('seconds', 0)):.1f} s)"
 
 
@@ -45,10 +45,10 @@ def _findings(step: Step, plan: Plan, store: Store) -> Iterator[str]:
         return
     if plan.reasons[step.name] == "forced":
         yield "to run, because --force names it"
-    elif store.manifest(*step.name) is not None:
+    elif store.complete_manifest(*step.name) is not None:
         yield "to run, but for its page alone: only the page key differs, the numbers stay"
         yield from _page(step, store)
-    elif store.record(*step.name) is not None:
+    elif store.read_manifest(*step.name) is not None:
         yield "to run, its files are not as it left them"
         yield from damage(step, store)
     else:
@@ -58,7 +58,7 @@ def _findings(step: Step, plan: Plan, store: Store) -> Iterator[str]:
 def _changed(step: Step, plan: Plan, store: Store) -> Iterator[str]:
     """What differs from the last step of this stage that the variant made."""
     last = next((key for name in step.variants if (key := latest(store).get(f"{name}/{step.stage.name}"))), None)
-    then = store.record(step.stage.name, last) if last and last != step.result_key else None
+    then = store.read_manifest(step.stage.name, last) if last and last != step.result_key else None
     if then is None:
         yield "to run, new: nothing that it could be compared with was made before"
     else:
@@ -115,7 +115,7 @@ def _shortened(*texts: str) -> list[str]:
 
 def damage(step: Step, store: Store) -> Iterator[str]:
     """The files of a step that are gone or have another size than recorded."""
-    folder, record = store.folder(*step.name), store.record(*step.name) or {}
+    folder, record = store.folder(*step.name), store.read_manifest(*step.name) or {}
     if record.get("result_key") != step.result_key:
         yield f"{folder / MANIFEST} is that of another step"
     for name, (_, size) in (record.get("files") or {}).items():
@@ -130,7 +130,7 @@ def _page(step: Step, store: Store) -> Iterator[str]:
     if not path.is_file():
         yield f"{path} is gone"
         return
-    then = (store.manifest(*step.name) or {})["parameters"].get("published")
+    then = (store.complete_manifest(*step.name) or {})["parameters"].get("published")
     now = step.parameters.get("published")
     if now != then:
         yield f"published figures: {_values(now, then, 'parameters')}"

@@ -69,7 +69,7 @@ class Locks:
         self._held[step.name] = lock
         return True
 
-    def give_back(self, step: Step) -> None:
+    def release(self, step: Step) -> None:
         """Free the step for others."""
         lock = self._held.pop(step.name, None)
         if lock is not None:

@@ -114,9 +114,9 @@ class Pipeline:
         """
         found = False
         for step in plan.steps:
-            if self.store.manifest(*step.name) is None:
+            if self.store.complete_manifest(*step.name) is None:
                 continue
-            damaged = self.store.damaged(*step.name, largest=SMALL_BYTES)
+            damaged = self.store.first_bad_file(*step.name, largest=SMALL_BYTES)
             if damaged:
                 what = f"{step.stage.name} {', '.join(step.variants)}: {damaged} is not what was written"
                 if self.request.report_only:

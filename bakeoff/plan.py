@@ -247,7 +247,7 @@ class _Maker:
 def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:
     """The step that compares: its key covers the texts it reads (results, claims) and every evaluation shown."""
     evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
-    finished = {name: key for name, key in evaluated.items() if store.manifest("evaluate", key)}
+    finished = {name: key for name, key in evaluated.items() if store.complete_manifest("evaluate", key)}
     return _report_step(COMPARE, finished, {name: digest_value(text) for name, text in texts.items()}, code)
 
 
@@ -274,7 +274,7 @@ def _report_step(stage: Stage, parents: Mapping[str, str], resolved: Mapping[str
 
 def why(step: Step, store: Store) -> str | None:
     """Why a single step must run again; None when it and its page are as they should be."""
-    manifest = store.manifest(*step.name)
+    manifest = store.complete_manifest(*step.name)
     if manifest is None:
         return "new"
     if manifest["page_key"] != step.page_key or not (store.folder(*step.name) / NOTEBOOK).is_file():
@@ -285,7 +285,7 @@ def why(step: Step, store: Store) -> str | None:
 def changes(step: Step, store: Store) -> str:
     """What of a step's key differs from the last one that its variant made: parameters, code, input or software."""
     last = latest(store).get(f"{step.variants[0]}/{step.stage.name}") if step.variants else None
-    manifest = store.manifest(step.stage.name, last) if last and last != step.result_key else None
+    manifest = store.complete_manifest(step.stage.name, last) if last and last != step.result_key else None
     if manifest is None:
         return "new"
     words = {"parameters": "parameters", "parents": "input", "resolved": "input", "code": "code"}

@@ -56,7 +56,7 @@ def stage_folders(row: Row, store: Store) -> dict[str, str]:
     return {
         name: str(store.folder(*step.name))
         for name, step in row.steps.items()
-        if store.manifest(*step.name) is not None
+        if store.complete_manifest(*step.name) is not None
     }
 
 

@@ -121,7 +121,7 @@ class Runner:
             return
         waiting.remove(step)
         if reason != "forced" and why(step, self.store) is None:
-            self._locks.give_back(step)
+            self._locks.release(step)
             progress.made_elsewhere(step)
             return
         progress.started(step, reason)
@@ -130,7 +130,7 @@ class Runner:
     def _damaged_parent(self, step: Step, plan: Plan) -> Step | None:
         """The first parent whose files are not the recorded ones, removed from the store."""
         for stage, key in step.inputs.items():
-            damaged = self.store.damaged(stage, key)
+            damaged = self.store.first_bad_file(stage, key)
             if damaged:
                 self.say(f"    {stage} has a damaged file ({damaged}); it is made again.")
                 self.store.remove(stage, key)
@@ -176,8 +176,8 @@ class Runner:
             self.failures[step.name] = _in_a_sentence(step, error)
             progress.failed(step, self.failures[step.name])
         finally:
-            self._devices.give_back(step)
-            self._locks.give_back(step)
+            self._devices.release(step)
+            self._locks.release(step)
 
     def _workers(self) -> ProcessPoolExecutor:
         """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
@@ -218,7 +218,7 @@ class Runner:
         return self._folder() if fits and os.name == "posix" else None
 
     def _commit(self, step: Step, seconds: float) -> None:
-        before = self.store.manifest(*step.name) or {}
+        before = self.store.complete_manifest(*step.name) or {}
         self.store.commit(
             *step.name,
             {

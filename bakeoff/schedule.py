@@ -33,7 +33,7 @@ def expected_seconds(plan: Plan, store: Store) -> dict[tuple[str, str], float]:
         variant = step.variants[0] if step.variants else ""
         work = _work(step.stage.name, step.parameters, parameters.get(variant, 0))
         expected[step.name] = _OVERHEAD_SECONDS + work
-        manifest = store.manifest(step.stage.name, before.get(f"{variant}/{step.stage.name}", ""))
+        manifest = store.complete_manifest(step.stage.name, before.get(f"{variant}/{step.stage.name}", ""))
         if manifest and manifest.get("seconds"):
             then = _work(step.stage.name, manifest["parameters"], parameters.get(variant, 0))
             expected[step.name] = manifest["seconds"] * (_OVERHEAD_SECONDS + work) / (_OVERHEAD_SECONDS + then)
@@ -90,7 +90,7 @@ class Devices:
         self._leases[step.name] = device, step.gpu_share
         return device
 
-    def give_back(self, step: Step) -> None:
+    def release(self, step: Step) -> None:
         """End a step's lease, if it has one."""
         device, share = self._leases.pop(step.name, ("", 0.0))
         if device:

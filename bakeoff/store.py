@@ -110,7 +110,7 @@ class Store:
         """Digests of files, remembered between runs."""
         return Memory(self.root / "digests.json")
 
-    def record(self, stage: str, key: str) -> dict[str, Any] | None:
+    def read_manifest(self, stage: str, key: str) -> dict[str, Any] | None:
         """What step.json says, whether or not the files beside it are still as it says; None when it cannot be read."""
         try:
             record = json.loads((self.folder(stage, key) / MANIFEST).read_text(encoding="utf-8"))
@@ -118,9 +118,9 @@ class Store:
             return None
         return record if isinstance(record, dict) else None
 
-    def manifest(self, stage: str, key: str) -> dict[str, Any] | None:
+    def complete_manifest(self, stage: str, key: str) -> dict[str, Any] | None:
         """The step's step.json when the step is complete and its files have the recorded sizes, else None."""
-        folder, manifest = self.folder(stage, key), self.record(stage, key)
+        folder, manifest = self.folder(stage, key), self.read_manifest(stage, key)
         if manifest is None:
             return None
         try:
@@ -129,12 +129,12 @@ class Store:
             return None
         return manifest if whole and manifest.get("result_key") == key else None
 
-    def damaged(self, stage: str, key: str, largest: float = math.inf) -> str | None:
+    def first_bad_file(self, stage: str, key: str, largest: float = math.inf) -> str | None:
         """The name of the first file whose bytes are not the recorded ones; None when all are.
 
         Files of more than `largest` bytes are passed over.
         """
-        manifest = self.manifest(stage, key)
+        manifest = self.complete_manifest(stage, key)
         if manifest is None:
             return MANIFEST
         folder = self.folder(stage, key)

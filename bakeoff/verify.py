@@ -13,7 +13,7 @@ from typing import Any
 from bakeoff.errors import RequestError
 from bakeoff.plan import COMPARE, Plan, Step
 from bakeoff.runner import Runner
-from bakeoff.sameness import Verdict, compare
+from bakeoff.equivalence import Verdict, compare
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value, missing_or_cut
 
 SEED = 0  # of the choice of steps: the same plan gives the same choice
@@ -53,7 +53,7 @@ class Verifier:
                 self.say("\n".join(f"{name}: OFF, {fault}" for fault in found))
             else:
                 good.append(step)
-                count = len((self.store.record(*step.name) or {})["files"])
+                count = len((self.store.read_manifest(*step.name) or {})["files"])
                 files += count
                 self.say(f"{name}: {count} files as recorded")
         return good, off, files
@@ -63,7 +63,7 @@ class Verifier:
         known = {row.steps["evaluate"].result_key for row in self.plan.rows if "evaluate" in row.steps}
         found = []
         for path in sorted((self.store.root / COMPARE.name).glob(f"*/{MANIFEST}")):
-            record = self.store.record(COMPARE.name, path.parent.name) or {}
+            record = self.store.read_manifest(COMPARE.name, path.parent.name) or {}
             parts = record.get("parts", {})
             parents = set(parts.get("parents", {}).values())
             if parents and parents <= known:
@@ -100,7 +100,7 @@ class Verifier:
 
 def faults(store: Store, stage: str, key: str) -> Iterator[str]:
     """What is not as a step's step.json says, each with the path of the file."""
-    folder, record = store.folder(stage, key), store.record(stage, key)
+    folder, record = store.folder(stage, key), store.read_manifest(stage, key)
     if record is None or not isinstance(record.get("files"), Mapping) or not record["files"]:
         yield f"{folder / MANIFEST} cannot be read"
         return
@@ -145,12 +145,12 @@ def _parents(step: Step, store: Store, scratch: Store) -> Iterator[None]:
 
 def _files(store: Store, step: Step) -> list[str]:
     """The step's files that can be compared: all but the executed notebook, which holds dates and durations."""
-    record: Mapping[str, Any] = store.record(*step.name) or {"files": {}}
+    record: Mapping[str, Any] = store.read_manifest(*step.name) or {"files": {}}
     return [name for name in record["files"] if name != NOTEBOOK]
 
 
 def _seconds(store: Store, step: Step) -> float:
-    return float((store.record(*step.name) or {}).get("seconds", 0))
+    return float((store.read_manifest(*step.name) or {}).get("seconds", 0))
 
 
 def _name(step: Step) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from bakeoff.sameness import ABSOLUTE, RELATIVE, compare, is_duration
+from bakeoff.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
 from bakeoff.store import MANIFEST, digest_file, digest_value
 from tests.conftest import PROJECT
 from tests.stubs import LIGHT, SETTINGS, StubProject

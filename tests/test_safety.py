@@ -122,7 +122,7 @@ def test_every_loader_is_one_of_ours() -> None:
         ("bakeoff/lab/preprocessing.py", "np.load"),
         ("bakeoff/lab/training.py", "keras.models.load_model"),
         ("bakeoff/lab/training.py", "part.load_weights"),
-        ("bakeoff/sameness.py", "np.load"),
+        ("bakeoff/equivalence.py", "np.load"),
         ("benchmarks/bare_script.py", "np.load"),
     }
 
@@ -264,9 +264,9 @@ def test_a_step_whose_network_was_exchanged_is_found(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "model.keras").write_bytes(b"ours")
     store.commit("train", "k" * 64, {})
-    assert store.damaged("train", "k" * 64) is None
+    assert store.first_bad_file("train", "k" * 64) is None
     (folder / "model.keras").write_bytes(b"evil")  # of the same size
-    assert store.damaged("train", "k" * 64) == "model.keras"
+    assert store.first_bad_file("train", "k" * 64) == "model.keras"
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,11 @@ def test_gpus_are_leased_by_id_and_shared_by_small_steps() -> None:
     whole, halves = _step("whole", gpu_share=1.0), [_step(f"half{n}", gpu_share=0.5) for n in range(3)]
     assert devices.lease(whole) == "0"
     assert [devices.lease(half) for half in halves] == ["GPU-7", "GPU-7", ""]  # no room for the third
-    devices.give_back(whole)
+    devices.release(whole)
     assert devices.lease(halves[2]) == "0"
     assert devices.lease(_step("cpu")) == ""  # does not ask for one
     for step in [*halves, whole]:
-        devices.give_back(step)
+        devices.release(step)
     assert devices.room(1.0) is not None
 
 

@@ -27,13 +27,13 @@ def _make(store: Store) -> str:
 
 def test_a_step_without_manifest_is_no_step(store: Store) -> None:
     key = _make(store)
-    assert store.manifest("train", key) is not None
+    assert store.complete_manifest("train", key) is not None
     (store.folder("train", key) / MANIFEST).unlink()
-    assert store.manifest("train", key) is None
+    assert store.complete_manifest("train", key) is None
 
 
 def test_every_file_is_recorded_with_digest_and_size(store: Store) -> None:
-    manifest = store.manifest("train", _make(store))
+    manifest = store.complete_manifest("train", _make(store))
     assert manifest is not None
     assert set(manifest["files"]) == {"history.csv", "deep/model.keras"}
     assert manifest["files"]["deep/model.keras"][1] == 1000
@@ -42,30 +42,30 @@ def test_every_file_is_recorded_with_digest_and_size(store: Store) -> None:
 def test_a_truncated_file_is_no_step(store: Store) -> None:
     key = _make(store)
     (store.folder("train", key) / "history.csv").write_text("")
-    assert store.manifest("train", key) is None
+    assert store.complete_manifest("train", key) is None
 
 
 def test_a_flipped_bit_is_found(store: Store) -> None:
     key = _make(store)
-    assert store.damaged("train", key) is None
+    assert store.first_bad_file("train", key) is None
     path = store.folder("train", key) / "deep" / "model.keras"
     stat = path.stat()
     path.write_bytes(b"\x01" + bytes(999))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert store.damaged("train", key) == "deep/model.keras"
+    assert store.first_bad_file("train", key) == "deep/model.keras"
 
 
 def test_a_manifest_in_another_steps_folder_is_no_step(store: Store) -> None:
     key = _make(store)
     other = digest_value({"epochs": 4})
     store.folder("train", key).rename(store.folder("train", other))
-    assert store.manifest("train", other) is None
+    assert store.complete_manifest("train", other) is None
 
 
 def test_removing_forgets(store: Store) -> None:
     key = _make(store)
     store.remove("train", key)
-    assert store.manifest("train", key) is None
+    assert store.complete_manifest("train", key) is None
     assert not store.folder("train", key).exists()
 
 

@@ -138,7 +138,7 @@ class Report:
             for path in sorted(_HERE.rglob("*"))
             if path.is_file() and path.suffix != ".pyc"
         ]
-        pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.manifest(*step.name)]
+        pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.complete_manifest(*step.name)]
         return digest_value([pages, self.table_text, self.profile, code, [package_version(each) for each in _WRITERS]])
 
     def _copy_notebooks(self, store: Store) -> None:

@@ -56,7 +56,7 @@ class Crate:
 
     def text(self, title: str, banner: Sequence[str]) -> str:
         """The crate as JSON."""
-        made = [step for step in [*self.plan.steps, self.compare] if self.store.manifest(*step.name)]
+        made = [step for step in [*self.plan.steps, self.compare] if self.store.complete_manifest(*step.name)]
         notebooks = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob("notebooks/*/*.ipynb"))
         paths = [name for name in _BESIDE if (self.folder / name).is_file()] + notebooks
         files = [self._file(path) for path in paths]
@@ -96,7 +96,7 @@ class Crate:
         return _ref(name)
 
     def _manifest(self, step: Step) -> dict[str, Any]:
-        return self.store.manifest(*step.name) or {}
+        return self.store.complete_manifest(*step.name) or {}
 
     def _newest(self, made: Sequence[Step]) -> str:
         """When the last of the steps was finished; the background's step is always among them."""
@@ -130,7 +130,7 @@ class Crate:
         manifest = self._manifest(step)
         used = [*self._parameters(step), *self._data(step)]
         for stage, key in step.inputs.items():
-            files = (self.store.manifest(stage, key) or {"files": {}})["files"]
+            files = (self.store.complete_manifest(stage, key) or {"files": {}})["files"]
             used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
         of = f" of {', '.join(step.variants)}" if step.variants else ""
         return self._add(

@@ -116,13 +116,13 @@ def merge(
 ) -> Merger:
     """The comparison, the background, the data once for each distinct step, a chapter a variant, and the end."""
     merger = Merger()
-    if store.manifest(*compare.name):
+    if store.complete_manifest(*compare.name):
         merger.comparison(store.folder(*compare.name) / NOTEBOOK)
     else:
         merger.heading(2, "The comparison")
         merger.markdown(_failed(compare))
     merger.heading(2, "Introduction and background")
-    if store.manifest(*background.name):
+    if store.complete_manifest(*background.name):
         merger.notebook(store.folder(*background.name) / NOTEBOOK, background.stage.name, 2)
     else:
         merger.markdown(_failed(background))
@@ -162,7 +162,7 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
     merger.markdown(_about(row, result, store, merger.back))
     for stage in ("search", "build", "train", "evaluate"):
         step = row.steps.get(stage)
-        if step and store.manifest(*step.name):
+        if step and store.complete_manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
             merger.notebook(path, f"{row.folder_name}-{stage}", 3)
 
@@ -191,7 +191,7 @@ def _distinct(stage: str, rows: Iterable[Row], store: Store) -> list[tuple[Step,
     found: dict[str, tuple[Step, list[str]]] = {}
     for row in rows:
         step = row.steps.get(stage)
-        if step and store.manifest(*step.name):
+        if step and store.complete_manifest(*step.name):
             variants = found.setdefault(step.result_key, (step, []))[1]
             if row.variant not in variants:
                 variants.append(row.variant)

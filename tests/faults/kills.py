@@ -63,7 +63,7 @@ def proofs(folder: Path) -> dict[str, str]:
             continue
         name = manifest["stage"], manifest["result_key"]
         proof = path.parent / "proof.txt"
-        if store.damaged(*name) is None and proof.is_file():
+        if store.first_bad_file(*name) is None and proof.is_file():
             found["/".join(name)] = proof.read_text()
     return found
 
