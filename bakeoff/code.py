@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import rules
-from bakeoff.store import Memory, digest_value
+from bakeoff.digests import DigestCache
+from bakeoff.store import digest_value
 
 PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = PROJECT / "notebooks"
@@ -33,13 +34,13 @@ class Notebook:
 class Code:
     """Digests of the project's code, worked out once a file version."""
 
-    memory: Memory
+    digests: DigestCache
     project: Path = PROJECT
     _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # module -> facts; None: no such file
 
     def notebook(self, name: str) -> Notebook:
         """The notebook notebooks/<name>.ipynb."""
-        facts = self.memory.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-1", _read_notebook)
+        facts = self.digests.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-1", _read_notebook)
         return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], tuple(facts["modules"]))
 
     def computing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -64,7 +65,7 @@ class Code:
         if module not in self._known:
             path = self.project.joinpath(*module.split("."))
             path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            self._known[module] = self.memory.recall(path, "module-2", _read_module) if path.is_file() else None
+            self._known[module] = self.digests.recall(path, "module-2", _read_module) if path.is_file() else None
         return self._known[module]
 
     def _reached(self, roots: Iterable[str], plots: bool) -> list[tuple[str, dict[str, Any]]]:

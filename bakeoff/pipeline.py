@@ -60,12 +60,12 @@ class Pipeline:
         self.store = Store(self.request.runs_dir)
         self.profile = self.request.profile or self._default_profile()
         self.parameters: list[Parameters] = load_parameters(self.request.variants, self.profile, self.request.settings)
-        self.code = Code(self.store.memory())
+        self.code = Code(self.store.digests())
 
     def plan(self, look: bool) -> Plan:
         """The plan. With `look` hosts are asked and what is missing is downloaded first."""
         resolver = self._resolver(look)
-        self.code = Code(resolver.memory)
+        self.code = Code(resolver.digests)
         return make_plan(self.parameters, resolver, self.code, self.store, self.request.force)
 
     def run(self) -> int:
@@ -144,7 +144,7 @@ class Pipeline:
         text = results.to_csv(table)
         findings = audit_rows(plan.rows, table, self.store)
         audited = audit.to_csv(findings)
-        code = Code(self.code.memory)  # as it is now: the steps may have taken hours
+        code = Code(self.code.digests)  # as it is now: the steps may have taken hours
         step = compare_step(plan.rows, {"results": text, "claims": audited}, code, self.store)
         reason = "forced" if "compare" in self.request.force else why(step, self.store)
         if reason:
@@ -156,7 +156,6 @@ class Pipeline:
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             files = {name: str(folder / f"{name}.csv") for name in ("results", "claims")}
             runner.step(plan, step, "new", {**files, "variants": shown})
-        self.code.memory.save()
         return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
 
     def _report_folder(self) -> Path:
@@ -170,7 +169,6 @@ class Pipeline:
     def _default_profile(self) -> str:
         resolver = Resolver(self.store, "quick", self.request.data_dir, self.say)
         machine = resolver.machine()
-        resolver.memory.save()
         chosen = "full" if machine.device == "gpu" else "quick"
         found = "can compute on a GPU" if machine.device == "gpu" else "has no GPU to compute on"
         self.say(f"Profile {chosen}: Keras on {machine.backend} {found} here. Choose with --profile.")

@@ -150,8 +150,6 @@ def make_plan(
     background = background_step(code)
     steps[background.name] = background
     reasons = _reasons(list(steps.values()), store, force)
-    resolver.memory.save()
-    code.memory.save()
     return Plan(rows, list(steps.values()), reasons, maker.machine, background)
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.code import PROJECT
+from bakeoff.digests import DigestCache
 from bakeoff.errors import DataUnavailableError, RequestError
-from bakeoff.store import Memory, Store, digest_file, digest_value, write_atomically
+from bakeoff.store import Store, digest_file, digest_value
 
 STAND_IN = "shapes10"
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
@@ -80,11 +82,11 @@ class Resolver:
     say: Callable[[str], None]
     look: bool = False
     ask_anew: bool = False
-    memory: Memory = field(init=False)
+    digests: DigestCache = field(init=False)
     _answers: dict[tuple[str, str], Source | None] = field(default_factory=dict)  # each question is asked once a run
 
     def __post_init__(self) -> None:
-        self.memory = self.store.memory()
+        self.digests = self.store.digests()
 
     def dataset(self, wanted: str) -> Source:
         """The data set `wanted` where it is prepared or can be had; else the stand-in, or DataUnavailableError."""
@@ -127,7 +129,7 @@ class Resolver:
             self.say(f"Downloading the weights {path.name} into {path.parent}.")
             _download(["weights", file])
         if path.is_file():
-            return Source("imagenet", self.memory.recall(path, "sha256", digest_file))
+            return Source("imagenet", self.digests.recall(path, "sha256", digest_file))
         return None
 
     def machine(self) -> Machine:
@@ -144,28 +146,26 @@ class Resolver:
             return ()
         question = _GPU_QUESTIONS[backend]
         purpose = f"gpus-{package_version(BACKEND_PACKAGES[backend])}-{digest_value(driver.read_text())[:8]}"
-        count = self.memory.recall(Path(sys.executable), f"{purpose}-{visible or 'all'}", lambda _: _ask(question))
+        count = self.digests.recall(Path(sys.executable), f"{purpose}-{visible or 'all'}", lambda _: _ask(question))
         return tuple(visible.split(",") if visible else map(str, range(count)))[:count]
 
     def _reachable(self, host: str) -> bool:
-        """Whether `host` answers; a failed look is remembered for an hour."""
-        path = self.store.root / "hosts.json"
-        try:
-            failed = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            failed = {}
-        if not self.ask_anew and 0 <= time.time() - failed.get(host, 0) < REMEMBER_SECONDS:
-            return False
+        """Whether `host` answers; a failed look is remembered for an hour, as the date of a file of its name."""
+        failed = self.store.root / "hosts" / host
+        with suppress(OSError):
+            if not self.ask_anew and 0 <= time.time() - failed.stat().st_mtime < REMEMBER_SECONDS:
+                return False
         answered = _connects(host)
-        failed = {name: when for name, when in failed.items() if name != host} | (
-            {} if answered else {host: time.time()}
-        )
-        write_atomically(path, json.dumps(failed))
+        if answered:
+            failed.unlink(missing_ok=True)
+        else:
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            failed.touch()
         return answered
 
     def _folder_digest(self, folder: Path) -> str:
         files = sorted(path for path in folder.iterdir() if path.is_file())
-        return digest_value([(path.name, self.memory.recall(path, "sha256", digest_file)) for path in files])
+        return digest_value([(path.name, self.digests.recall(path, "sha256", digest_file)) for path in files])
 
 
 def default_data_dir() -> Path:

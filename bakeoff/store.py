@@ -7,10 +7,12 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bakeoff.digests import DigestCache, cache_path
 
 MANIFEST = "step.json"
 NOTEBOOK = "notebook.ipynb"
@@ -51,43 +53,6 @@ def missing_or_cut(path: Path, size: int) -> str | None:
     return None if there == size else f"{path} has {there} bytes, not {size}"
 
 
-@dataclass
-class Memory:
-    """What was worked out from a file, remembered by the file's path, size and date; kept in one JSON file."""
-
-    path: Path
-    _known: dict[str, list[Any]] = field(default_factory=dict)
-    _changed: bool = False
-
-    def __post_init__(self) -> None:
-        try:
-            self._known = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._known = {}
-
-    def recall(self, file: Path, purpose: str, work: Callable[[Path], Any]) -> Any:
-        """`work(file)`, or what it gave when the file had the same size and date."""
-        stat = file.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
-        key = f"{purpose}:{file.resolve()}"
-        known = self._known.get(key)
-        if known and known[:2] == stamp:
-            return known[2]
-        result = work(file)
-        self._known[key] = [*stamp, result]
-        self._changed = True
-        return result
-
-    def save(self) -> None:
-        """Write what is new. A folder that cannot be written costs time at the next start, nothing else."""
-        if self._changed:
-            try:
-                write_atomically(self.path, json.dumps(self._known))
-            except OSError:
-                return
-            self._changed = False
-
-
 @dataclass(frozen=True)
 class Store:
     """The steps that were made, below one folder."""
@@ -106,9 +71,9 @@ class Store:
         """Where steps keep what others can use that have the same packages and settings that change numbers."""
         return self.root / "shared" / digest_value([parts["versions"], parts["settings"]])[:16]
 
-    def memory(self) -> Memory:
+    def digests(self) -> DigestCache:
         """Digests of files, remembered between runs."""
-        return Memory(self.root / "digests.json")
+        return DigestCache(cache_path(self.root))
 
     def read_manifest(self, stage: str, key: str) -> dict[str, Any] | None:
         """What step.json says, whether or not the files beside it are still as it says; None when it cannot be read."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bakeoff.equivalence import Verdict, compare
 from bakeoff.errors import RequestError
 from bakeoff.plan import COMPARE, Plan, Step
 from bakeoff.runner import Runner
-from bakeoff.equivalence import Verdict, compare
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value, missing_or_cut
 
 SEED = 0  # of the choice of steps: the same plan gives the same choice

@@ -50,7 +50,7 @@ def _graph(request: tuple[str, ...]) -> dict[str, list[str]]:
 
     store = Store(Path(os.devnull).parent / "no-store")
     resolver = Resolver(store, "smoke", Path("/nowhere"), print)
-    plan = make_plan(load_parameters(None, "smoke", (request[-1],)), resolver, Code(store.memory()), store)
+    plan = make_plan(load_parameters(None, "smoke", (request[-1],)), resolver, Code(store.digests()), store)
     return {"_".join(step.name): ["_".join(parent) for parent in step.inputs.items()] for step in plan.steps}
 
 

@@ -42,7 +42,7 @@ def _loop(folder: Path, enough: float) -> tuple[float, int, int]:
 
     store = Store(folder / "loop")
     resolver = Resolver(store, "quick", folder / "no-data", print)
-    plan = make_plan(load_parameters(None, "quick", (NO_NETWORK_SET,)), resolver, Code(store.memory()), store)
+    plan = make_plan(load_parameters(None, "quick", (NO_NETWORK_SET,)), resolver, Code(store.digests()), store)
     total, environment = 0.0, import_environment(find_backend(), folder / "no-data")
     for number, step in enumerate(plan.steps, start=1):
         output = store.folder(*step.name)

@@ -24,7 +24,7 @@ ORDER += ["Conclusion and future work", "References"]
 
 
 def _code(store: Store, project: Path = PROJECT) -> Code:
-    return Code(store.memory(), project)
+    return Code(store.digests(), project)
 
 
 def _empty(store: Store) -> Merger:

@@ -54,7 +54,7 @@ class Place:
     def files(self) -> dict[str, str]:
         """Every file of the store with its digest, but for what is remembered about files and locks."""
         paths = [path for path in self.runs.rglob("*") if path.is_file() and "locks" not in path.parts]
-        return {str(path): digest_file(path) for path in paths if path.name != "digests.json"}
+        return {str(path): digest_file(path) for path in paths if not path.name.startswith("digests.sqlite")}
 
 
 @pytest.fixture

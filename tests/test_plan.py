@@ -21,7 +21,7 @@ Keys = dict[tuple[str, str], tuple[str, str]]
 def _plan(project: Path, variants: tuple[str, ...] = ("ann", "simple_cnn"), settings: tuple[str, ...] = ()) -> Plan:
     store = Store(project / "runs")
     resolver = Resolver(store, "quick", project / "data", lambda text: None)
-    return make_plan(load_parameters(variants, "quick", settings), resolver, Code(resolver.memory, project), store)
+    return make_plan(load_parameters(variants, "quick", settings), resolver, Code(resolver.digests, project), store)
 
 
 def _keys(plan: Plan) -> Keys:

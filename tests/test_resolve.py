@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from pathlib import Path
 
@@ -71,18 +71,19 @@ def test_full_stops_and_names_three_ways_out(tmp_path: Path, silent_host: str) -
 
 def test_a_failed_look_is_remembered_for_an_hour(tmp_path: Path, silent_host: str) -> None:
     _resolver(tmp_path).dataset("cifar10")
-    path = tmp_path / "runs" / "hosts.json"
-    before = json.loads(path.read_text())
+    failed = tmp_path / "runs" / "hosts" / silent_host
+    before = failed.stat().st_mtime_ns
     _resolver(tmp_path).dataset("cifar10")
-    assert json.loads(path.read_text()) == before
-    path.write_text(json.dumps({silent_host: time.time() - resolve.REMEMBER_SECONDS - 1}))
+    assert failed.stat().st_mtime_ns == before
+    long_ago = time.time() - resolve.REMEMBER_SECONDS - 1
+    os.utime(failed, (long_ago, long_ago))
     _resolver(tmp_path).dataset("cifar10")
-    assert json.loads(path.read_text())[silent_host] > before[silent_host]
+    assert failed.stat().st_mtime_ns > before
 
 
 def test_without_a_look_no_host_is_asked(tmp_path: Path, silent_host: str) -> None:
     _resolver(tmp_path, look=False).dataset("cifar10")
-    assert not (tmp_path / "runs" / "hosts.json").exists()
+    assert not (tmp_path / "runs" / "hosts").exists()
 
 
 def test_weights_that_cannot_be_had_are_none(tmp_path: Path, silent_host: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_steps_wait_for_a_free_gpu_while_cpu_steps_go_on() -> None:
 def test_seconds_of_an_earlier_run_are_scaled_by_the_work(tmp_path: Path) -> None:
     store = Store(tmp_path)
     resolver = Resolver(store, "quick", tmp_path, print)
-    code = Code(store.memory())
+    code = Code(store.digests())
 
     def plan(*settings: str) -> Plan:
         return make_plan(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.store import MANIFEST, Memory, Store, digest_value, write_atomically
+from bakeoff.store import MANIFEST, Store, digest_value, write_atomically
 
 
 @pytest.fixture
@@ -81,26 +81,3 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_equal_values_have_equal_digests() -> None:
     assert digest_value({"a": 1, "b": [1.5, "x"]}) == digest_value({"b": [1.5, "x"], "a": 1})
     assert digest_value({"a": 1}) != digest_value({"a": 1.5})
-
-
-def test_memory_works_again_only_for_a_changed_file(tmp_path: Path) -> None:
-    file, worked = tmp_path / "file", []
-    file.write_text("one")
-
-    def work(path: Path) -> str:
-        worked.append(path)
-        return path.read_text()
-
-    memory = Memory(tmp_path / "memory.json")
-    assert [memory.recall(file, "text", work) for _ in range(2)] == ["one", "one"]
-    memory.save()
-    assert Memory(tmp_path / "memory.json").recall(file, "text", work) == "one"
-    assert len(worked) == 1
-    file.write_text("three")
-    assert Memory(tmp_path / "memory.json").recall(file, "text", work) == "three"
-
-
-def test_a_broken_memory_is_forgotten(tmp_path: Path) -> None:
-    (tmp_path / "memory.json").write_text("{")
-    (tmp_path / "file").write_text("x")
-    assert Memory(tmp_path / "memory.json").recall(tmp_path / "file", "text", Path.read_text) == "x"
