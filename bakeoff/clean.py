@@ -46,7 +46,7 @@ class Cleaner:
     def __post_init__(self) -> None:
         steps = [step for plan in self.plans for step in plan.steps]
         self._needed = {self.store.folder(*step.name) for step in steps}
-        self._needed |= {self.store.shared(step.parts) for step in steps if step.stage.shares}
+        self._needed |= {self.store.shared(step.key_inputs) for step in steps if step.stage.shares}
         rows = [row for plan in self.plans for row in plan.rows]
         here = {row.dataset.name.split()[0] for row in rows if " " in row.dataset.name}
         self._absent = {row.parameters.stage["dataset"] for row in rows} - here
@@ -119,19 +119,19 @@ class Cleaner:
 
     def _compares(self, stage: str, record: dict[str, Any]) -> bool:
         """Whether a comparison is one of evaluations that are needed, by code and packages as they are now."""
-        parts = record.get("parts", {})
-        same = all(parts.get(name) == self.comparing[name] for name in ("code", "versions"))
-        parents = parts.get("parents", {}).values()
+        key_inputs = record.get("key_inputs", {})
+        same = all(key_inputs.get(name) == self.comparing[name] for name in ("code", "versions"))
+        parents = key_inputs.get("parents", {}).values()
         wanted = all(self.store.folder("evaluate", key) in self._needed for key in parents)
         return stage == COMPARE.name and same and bool(parents) and wanted
 
     def _made_with_absent(self, record: dict[str, Any]) -> str | None:
         """The data set or weights of a step, or of one of its parents, that the plans want and cannot find."""
-        parts = record.get("parts", {})
-        if len(str(parts.get("resolved", {}).get("weights", ""))) == 64 and "imagenet weights" in self._absent:
+        key_inputs = record.get("key_inputs", {})
+        if len(str(key_inputs.get("resolved", {}).get("weights", ""))) == 64 and "imagenet weights" in self._absent:
             return "imagenet weights"
-        dataset = parts.get("parameters", {}).get("dataset")
-        if dataset in self._absent and parts.get("resolved", {}).get("dataset") != dataset:
+        dataset = key_inputs.get("parameters", {}).get("dataset")
+        if dataset in self._absent and key_inputs.get("resolved", {}).get("dataset") != dataset:
             return str(dataset)
         parents = [self.store.read_manifest(stage, key) for stage, key in record.get("inputs", {}).items()]
         return next((found for each in parents if each and (found := self._made_with_absent(each))), None)

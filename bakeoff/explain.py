@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.code import NOTEBOOKS
-from bakeoff.plan import Plan, Step, latest
+from bakeoff.plan import OLDER_LAYOUT, Plan, Step, latest
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, missing_or_cut
 
 _LONGEST = 60  # characters of a value
@@ -61,9 +61,11 @@ def _changed(step: Step, plan: Plan, store: Store) -> Iterator[str]:
     then = store.read_manifest(step.stage.name, last) if last and last != step.result_key else None
     if then is None:
         yield "to run, new: nothing that it could be compared with was made before"
+    elif "key_inputs" not in then:
+        yield f"to run: {OLDER_LAYOUT}"
     else:
         yield f"to run, changed since {then.get('finished', 'its last run')}"
-        yield from differences(then.get("parts", {}), step, plan)
+        yield from differences(then.get("key_inputs", {}), step, plan)
     folder = store.folder(*step.name)
     if folder.is_dir() and any(folder.iterdir()):
         yield f"begun and not finished: see {folder}"
@@ -71,7 +73,7 @@ def _changed(step: Step, plan: Plan, store: Store) -> Iterator[str]:
 
 def differences(then: Mapping[str, Any], step: Step, plan: Plan) -> Iterator[str]:
     """A sentence for each name that a result key is made of and that has another value now."""
-    for part, now in step.parts.items():
+    for part, now in step.key_inputs.items():
         before = then.get(part)
         if not isinstance(now, Mapping) or not isinstance(before, Mapping):
             continue

@@ -45,7 +45,7 @@ def clean(request: Request, say: Callable[[str], None], remove: bool) -> int:
     variants = "all variants" if request.variants is None else ", ".join(request.variants)
     what = f"the plans of {variants} in {', '.join(profiles)}{_with(request.settings)}"
     store = pipelines[0].store
-    comparing = compare_step((), {}, pipelines[0].code, store).parts
+    comparing = compare_step((), {}, pipelines[0].code, store).key_inputs
     return Cleaner(plans, comparing, store, say).clean(what, remove)
 
 

@@ -16,7 +16,7 @@ from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, Row, compare_step, make_plan, why
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, Row, compare_step, make_plan, stale_reason
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
@@ -146,7 +146,7 @@ class Pipeline:
         audited = audit.to_csv(findings)
         code = Code(self.code.digests)  # as it is now: the steps may have taken hours
         step = compare_step(plan.rows, {"results": text, "claims": audited}, code, self.store)
-        reason = "forced" if "compare" in self.request.force else why(step, self.store)
+        reason = "forced" if "compare" in self.request.force else stale_reason(step, self.store)
         if reason:
             self.say("Comparing ...")
             folder = self.store.folder(*step.name)

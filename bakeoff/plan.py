@@ -13,6 +13,7 @@ from bakeoff.resolve import BACKEND_PACKAGES, Machine, Resolver, Source, package
 from bakeoff.store import NOTEBOOK, Store, digest_value
 
 LATEST = "latest.json"
+OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
 
 
@@ -82,7 +83,7 @@ class Step:
     stage: Stage
     parameters: Mapping[str, Any]
     inputs: Mapping[str, str]  # earlier stage -> result key
-    parts: Mapping[str, Any]  # what the result key is made of
+    key_inputs: Mapping[str, Any]  # what the result key is made of
     result_key: str
     page_key: str
     threads: int = 1
@@ -210,7 +211,7 @@ class _Maker:
         )
         if on_gpu:
             settings["deterministic"] = run["deterministic"]
-        parts: dict[str, Any] = {
+        key_inputs: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
             "parents": dict(parents),
@@ -219,7 +220,7 @@ class _Maker:
             "versions": {package: package_version(package) for package in self._packages(stage)},
             "settings": settings,
         }
-        key = digest_value(parts)
+        key = digest_value(key_inputs)
         shown = [
             key,
             notebook.showing,
@@ -230,7 +231,7 @@ class _Maker:
             stage,
             subset,
             parents,
-            parts,
+            key_inputs,
             key,
             digest_value(shown),
             threads=threads,
@@ -257,7 +258,7 @@ def background_step(code: Code) -> Step:
 def _report_step(stage: Stage, parents: Mapping[str, str], resolved: Mapping[str, str], code: Code) -> Step:
     """A step that is made once for a report and has no parameters."""
     notebook = code.notebook(stage.notebook)
-    parts = {
+    key_inputs = {
         "stage": stage.name,
         "parameters": {},
         "parents": parents,
@@ -266,11 +267,11 @@ def _report_step(stage: Stage, parents: Mapping[str, str], resolved: Mapping[str
         "versions": {package: package_version(package) for package in stage.packages},
         "settings": {},
     }
-    key = digest_value(parts)
-    return Step(stage, {}, {}, parts, key, digest_value([key, notebook.showing, code.showing(notebook)]))
+    key = digest_value(key_inputs)
+    return Step(stage, {}, {}, key_inputs, key, digest_value([key, notebook.showing, code.showing(notebook)]))
 
 
-def why(step: Step, store: Store) -> str | None:
+def stale_reason(step: Step, store: Store) -> str | None:
     """Why a single step must run again; None when it and its page are as they should be."""
     manifest = store.complete_manifest(*step.name)
     if manifest is None:
@@ -280,16 +281,18 @@ def why(step: Step, store: Store) -> str | None:
     return None
 
 
-def changes(step: Step, store: Store) -> str:
+def key_diff(step: Step, store: Store) -> str:
     """What of a step's key differs from the last one that its variant made: parameters, code, input or software."""
     last = latest(store).get(f"{step.variants[0]}/{step.stage.name}") if step.variants else None
     manifest = store.complete_manifest(step.stage.name, last) if last and last != step.result_key else None
     if manifest is None:
         return "new"
+    if "key_inputs" not in manifest:
+        return OLDER_LAYOUT
     words = {"parameters": "parameters", "parents": "input", "resolved": "input", "code": "code"}
     found = []
-    for part, then in manifest["parts"].items():
-        now = step.parts[part]
+    for part, then in manifest["key_inputs"].items():
+        now = step.key_inputs[part]
         if now != then:
             names = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
             found.append(f"{words.get(part, 'software')} ({', '.join(names)})")
@@ -308,9 +311,9 @@ def _reasons(steps: Sequence[Step], store: Store, force: Sequence[str]) -> dict[
     reasons: dict[tuple[str, str], str] = {}
     for step in steps:
         forced = step.stage.name in force or any(variant in force for variant in step.variants)
-        reason = "forced" if forced else why(step, store)
+        reason = "forced" if forced else stale_reason(step, store)
         if reason == "new":
-            reason = changes(step, store)
+            reason = key_diff(step, store)
         if reason:
             reasons[step.name] = reason
     return reasons

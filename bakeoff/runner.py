@@ -23,7 +23,7 @@ from bakeoff.code import NOTEBOOKS
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
 from bakeoff.locks import Locks
-from bakeoff.plan import LATEST, Plan, Step, latest, why
+from bakeoff.plan import LATEST, Plan, Step, latest, stale_reason
 from bakeoff.progress import Lines, make_progress, share_done
 from bakeoff.resolve import Machine, import_environment
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
@@ -120,7 +120,7 @@ class Runner:
         if not self._locks.take(step):
             return
         waiting.remove(step)
-        if reason != "forced" and why(step, self.store) is None:
+        if reason != "forced" and stale_reason(step, self.store) is None:
             self._locks.release(step)
             progress.made_elsewhere(step)
             return
@@ -150,7 +150,7 @@ class Runner:
         folder = self.store.folder(*step.name)
         self._before[step.name] = share_done(step, folder)
         parents = {name: str(self.store.folder(name, key)) for name, key in step.inputs.items()}
-        parents |= {"shared": str(self.store.shared(step.parts))} if step.stage.shares else {}
+        parents |= {"shared": str(self.store.shared(step.key_inputs))} if step.stage.shares else {}
         kernel, environment = self._kernel()
         job = Job(
             stage=step.stage.name,
@@ -224,7 +224,7 @@ class Runner:
             {
                 "page_key": step.page_key,
                 "parameters": dict(step.parameters),
-                "parts": step.parts,
+                "key_inputs": step.key_inputs,
                 "inputs": dict(step.inputs),
                 "machine": self.machine.record(),
                 "seconds": before.get("seconds", seconds),  # a page made again does not change what the work took
@@ -253,7 +253,7 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        **(_DETERMINISTIC if step.parts["settings"].get("deterministic") else {}),
+        **(_DETERMINISTIC if step.key_inputs["settings"].get("deterministic") else {}),
     }
 
 

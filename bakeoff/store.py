@@ -67,9 +67,9 @@ class Store:
         """The file whose lock says that a run is making a step."""
         return self.root / "locks" / f"{stage}-{key[:32]}.lock"
 
-    def shared(self, parts: Mapping[str, Any]) -> Path:
+    def shared(self, key_inputs: Mapping[str, Any]) -> Path:
         """Where steps keep what others can use that have the same packages and settings that change numbers."""
-        return self.root / "shared" / digest_value([parts["versions"], parts["settings"]])[:16]
+        return self.root / "shared" / digest_value([key_inputs["versions"], key_inputs["settings"]])[:16]
 
     def digests(self) -> DigestCache:
         """Digests of files, remembered between runs."""

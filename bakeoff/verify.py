@@ -64,11 +64,11 @@ class Verifier:
         found = []
         for path in sorted((self.store.root / COMPARE.name).glob(f"*/{MANIFEST}")):
             record = self.store.read_manifest(COMPARE.name, path.parent.name) or {}
-            parts = record.get("parts", {})
-            parents = set(parts.get("parents", {}).values())
+            key_inputs = record.get("key_inputs", {})
+            parents = set(key_inputs.get("parents", {}).values())
             if parents and parents <= known:
                 key = str(record.get("result_key", path.parent.name))
-                found.append(replace(self.plan.background, stage=COMPARE, parts=parts, result_key=key))
+                found.append(replace(self.plan.background, stage=COMPARE, key_inputs=key_inputs, result_key=key))
         return found
 
     def _again(self, good: Sequence[Step], sample: int, runner: Callable[[Store], Runner]) -> int:
@@ -104,7 +104,7 @@ def faults(store: Store, stage: str, key: str) -> Iterator[str]:
     if record is None or not isinstance(record.get("files"), Mapping) or not record["files"]:
         yield f"{folder / MANIFEST} cannot be read"
         return
-    if record.get("result_key") != key or digest_value(record.get("parts")) != key:
+    if record.get("result_key") != key or digest_value(record.get("key_inputs")) != key:
         yield f"{folder / MANIFEST} does not say what the step's key was made of"
     for name, recorded in record["files"].items():
         if not isinstance(recorded, list) or len(recorded) != 2:

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from bakeoff.code import Code
-from bakeoff.plan import background_step, compare_step, why
+from bakeoff.plan import background_step, compare_step, stale_reason
 from bakeoff.report.merge import Merger, merge
 from bakeoff.store import Store
 from tests.conftest import PROJECT
@@ -62,7 +62,7 @@ def test_the_background_is_made_again_when_its_own_code_changes(
 ) -> None:
     project, store = project_copy(), Store(tmp_path / "runs")
     before = background_step(_code(store, project))
-    assert why(before, store) == "new"
+    assert stale_reason(before, store) == "new"
     _append(project / "bakeoff/lab/plots/theory.py", "\nEXTRA = 1\n")
     page = background_step(_code(store, project))
     assert (page.result_key == before.result_key, page.page_key == before.page_key) == (True, False)

@@ -531,7 +531,7 @@ def make_store(workplace: Workplace, parameters: int) -> None:
             path = pipeline.store.folder(*step.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(files.get(name, {})))
-        manifest = {"page_key": step.page_key, "parts": step.parts, "machine": MACHINE}
+        manifest = {"page_key": step.page_key, "key_inputs": step.key_inputs, "machine": MACHINE}
         pipeline.store.commit(*step.name, manifest)
 
 

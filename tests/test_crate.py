@@ -114,8 +114,8 @@ def test_an_action_tells_what_the_store_knows(
     used = [crate[each["@id"]] for each in train["object"]]
     values = {each["name"]: each["value"] for each in used if each["@type"] == "PropertyValue"}
     assert values["learning_rate"] == manifest["parameters"]["learning_rate"]
-    assert values["seed"] == 1 and values["threads"] == manifest["parts"]["settings"]["threads"]
-    assert set(manifest["parameters"]) | set(manifest["parts"]["settings"]) == set(values)
+    assert values["seed"] == 1 and values["threads"] == manifest["key_inputs"]["settings"]["threads"]
+    assert set(manifest["parameters"]) | set(manifest["key_inputs"]["settings"]) == set(values)
     load = json.loads((runs / "load" / manifest["inputs"]["load"][:32] / "step.json").read_text())
     digests = {each["sha256"] for each in used if "sha256" in each}
     assert {digest for name, (digest, _) in load["files"].items() if name != "notebook.ipynb"} <= digests

@@ -141,9 +141,9 @@ def test_a_page_that_alone_differs_is_named_with_its_cell(edited: Callable[..., 
 def test_whatever_a_key_is_made_of_is_named_when_it_differs(place: Place, part: str, name: str, words: str) -> None:
     folder = place.step("train")
     manifest = json.loads((folder / MANIFEST).read_text())
-    now = manifest["parts"][part].get(name)
-    manifest["parts"][part][name] = "before"
-    key = digest_value(manifest["parts"])
+    now = manifest["key_inputs"][part].get(name)
+    manifest["key_inputs"][part][name] = "before"
+    key = digest_value(manifest["key_inputs"])
     other = folder.with_name(key[:32])
     folder.rename(other)
     (other / MANIFEST).write_text(json.dumps({**manifest, "result_key": key}))
@@ -196,7 +196,7 @@ def test_a_manifest_that_was_edited_or_cut_is_found(place: Place) -> None:
     path = place.step("train") / MANIFEST
     text = path.read_text()
     manifest = json.loads(text)
-    manifest["parts"]["parameters"]["epochs"] = 99
+    manifest["key_inputs"]["parameters"]["epochs"] = 99
     path.write_text(json.dumps(manifest))
     code, said = place.say("--verify", *BOTH)
     assert code == 1 and f"{path} does not say what the step's key was made of" in said, said
@@ -361,7 +361,7 @@ def _bytes(line: str) -> float:
 def test_a_comparison_by_other_code_is_not_needed(place: Place) -> None:
     (path,) = (place.runs / "compare").glob(f"*/{MANIFEST}")
     manifest = json.loads(path.read_text())
-    manifest["parts"]["code"]["notebook"] = "0"
+    manifest["key_inputs"]["code"]["notebook"] = "0"
     path.write_text(json.dumps(manifest))
     assert f"compare/{path.parent.name}  (no plan needs it; made 2" in _clean(place)[1]
 
@@ -427,9 +427,9 @@ def test_steps_of_data_that_cannot_be_found_now_stay(place: Place) -> None:
     """A run on cifar10 with the data elsewhere: nobody may lose it because a variable is not set today."""
     load = place.step("load")
     manifest = json.loads((load / MANIFEST).read_text())
-    manifest["parts"]["parameters"]["dataset"] = "cifar10"
-    manifest["parts"]["resolved"]["dataset"] = "1" * 64
-    key = digest_value(manifest["parts"])
+    manifest["key_inputs"]["parameters"]["dataset"] = "cifar10"
+    manifest["key_inputs"]["resolved"]["dataset"] = "1" * 64
+    key = digest_value(manifest["key_inputs"])
     other = load.with_name(key[:32])
     shutil.copytree(load, other)
     (other / MANIFEST).write_text(json.dumps({**manifest, "result_key": key}))

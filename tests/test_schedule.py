@@ -108,7 +108,9 @@ def test_seconds_of_an_earlier_run_are_scaled_by_the_work(tmp_path: Path) -> Non
     folder = store.folder(*train.name)
     folder.mkdir(parents=True)
     (folder / "history.csv").write_text("")
-    store.commit(*train.name, {"parts": train.parts, "parameters": dict(train.parameters), "seconds": 100 * guessed})
+    store.commit(
+        *train.name, {"key_inputs": train.key_inputs, "parameters": dict(train.parameters), "seconds": 100 * guessed}
+    )
     (tmp_path / "latest.json").write_text(json.dumps({"simple_cnn/train": train.result_key}))
     twice = plan("epochs=4", "max_epochs=4")
     expected = expected_seconds(twice, store)

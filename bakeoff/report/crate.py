@@ -191,7 +191,7 @@ class Crate:
     # What it was done with
 
     def _parameters(self, step: Step) -> list[dict[str, str]]:
-        pairs = [*step.parameters.items(), *step.parts["settings"].items()]
+        pairs = [*step.parameters.items(), *step.key_inputs["settings"].items()]
         return [self._value(name, value, "parameter") for name, value in dict(pairs).items()]
 
     def _value(self, name: str, value: Any, kind: str, **more: Any) -> dict[str, str]:
@@ -206,7 +206,7 @@ class Crate:
         row = next((row for row in self.plan.rows if step in row.steps.values()), None)
         if row is None:
             return []
-        resolved = step.parts["resolved"].items()
+        resolved = step.key_inputs["resolved"].items()
         return [self._source(row, kind, digest) for kind, digest in resolved if kind == "dataset" or len(digest) == 64]
 
     def _source(self, row: Row, kind: str, digest: str) -> dict[str, str]:
@@ -226,7 +226,7 @@ class Crate:
 
     def _notebook(self, step: Step) -> dict[str, str]:
         """The notebook as the project has it; its version is the digest of the code that decides numbers."""
-        code = dict(step.parts["code"])
+        code = dict(step.key_inputs["code"])
         modules = [self._module(name, digest) for name, digest in code.items() if name != "notebook"]
         url = self._url(f"blob/{self._commit}/notebooks/{step.stage.notebook}.ipynb")
         reference = self._add(
@@ -241,7 +241,7 @@ class Crate:
             softwareRequirements=[],
         )
         needs = self._graph[reference["@id"]].setdefault("softwareRequirements", [])
-        packages = [self._package(name, version) for name, version in step.parts["versions"].items()]
+        packages = [self._package(name, version) for name, version in step.key_inputs["versions"].items()]
         needs += [each for each in [*modules, *packages] if each not in needs]
         return reference
 

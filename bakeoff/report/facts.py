@@ -65,7 +65,7 @@ def facts(plan: Plan, profile: str) -> dict[str, Any]:
 def reproducible(plan: Plan) -> str:
     """Which numbers come out the same, bit for bit, when the run is made again, and which do not."""
     loose = sorted(
-        {step.stage.name for step in plan.steps if step.parts["settings"].get("deterministic", True) is False}
+        {step.stage.name for step in plan.steps if step.key_inputs["settings"].get("deterministic", True) is False}
     )
     exception = (
         f"but those of {', '.join(loose)}, which ran on a GPU without deterministic operations, and " if loose else ""
