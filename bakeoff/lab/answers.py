@@ -4,38 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from bakeoff.lab import data
 from bakeoff.lab.results import Folders, Results, stored
-
-ROUNDING = 1e-4  # of an accuracy in results.csv against the one in the predictions
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The answers of every ranked training of a variant, in the order of the ids.
-
-    ids (n,) text and labels (n,): the test images. said (trainings, n): the likeliest class. confidence
-    (trainings, n): its likelihood.
-    """
-
-    ids: np.ndarray
-    labels: np.ndarray
-    said: np.ndarray
-    confidence: np.ndarray
-
-    @cached_property
-    def correct(self) -> np.ndarray:
-        """Which training (of a panel: which network) got which image right, (trainings, n) bool."""
-        return self.said == self.labels
-
-    def same_images(self, other: Answers) -> bool:
-        """Whether both were tested on the same images."""
-        return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
+from bakeoff.lab.tested import Answers, read_answers
 
 
 @dataclass(frozen=True)
@@ -77,24 +51,10 @@ def read(results: Results, folders: Folders) -> dict[str, Answers]:
     for variant in results.ranked["variant"]:
         trainings = results.trainings[results.trainings["variant"] == variant]
         paths = [found.get(folder) for folder in trainings["folder"]]
-        each = [_one(path) for path in paths if path]
-        if len(each) == len(paths) and _belong(each, trainings["test_accuracy"].to_numpy()):
-            said, confidence = (np.concatenate([getattr(one, name) for one in each]) for name in ("said", "confidence"))
-            read[variant] = Answers(each[0].ids, each[0].labels, said, confidence)
+        answers = read_answers(paths, trainings["test_accuracy"].to_numpy())
+        if answers is not None:
+            read[variant] = answers
     return read
-
-
-def _one(path: Path) -> Answers:
-    with np.load(path) as kept:
-        order = np.argsort(kept["ids"], kind="stable")
-        probabilities = kept["probabilities"][order]
-        said, confidence = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
-        return Answers(kept["ids"][order], kept["labels"][order], said, confidence)
-
-
-def _belong(each: list[Answers], accuracies: np.ndarray) -> bool:
-    same = all(one.same_images(each[0]) for one in each)
-    return same and all(abs(one.correct.mean() - own) < ROUNDING for one, own in zip(each, accuracies, strict=True))
 
 
 def panel(answers: Mapping[str, Answers]) -> Panel:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+SEEDS = 3  # trainings from which on the variance of the seed is counted
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,49 @@ def wilson_interval(correct: float, n: int, level: float = LEVEL) -> tuple[float
 def accuracy_interval(accuracies: np.ndarray, images: int, level: float = LEVEL) -> tuple[float, float]:
     """Interval of the accuracy that a network of this kind has, from its trainings (t,), each scored on `images`.
 
-    One training: Wilson's interval, the luck of the images. Several: to that of their mean comes the t interval over
-    the trainings, the luck of the seeds; independent errors, so their distances from the mean are squared and added.
-    The t interval alone would hold for these test images only, and three trainings would look surer beside a single
-    one than they are. What a seed does to single images is in both parts, so the sum errs on the wide side.
+    Wilson's of the mean; from three trainings on with that of the seeds joined to it, see `with_seeds`.
+    """
+    mean = float(np.mean(accuracies))
+    bounds = wilson_interval(min(mean * images, images), images, level)
+    low, high = with_seeds(accuracies, bounds, level)
+    return max(0.0, low), min(1.0, high)
+
+
+def mean_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a mean over images, such as a test loss, from values (trainings, images).
+
+    The t interval over the images of the mean over the trainings; from three trainings on with that of the seeds.
     """
     from scipy.stats import sem, t
 
-    mean = float(np.mean(accuracies))
-    low, high = wilson_interval(min(mean * images, images), images, level)
-    if len(accuracies) < 2:
-        return low, high
-    seeds = float(sem(accuracies) * t.ppf((1 + level) / 2, len(accuracies) - 1))
-    return max(0.0, mean - math.hypot(mean - low, seeds)), min(1.0, mean + math.hypot(high - mean, seeds))
+    by_image = values.mean(axis=0)
+    bounds = t.interval(level, len(by_image) - 1, loc=by_image.mean(), scale=sem(by_image))
+    return with_seeds(values.mean(axis=1), (float(bounds[0]), float(bounds[1])), level)
+
+
+def with_seeds(values: np.ndarray, bounds: tuple[float, float], level: float = LEVEL) -> tuple[float, float]:
+    """`bounds`, the interval of the mean of `values` (trainings,) over the images, joined with that over the seeds.
+
+    The errors are independent, so the distances from the mean are squared and added. The t interval over the seeds
+    alone would hold for these images only, and three trainings would look surer beside a single one than they are.
+    What a seed does to single images is in both parts, so the sum errs on the wide side. Fewer trainings than SEEDS
+    do not tell how much a seed moves: then the bounds are those of the images alone.
+    """
+    mean, seeds = float(np.mean(values)), seeds_interval(values, level)
+    if seeds is None:
+        return bounds
+    reach = seeds[1] - mean
+    return mean - math.hypot(mean - bounds[0], reach), mean + math.hypot(bounds[1] - mean, reach)
+
+
+def seeds_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+    """The t interval of the mean over trainings with different seeds, (t,); None for fewer than SEEDS of them."""
+    from scipy.stats import sem, t
+
+    if len(values) < SEEDS:
+        return None
+    mean, reach = float(np.mean(values)), float(sem(values) * t.ppf((1 + level) / 2, len(values) - 1))
+    return mean - reach, mean + reach
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from bakeoff.lab import answers, data, files, pairs, results
+from bakeoff.lab import answers, data, differences, files, pairs, results
 from bakeoff.lab.answers import Answers
 from bakeoff.lab.plots import answer_figures, comparison, pair_figures, verdict
 from tests.lab.made import Made, made
@@ -69,7 +69,7 @@ def test_variants_tested_on_other_images_are_paired_among_themselves(tmp_path: P
     for name in "bd":
         change(stores, name, ids=np.array([f"other_{at}" for at in range(50)]))
     found, said, table = stores.read()
-    exact = {row.first + row.second for row in table.itertuples() if row.test == pairs.EXACT}
+    exact = {row.first + row.second for row in table.itertuples() if row.test == differences.EXACT}
     assert {"".join(sorted(pair)) for pair in exact} == {"ac", "ae", "ce", "bd"}
     together = answers.panel(said)
     assert sorted(together.names) == ["a", "c", "e"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bakeoff.lab import pairs, results
+from bakeoff.lab import differences, pairs, results
 from tests.lab.made import made
 
 
@@ -22,7 +22,7 @@ def pair(both: int, only_first: int, only_second: int, neither: int) -> tuple[np
 
 def test_paired_difference_gives_newcombes_published_example() -> None:
     """Newcombe 1998, table III: 36, 12, 2, 0 of 50 by method 10."""
-    result = pairs.paired_difference(*pair(36, 12, 2, 0))
+    result = differences.paired_difference(*pair(36, 12, 2, 0))
     assert (result.difference, result.low, result.high) == pytest.approx((0.2, 0.0569, 0.3404), abs=1e-4)
 
 
@@ -32,44 +32,44 @@ def test_paired_difference_covers_the_truth_as_often_as_it_says() -> None:
     for _ in range(runs):
         hard = rng.random(400)
         first, second = hard < 0.75, (hard < 0.65) | (hard > 0.95)
-        result = pairs.paired_difference(first, second)
+        result = differences.paired_difference(first, second)
         hits += result.low <= truth <= result.high
     assert 0.91 < hits / runs < 0.985
 
 
 def test_paired_difference_p_value_is_mcnemars() -> None:
-    assert pairs.paired_difference(*pair(50, 8, 2, 40)).p_value == pytest.approx(0.109375)
-    assert pairs.paired_difference(*pair(50, 5, 5, 40)).p_value == 1.0
+    assert differences.paired_difference(*pair(50, 8, 2, 40)).p_value == pytest.approx(0.109375)
+    assert differences.paired_difference(*pair(50, 5, 5, 40)).p_value == 1.0
 
 
 def test_two_identical_networks_do_not_differ() -> None:
     first, _ = pair(30, 0, 0, 10)
-    result = pairs.paired_difference(first, first)
+    result = differences.paired_difference(first, first)
     assert result.difference == 0 and result.p_value == 1 and result.low <= 0 <= result.high
 
 
 def test_swapping_a_pair_swaps_its_interval() -> None:
     first, second = pair(30, 12, 3, 10)
-    one, other = pairs.paired_difference(first, second), pairs.paired_difference(second, first)
+    one, other = differences.paired_difference(first, second), differences.paired_difference(second, first)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
 
 
 def test_paired_difference_refuses_other_images() -> None:
     with pytest.raises(ValueError, match="same images"):
-        pairs.paired_difference(np.ones(3, bool), np.ones(4, bool))
+        differences.paired_difference(np.ones(3, bool), np.ones(4, bool))
 
 
 def test_unpaired_interval_is_wider_than_the_paired_one() -> None:
     first, second = pair(300, 40, 20, 40)
-    paired = pairs.paired_difference(first, second)
-    unpaired = pairs.unpaired_difference(first.mean(), second.mean(), len(first))
+    paired = differences.paired_difference(first, second)
+    unpaired = differences.unpaired_difference(first.mean(), second.mean(), len(first))
     assert unpaired.high - unpaired.low > paired.high - paired.low
     assert unpaired.difference == pytest.approx(paired.difference) and unpaired.p_value > paired.p_value
 
 
 @pytest.mark.parametrize("accuracies", [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)])
 def test_unpaired_difference_bears_the_extremes(accuracies: tuple[float, float]) -> None:
-    result = pairs.unpaired_difference(*accuracies, 50)
+    result = differences.unpaired_difference(*accuracies, 50)
     assert result.low <= result.difference <= result.high and 0 <= result.p_value <= 1
 
 
@@ -83,7 +83,7 @@ def test_p_value_of_published_tables(table: tuple[int, int, int, int], p_value: 
     """M. W. Fagerland, S. Lydersen and P. Laake, "The McNemar test for binary matched-pairs data" (BMC Medical Research
     Methodology, 2013): the exact conditional test on the data of Bentur et al. (2009) and of Cavo et al. (2012).
     """
-    assert pairs.paired_difference(*pair(*table)).p_value == pytest.approx(p_value, abs=5e-5)
+    assert differences.paired_difference(*pair(*table)).p_value == pytest.approx(p_value, abs=5e-5)
 
 
 def test_p_value_is_scipys_binomial_test_of_the_images_that_divide_them() -> None:
@@ -92,7 +92,7 @@ def test_p_value_is_scipys_binomial_test_of_the_images_that_divide_them() -> Non
         first, second = rng.random((2, 60)) < 0.6
         only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
         expected = stats.binomtest(only_first, only_first + only_second).pvalue
-        assert pairs.paired_difference(first, second).p_value == pytest.approx(expected)
+        assert differences.paired_difference(first, second).p_value == pytest.approx(expected)
 
 
 def test_holm_gives_the_worked_example() -> None:
@@ -102,22 +102,25 @@ def test_holm_gives_the_worked_example() -> None:
 
 def test_trainings_alone_are_welchs_test_and_images_alone_the_paired_t_test() -> None:
     first, second = np.array([0.71, 0.73, 0.70]), np.array([0.68, 0.69, 0.66, 0.69])
-    found, welch = pairs.trainings_difference(first, second, 0.0, 1000), stats.ttest_ind(first, second, equal_var=False)
+    found, welch = (
+        differences.trainings_difference(first, second, 0.0, 1000),
+        stats.ttest_ind(first, second, equal_var=False),
+    )
     interval = welch.confidence_interval()
     assert (found.p_value, found.low, found.high) == pytest.approx((welch.pvalue, interval.low, interval.high))
     by_image = np.random.default_rng(0).normal(0.05, 1, 300)
     same = np.full(2, by_image.mean())
     found, images = (
-        pairs.trainings_difference(same, np.zeros(2), by_image.var(ddof=1) / 300, 300),
+        differences.trainings_difference(same, np.zeros(2), by_image.var(ddof=1) / 300, 300),
         stats.ttest_1samp(by_image, 0),
     )
     assert (found.p_value, found.low) == pytest.approx((images.pvalue, images.confidence_interval().low))
 
 
 def test_trainings_without_any_variance() -> None:
-    same = pairs.trainings_difference(np.full(3, 0.5), np.full(3, 0.5), 0.0, 100)
+    same = differences.trainings_difference(np.full(3, 0.5), np.full(3, 0.5), 0.0, 100)
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
-    assert pairs.trainings_difference(np.full(3, 1.0), np.full(3, 0.0), 0.0, 100).p_value == 0
+    assert differences.trainings_difference(np.full(3, 1.0), np.full(3, 0.0), 0.0, 100).p_value == 0
 
 
 def test_equal_networks_are_rarely_told_apart_over_new_seeds_and_images() -> None:
@@ -128,9 +131,9 @@ def test_equal_networks_are_rarely_told_apart_over_new_seeds_and_images() -> Non
         hardness = rng.normal(0.7, 0.2, 400)
         first, second = ((rng.random((3, 400)) < hardness + rng.normal(0, 0.04, (3, 1))) for _ in range(2))
         variance = (first.mean(axis=0) - second.mean(axis=0)).var(ddof=1) / 400
-        found = pairs.trainings_difference(first.mean(axis=1), second.mean(axis=1), variance, 400)
+        found = differences.trainings_difference(first.mean(axis=1), second.mean(axis=1), variance, 400)
         refused["trainings"] += found.p_value < 0.05
-        refused["exact"] += pairs.paired_difference(first[0], second[0]).p_value < 0.05
+        refused["exact"] += differences.paired_difference(first[0], second[0]).p_value < 0.05
     assert refused["trainings"] / 500 < 0.06 and refused["exact"] / 500 > 0.2
 
 
@@ -174,9 +177,9 @@ def test_more_groups_than_letters_keep_marks_of_their_own() -> None:
 
 def test_every_pair_of_single_trainings_is_mcnemars_with_holm_over_all(tmp_path: Path) -> None:
     found, said, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0}).read()
-    assert list(table["first"] + table["second"]) == ["cb", "ca", "ba"] and set(table["test"]) == {pairs.EXACT}
+    assert list(table["first"] + table["second"]) == ["cb", "ca", "ba"] and set(table["test"]) == {differences.EXACT}
     for row in table.itertuples():
-        expected = pairs.paired_difference(said[row.first].correct[0], said[row.second].correct[0])
+        expected = differences.paired_difference(said[row.first].correct[0], said[row.second].correct[0])
         assert (row.difference, row.p_value) == (expected.difference, expected.p_value)
     assert table["corrected"].to_numpy() == pytest.approx(pairs.holm(table["p_value"].to_numpy()))
     assert pairs.against_best(table)["variant"].tolist() == ["b", "a"]
@@ -187,7 +190,7 @@ def test_every_pair_of_single_trainings_is_mcnemars_with_holm_over_all(tmp_path:
 def test_trainings_that_differ_in_number(tmp_path: Path) -> None:
     found, said, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 2.1}, trainings={"a": 3, "b": 2}).read()
     assert found.ranked.set_index("variant")["replicates"].to_dict() == {"a": 3, "b": 2, "c": 1}
-    assert set(table["test"]) == {pairs.TRAININGS} and said["a"].said.shape == (3, 400)
+    assert set(table["test"]) == {differences.TRAININGS} and said["a"].said.shape == (3, 400)
     accuracies = found.ranked.set_index("variant")["test_accuracy"]
     for row in table.itertuples():
         assert row.difference == pytest.approx(accuracies[row.first] - accuracies[row.second])
@@ -198,7 +201,7 @@ def test_accuracies_without_predictions_are_compared_as_independent(tmp_path: Pa
     stores = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0}, trainings={"c": 3})
     found = results.read(stores.table)
     table = pairs.every_pair(found, {})
-    assert table["test"].tolist() == [pairs.TRAININGS_ALONE, pairs.TRAININGS_ALONE, pairs.ALONE]
+    assert table["test"].tolist() == [differences.TRAININGS_ALONE, differences.TRAININGS_ALONE, differences.ALONE]
     with_answers = stores.read()[2]
     wider = (table["high"] - table["low"]) > (with_answers["high"] - with_answers["low"])
     assert wider.all()

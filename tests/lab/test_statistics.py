@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.calibration import calibration_curve
+from statsmodels.stats.weightstats import DescrStatsW
 
 from bakeoff.lab import statistics
 
@@ -37,7 +38,28 @@ def test_interval_over_trainings_holds_both_lucks_and_stays_a_share() -> None:
     image_low, image_high = statistics.wilson_interval(accuracies.mean() * 1000, 1000)
     seed_low, seed_high = stats.t.interval(0.95, 2, loc=accuracies.mean(), scale=stats.sem(accuracies))
     assert low < min(image_low, seed_low) and high > max(image_high, seed_high)
-    assert statistics.accuracy_interval(np.array([0.0, 1.0]), 10) == (0.0, 1.0)
+    assert statistics.accuracy_interval(np.array([0.0, 0.5, 1.0]), 10) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("accuracies", [[0.7], [0.69, 0.71]])
+def test_fewer_than_three_trainings_do_not_tell_how_much_a_seed_moves(accuracies: list[float]) -> None:
+    assert statistics.accuracy_interval(np.array(accuracies), 1000) == pytest.approx(
+        statistics.wilson_interval(700, 1000)
+    )
+    assert statistics.seeds_interval(np.array(accuracies)) is None
+
+
+def test_interval_of_a_mean_over_images_is_statsmodels_and_joined_with_the_seeds_from_three_on() -> None:
+    losses = np.random.default_rng(0).exponential(0.9, (1, 400))
+    assert statistics.mean_interval(losses) == pytest.approx(DescrStatsW(losses[0]).tconfint_mean())
+    three = losses + np.array([[0.0], [0.1], [0.3]])
+    low, high = statistics.mean_interval(three)
+    images = DescrStatsW(three.mean(axis=0)).tconfint_mean()
+    means = three.mean(axis=1)
+    seeds = stats.t.interval(0.95, 2, loc=means.mean(), scale=stats.sem(means))
+    reach = np.hypot((images[1] - images[0]) / 2, (seeds[1] - seeds[0]) / 2)
+    assert (low, high) == pytest.approx((means.mean() - reach, means.mean() + reach))
+    assert statistics.seeds_interval(means) == pytest.approx(seeds)
 
 
 def test_interval_over_trainings_covers_the_truth_for_new_seeds_and_new_images() -> None:

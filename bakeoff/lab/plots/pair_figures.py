@@ -11,7 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bakeoff.lab.answers import Answers
-from bakeoff.lab.pairs import ALONE, TRAININGS, TRAININGS_ALONE, groups
+from bakeoff.lab.differences import ALONE, TRAININGS, TRAININGS_ALONE
+from bakeoff.lab.pairs import groups
 from bakeoff.lab.plots.words import count, listed
 from bakeoff.lab.results import Results
 

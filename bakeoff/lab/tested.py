@@ -1,0 +1,134 @@
+"""What trainings predicted on the test images, and how two variants differ: one way for every page and claim.
+
+Knows arrays and files of predictions alone, so that the audit of the sources' claims compares as the tables do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bakeoff.lab.differences import (
+    TRAININGS_ALONE,
+    Difference,
+    paired_difference,
+    trainings_difference,
+    unpaired_difference,
+)
+from bakeoff.lab.statistics import LEVEL
+
+ROUNDING = 1e-4  # of an accuracy in results.csv against the one in the predictions
+SMALLEST_PROBABILITY = 1e-7  # Keras' epsilon: its losses take no predicted probability below it
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predictions of every training of a variant, in the order of the ids.
+
+    ids (n,) text and labels (n,): the test images. said (trainings, n): the likeliest class. confidence
+    (trainings, n): its predicted probability.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    said: np.ndarray
+    confidence: np.ndarray
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Which training (of a panel: which network) got which image right, (trainings, n) bool."""
+        return self.said == self.labels
+
+    def same_images(self, other: Answers) -> bool:
+        """Whether both were tested on the same images."""
+        return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A variant's test: the accuracy of each training (t,), of how many images, and the predictions where stored."""
+
+    accuracies: np.ndarray
+    images: int
+    answers: Answers | None = None
+
+
+def read_answers(paths: Sequence[Path | None], accuracies: np.ndarray) -> Answers | None:
+    """The predictions of a variant's trainings from their predictions.npz, whose accuracies (t,) are known.
+
+    None unless all are there, are those that the accuracies were computed from, and are of the same images.
+    """
+    each = [_one(path) for path in paths if path is not None and path.is_file()]
+    if not each or len(each) < len(paths) or not _belong(each, accuracies):
+        return None
+    said, confidence = (np.concatenate([getattr(one, name) for one in each]) for name in ("said", "confidence"))
+    return Answers(each[0].ids, each[0].labels, said, confidence)
+
+
+def _one(path: Path) -> Answers:
+    with np.load(path) as kept:
+        order = np.argsort(kept["ids"], kind="stable")
+        probabilities = kept["probabilities"][order]
+        said, confidence = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
+        return Answers(kept["ids"][order], kept["labels"][order], said, confidence)
+
+
+def _belong(each: list[Answers], accuracies: np.ndarray) -> bool:
+    same = all(one.same_images(each[0]) for one in each)
+    return same and all(abs(one.correct.mean() - own) < ROUNDING for one, own in zip(each, accuracies, strict=True))
+
+
+def read_losses(paths: Sequence[Path | None], loss: str) -> np.ndarray | None:
+    """The loss of every test image, (trainings, n), from each training's predictions.npz; None unless all are there
+    and of equally many images.
+    """
+    each = []
+    for path in paths:
+        if path is None or not path.is_file():
+            return None
+        with np.load(path) as kept:
+            order = np.argsort(kept["ids"], kind="stable")
+            each.append(losses(kept["probabilities"][order], kept["labels"][order], loss))
+    return np.stack(each) if each and len({len(one) for one in each}) == 1 else None
+
+
+def losses(probabilities: np.ndarray, labels: np.ndarray, loss: str) -> np.ndarray:
+    """The loss (n,) of each image from probabilities (n, k), as Keras defines it, without label smoothing."""
+    kept = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY).astype(np.float64)
+    target = np.eye(kept.shape[1])[labels]
+    if loss == "binary_crossentropy":
+        return -(target * np.log(kept) + (1 - target) * np.log(1 - kept)).mean(axis=1)
+    return -(target * np.log(kept)).sum(axis=1)
+
+
+def compare(first: Tested, second: Tested, level: float = LEVEL) -> Difference:
+    """How much the mean accuracy of `first` exceeds that of `second`.
+
+    Single trainings with stored predictions of the same images take McNemar's exact test and Newcombe's paired
+    interval; with several trainings on a side `trainings_difference`; without predictions of the same images the
+    accuracies alone, with the widest interval.
+    """
+    single = len(first.accuracies) == len(second.accuracies) == 1
+    images = min(first.images, second.images)
+    one, other = first.answers, second.answers
+    if one is None or other is None or not one.same_images(other):
+        if single:
+            accuracies = float(first.accuracies[0]), float(second.accuracies[0])
+            return unpaired_difference(*accuracies, first.images, level, second.images)
+        variance = sum(_binomial_variance(side) for side in (first, second))
+        found = trainings_difference(first.accuracies, second.accuracies, variance, images, level)
+        return replace(found, test=TRAININGS_ALONE)
+    if single:
+        return paired_difference(one.correct[0], other.correct[0], level)
+    by_image = one.correct.mean(axis=0) - other.correct.mean(axis=0)
+    variance = float(np.var(by_image, ddof=min(1, images - 1))) / images
+    return trainings_difference(first.accuracies, second.accuracies, variance, images, level)
+
+
+def _binomial_variance(side: Tested) -> float:
+    mean = float(np.mean(side.accuracies))
+    return mean * (1 - mean) / side.images
