@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from bakeoff.lab import files, shapes
 
 _DESCRIPTION = "dataset.json"  # written last: where it is, the arrays are whole
 _BATCH = 1000  # images decoded at once
+_ORDER = 3  # tag of the random stream that puts images into an order
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ def load(
     max_test_examples: int | None,
     seed: int,
 ) -> Dataset:
-    """Write the first images of both splits into `folder`, or open what is there.
+    """Write both splits, or the first images of each, into `folder`, or open what is there.
 
-    `dataset` is shapes10 or a name that TFDS has prepared below TFDS_DATA_DIR (nothing is downloaded here); `seed`
-    is that of the pictures of shapes10. Limits of None mean every image. Raises ValueError for data that are not
-    prepared or are no pictures with class labels.
+    `dataset` is shapes10 or a name that TFDS has prepared below TFDS_DATA_DIR (nothing is downloaded here). Images
+    that are not in random order yet are put into one drawn with `seed`, so that the first n of any split, here and in
+    every later stage, are a random sample of it; `seed` is that of the pictures of shapes10 as well. Limits of None
+    mean every image. Raises ValueError for data that are not prepared or are no pictures with class labels.
     """
     folder = Path(folder)
     if not (folder / _DESCRIPTION).is_file():
@@ -79,7 +81,7 @@ def load(
             count = available if limit is None else min(limit, available)
             if count < 1:
                 raise ValueError(f"The {role} split of {dataset} would have no images; raise max_{role}_examples.")
-            _write_split(source.batches(role, count), count, folder, role)
+            _write_split(source, _order(source, role, count, seed), folder, role)
         files.write_json(folder / _DESCRIPTION, _described(dataset, source, folder))
     return open_dataset(folder)
 
@@ -106,25 +108,60 @@ def first(split: Split, n: int) -> Split:
 
 # ---------------------------------------------------------------- storing
 
-_Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, labels, ids
+_Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # images, labels, and ids where the data have some
 
 
-def _write_split(batches: Iterator[_Batch], count: int, folder: Path, role: str) -> None:
+class Source(Protocol):
+    """Where images come from. available: images of each role. shuffled: whether they are in random order as they are.
+
+    test_split: the source's name for the split that is used as test set.
+    """
+
+    version: str
+    class_names: tuple[str, ...]
+    available: dict[str, int]
+    test_split: str
+    shuffled: bool
+
+    def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
+        """The examples of a role ("train" or "test") at these positions, in ascending order."""
+        ...
+
+
+def _order(source: Source, role: str, count: int, seed: int) -> np.ndarray:
+    """Positions in the source of the images to store, in the order to store them in.
+
+    Files sorted by class are common; their first n images would lack classes, and so would their last ones.
+    """
+    if source.shuffled:
+        return np.arange(count)
+    stream = [seed, _ORDER, ("train", "test").index(role)]
+    return np.random.default_rng(stream).permutation(source.available[role])[:count]
+
+
+def _write_split(source: Source, order: np.ndarray, folder: Path, role: str) -> None:
     """Images go to the file batch by batch, so that a large data set needs no memory of its size."""
-    labels, ids, done = [], [], 0
+    rows, count = np.argsort(order), len(order)  # rows[k]: where the k-th image that is read is stored
+    labels, ids, done = np.empty(count, np.int64), np.empty(count, object), 0
     with files.replacing(folder / f"{role}_images.npy") as temporary:
         stored = None
-        for images, some_labels, some_ids in batches:
+        for images, some_labels, some_ids in source.batches(role, order[rows]):
             if stored is None:
                 shape = (count, *images.shape[1:])
                 stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            stored[done : done + len(images)] = images
+            places = rows[done : done + len(images)]
+            stored[places], labels[places], ids[places] = images, some_labels, some_ids
             done += len(images)
-            labels.append(some_labels)
-            ids.append(some_ids)
         del stored  # closes the file
-    files.write_npy(folder / f"{role}_labels.npy", np.concatenate(labels).astype(np.int64))
-    files.write_npy(folder / f"{role}_ids.npy", np.concatenate(ids).astype(np.str_))
+    files.write_npy(folder / f"{role}_labels.npy", labels)
+    files.write_npy(folder / f"{role}_ids.npy", _unique(ids, role, order))
+
+
+def _unique(ids: np.ndarray, role: str, order: np.ndarray) -> np.ndarray:
+    """The ids that the data have where they tell the images apart, else the split and the place in it."""
+    if None in ids or len(set(ids)) < len(ids):
+        return np.array([f"{role}_{position:05d}" for position in order])
+    return ids.astype(np.str_)
 
 
 def _open_split(folder: Path, role: str) -> Split:
@@ -132,7 +169,7 @@ def _open_split(folder: Path, role: str) -> Split:
     return Split(images, np.load(folder / f"{role}_labels.npy"), np.load(folder / f"{role}_ids.npy"))
 
 
-def _described(dataset: str, source: _Drawn | _Prepared, folder: Path) -> dict[str, Any]:
+def _described(dataset: str, source: Source, folder: Path) -> dict[str, Any]:
     train, test = _open_split(folder, "train"), _open_split(folder, "test")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
@@ -155,66 +192,72 @@ def _described(dataset: str, source: _Drawn | _Prepared, folder: Path) -> dict[s
 
 
 class _Drawn:
-    """shapes10, as `load` sees a source."""
+    """shapes10 as a source."""
 
     version = shapes.VERSION
     class_names = shapes.CLASS_NAMES
     available = shapes.AVAILABLE
     test_split = "test"
+    shuffled = True
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def batches(self, role: str, count: int) -> Iterator[_Batch]:
+    def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
         """All of it in one batch: it fits into memory."""
-        images, labels = shapes.generate(role, count, self.seed)
-        yield images, labels, _numbered(role, 0, count)
-
-
-def _numbered(role: str, start: int, stop: int) -> np.ndarray:
-    """Ids where the data have none: the split and the place in it, so that no id is in both splits."""
-    return np.array([f"{role}_{index:05d}" for index in range(start, stop)])
+        yield (*shapes.generate(role, len(positions), self.seed), None)
 
 
 # ---------------------------------------------------------------- prepared by TFDS
 
 
 class _Prepared:
-    """A data set that TFDS has prepared on this machine, as `load` sees a source."""
+    """A data set that TFDS has prepared on this machine, as a source."""
 
     def __init__(self, dataset: str) -> None:
         import tensorflow_datasets as tfds
 
         self._name = dataset
-        self._builder = tfds.builder_from_directory(_prepared_folder(dataset))
+        folder = _prepared_folder(dataset)
+        self._builder = tfds.builder_from_directory(folder)
         self._features = dict(self._builder.info.features.items())
         self._check_features(tfds.features)
         self.version = str(self._builder.info.version)
         self.class_names = tuple(self._features["label"].names)
         self.test_split = self._test_split()
         self.available = {"train": self._count("train"), "test": self._count(self.test_split)}
+        # TFDS shuffles what the builder of a set prepares, unless told not to. Files written without a builder are
+        # in an order of their writer's.
+        described = files.read_json(folder / "dataset_info.json")
+        self.shuffled = "moduleName" in described and not described.get("disableShuffling", False)
 
-    def batches(self, role: str, count: int) -> Iterator[_Batch]:
-        """The first `count` examples in the order of the files. No image beyond them is decoded."""
+    def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
+        """The examples at `positions`, from one pass over the files. No other image is decoded."""
+        import tensorflow as tf
+
+        options = tf.data.Options()
+        options.autotune.enabled = False  # see `Batches.feed`
+        for batch in self._decoded(self._examples(role, positions).batch(_BATCH).prefetch(2).with_options(options)):
+            yield batch["image"], batch["label"], _as_text(batch["id"]) if "id" in batch else None
+
+    def _examples(self, role: str, positions: np.ndarray) -> Any:
+        """image, label and, where there are some, ids of the examples at `positions`: a tf.data.Dataset."""
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
-        wanted = {"image", "label", "id"} & set(self._features)
-        others = set(self._features) - wanted  # masks, boxes and the like are not decoded
+        wanted = dict.fromkeys({"image", "label", "id"} & set(self._features), True)
+        last = int(positions[-1]) + 1
         data = self._builder.as_dataset(
-            split=f"{'train' if role == 'train' else self.test_split}[:{count}]",
+            split=f"{'train' if role == 'train' else self.test_split}[:{last}]",
             shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(dict.fromkeys(wanted, True)) if others else None,
+            decoders=tfds.decode.PartialDecoding(wanted, decoders={"image": tfds.decode.SkipDecoding()}),
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=False),
         )
-        done = 0
-        options = tf.data.Options()
-        options.autotune.enabled = False  # see `Batches.feed`
-        for batch in self._decoded(data.batch(_BATCH).prefetch(2).with_options(options)):
-            images, labels = batch["image"], batch["label"]
-            ids = _numbered(role, done, done + len(labels)) if "id" not in wanted else _as_text(batch["id"])
-            done += len(labels)
-            yield images, labels, ids
+        if len(positions) < last:
+            kept = tf.constant(np.isin(np.arange(last), positions))
+            data = data.enumerate().filter(lambda position, _: kept[position]).map(lambda _, example: example)
+        decode = self._features["image"].decode_example
+        return data.map(lambda example: {**example, "image": decode(example["image"])}, os.cpu_count())
 
     def _decoded(self, data: Any) -> Iterator[dict[str, np.ndarray]]:
         import tensorflow as tf

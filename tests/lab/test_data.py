@@ -24,7 +24,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small data sets on disk, as TFDS prepares them."""
     folder = tmp_path_factory.mktemp("prepared")
     write_prepared(folder, "tiny", {"train": 30, "test": 12})
-    write_prepared(folder, "tiny_ids", {"train": 9, "validation": 6}, with_ids=True)
+    write_prepared(folder, "tiny_ids", {"train": 9, "validation": 6}, with_ids="{split} picture {i}")
+    write_prepared(folder, "tiny_same_ids", {"train": 9, "test": 6}, with_ids="all one")
+    write_prepared(folder, "tiny_sorted", {"train": 300, "test": 12}, in_order=True)
+    write_prepared(folder, "tiny_built", {"train": 30, "test": 12})
+    described = folder / "tiny_built" / "1.0.0" / "dataset_info.json"  # as the TFDS builder of a set leaves it
+    described.write_text(described.read_text().replace("{", '{ "moduleName": "somebody.tiny_built",', 1))
     write_prepared(folder, "tiny_untested", {"train": 9})
     write_prepared(folder, "tiny_sizes", {"train": 9, "test": 9}, sizes=(28, 20))
     write_prepared(folder, "tiny_numbers", {"train": 9, "test": 9}, label_is_class=False)
@@ -36,18 +41,25 @@ def write_prepared(
     name: str,
     splits: dict[str, int],
     *,
-    with_ids: bool = False,
+    with_ids: str = "",
+    in_order: bool = False,
     sizes: tuple[int, ...] = (28,),
     label_is_class: bool = True,
 ) -> None:
-    """A data set of one-channel pictures with three classes: picture i of a split is gray i, its label i % 3."""
+    """A data set of one-channel pictures with three classes: picture i of a split is gray i % 256, its label i % 3.
+
+    in_order: sorted by class instead.
+    """
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     target = folder / name / "1.0.0"
     target.mkdir(parents=True)
-    label = tfds.features.ClassLabel(names=["zero", "one", "two"]) if label_is_class else tfds.features.Scalar(np.int64)
-    kinds: dict[str, Any] = {"image": tfds.features.Image(shape=(None, None, 1)), "label": label}
+    named = tfds.features.ClassLabel(names=["zero", "one", "two"])
+    kinds: dict[str, Any] = {
+        "image": tfds.features.Image(shape=(None, None, 1)),
+        "label": named if label_is_class else tfds.features.Scalar(np.int64),
+    }
     if with_ids:
         kinds |= {"id": tfds.features.Text(), "mask": tfds.features.Image(shape=(4, 4, 1))}
     features = tfds.features.FeaturesDict(kinds)
@@ -56,9 +68,10 @@ def write_prepared(
         writer = tf.io.TFRecordWriter(str(target / f"{name}-{split}.tfrecord-00000-of-00001"))
         for i in range(count):
             side = sizes[i % len(sizes)]
-            example: dict[str, Any] = {"image": np.full((side, side, 1), i, np.uint8), "label": i % 3}
+            label = i * 3 // count if in_order else i % 3
+            example: dict[str, Any] = {"image": np.full((side, side, 1), i % 256, np.uint8), "label": label}
             if with_ids:
-                example |= {"id": f"{split} picture {i}", "mask": np.zeros((4, 4, 1), np.uint8)}
+                example |= {"id": with_ids.format(split=split, i=i), "mask": np.zeros((4, 4, 1), np.uint8)}
             writer.write(features.serialize_example(features.encode_example(example)))
         writer.close()
         infos.append(tfds.core.SplitInfo(name=split, shard_lengths=[count], num_bytes=0))
@@ -121,26 +134,46 @@ def test_a_prepared_set_is_read_by_name(tmp_path: Path, at_hand: Path) -> None:
     assert (dataset.version, dataset.class_names) == ("1.0.0", ("zero", "one", "two"))
     assert dataset.available == {"train": 30, "test": 12}
     assert dataset.train.images.shape == (30, 28, 28, 1)
-    assert dataset.train.images[:, 5, 5, 0].tolist() == list(range(30))
-    assert dataset.train.labels.tolist() == [i % 3 for i in range(30)]
-    assert dataset.train.ids[:2].tolist() == ["train_00000", "train_00001"]
-    assert dataset.test.ids[11] == "test_00011"
+    grays = dataset.train.images[:, 5, 5, 0].tolist()
+    assert sorted(grays) == list(range(30)) != grays
+    assert dataset.train.labels.tolist() == [gray % 3 for gray in grays]
+    assert dataset.train.ids.tolist() == [f"train_{gray:05d}" for gray in grays]
+    assert sorted(dataset.test.ids)[11] == "test_00011"
 
 
-def test_the_first_images_are_taken(tmp_path: Path, at_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_BATCH", 3)
-    dataset = read("tiny", tmp_path, train=7, test=500)
+def test_a_part_of_sorted_files_is_a_random_sample(
+    tmp_path: Path, at_hand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first 60 of 300 images sorted by class would all be of the first class."""
+    monkeypatch.setattr(data, "_BATCH", 7)
+    part, whole = read("tiny_sorted", tmp_path / "part", train=60), read("tiny_sorted", tmp_path / "whole")
+    assert np.bincount(part.train.labels).min() > 10
+    assert np.bincount(whole.train.labels[-60:]).min() > 10  # what a validation split would hold out
+    assert np.array_equal(part.train.images, whole.train.images[:60])
+    assert np.array_equal(part.train.ids, whole.train.ids[:60])
+    assert part.available == {"train": 300, "test": 12}
+    assert len(read("tiny_sorted", tmp_path / "more", test=500).test) == 12
+    other = data.load("tiny_sorted", tmp_path / "other", max_train_examples=60, max_test_examples=None, seed=1)
+    assert other.train.ids.tolist() != part.train.ids.tolist()
+
+
+def test_files_that_tfds_shuffled_are_read_in_their_order(tmp_path: Path, at_hand: Path) -> None:
+    """So that no image beyond the first n is read, and CIFAR-10 is split where its sources split it."""
+    dataset = read("tiny_built", tmp_path, train=7)
     assert dataset.train.images[:, 0, 0, 0].tolist() == list(range(7))
     assert dataset.train.ids[-1] == "train_00006"
-    assert dataset.available == {"train": 30, "test": 12}
-    assert len(dataset.test) == 12
+
+
+def test_ids_that_tell_nothing_apart_are_numbered(tmp_path: Path, at_hand: Path) -> None:
+    dataset = read("tiny_same_ids", tmp_path)
+    assert sorted(dataset.train.ids) == [f"train_{place:05d}" for place in range(9)]
 
 
 def test_ids_and_a_validation_split_are_used_and_other_features_are_not(tmp_path: Path, at_hand: Path) -> None:
     dataset = read("tiny_ids", tmp_path)
     assert dataset.test_split == "validation"
-    assert dataset.train.ids[3] == "train picture 3"
-    assert dataset.test.ids[0] == "validation picture 0"
+    assert dataset.train.ids.tolist() == [f"train picture {gray}" for gray in dataset.train.images[:, 0, 0, 0]]
+    assert sorted(dataset.test.ids)[0] == "validation picture 0"
     assert files.read_json(tmp_path / "dataset.json")["available"] == {"train": 9, "test": 6}
 
 
