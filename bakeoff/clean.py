@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.execute import FAILED
+from bakeoff.last_made import LastMade
 from bakeoff.locks import try_lock
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, latest
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, parent_name
 from bakeoff.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -42,6 +43,7 @@ class Cleaner:
     _absent: set[str] = field(default_factory=set)  # data sets that the plans want and that are not here
     _kept: dict[Path, int] = field(default_factory=dict)
     _spared: list[str] = field(default_factory=list)
+    _last_made: dict[tuple[str, str], list[str]] | None = None  # step -> the variants that made it last
 
     def __post_init__(self) -> None:
         steps = [step for plan in self.plans for step in plan.steps]
@@ -133,12 +135,15 @@ class Cleaner:
         dataset = key_inputs.get("parameters", {}).get("dataset")
         if dataset in self._absent and key_inputs.get("resolved", {}).get("dataset") != dataset:
             return str(dataset)
-        parents = [self.store.read_manifest(stage, key) for stage, key in record.get("inputs", {}).items()]
+        parents = [self.store.read_manifest(*parent_name(each)) for each in record.get("inputs", {}).items()]
         return next((found for each in parents if each and (found := self._made_with_absent(each))), None)
 
     def _made_for(self, stage: str, key: str) -> str:
-        last = latest(self.store).items()
-        names = [name.split("/")[0] for name, each in last if each.startswith(key) and name.endswith(f"/{stage}")]
+        if self._last_made is None:
+            self._last_made = {}
+            for variant, label, each in LastMade(self.store.root).items():
+                self._last_made.setdefault(parent_name((label, each[:32])), []).append(variant)
+        names = self._last_made.get((stage, key), [])
         return f"last made for {', '.join(names)}, " if names else "made "
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.code import NOTEBOOKS
-from bakeoff.plan import OLDER_LAYOUT, Plan, Step, latest
+from bakeoff.last_made import LastMade
+from bakeoff.plan import OLDER_LAYOUT, Plan, Step, parent_name
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, missing_or_cut
 
 _LONGEST = 60  # characters of a value
@@ -20,13 +21,13 @@ _NOTHING = "none"
 
 def explain(plan: Plan, store: Store) -> list[str]:
     """A line a step, and below it a line for everything that is not as it was when its variant last made it."""
-    lines = []
+    lines, last_made = [], LastMade(store.root)
     for row in plan.rows:
         title = f"{row.variant} (seed {row.seed})" if row.replicate else row.variant
         if row.blocked:
             lines.append(f"{title}: blocked, {row.blocked}")
         for name, step in row.steps.items():
-            found = list(_findings(step, plan, store))
+            found = list(_findings(step, plan, store, last_made))
             lines.append(f"{title} {name}: {found[0] if found else _done(step, store)}")
             lines += [f"    {finding}" for finding in found[1:]]
     names = {step.name for row in plan.rows for step in row.steps.values()}
@@ -39,7 +40,7 @@ def _done(step: Step, store: Store) -> str:
     return f"done ({manifest.get('finished', 'at an unknown time')}, {float(manifest.get('seconds', 0)):.1f} s)"
 
 
-def _findings(step: Step, plan: Plan, store: Store) -> Iterator[str]:
+def _findings(step: Step, plan: Plan, store: Store, last_made: LastMade) -> Iterator[str]:
     """A heading and the causes; nothing for a step that is done."""
     if step.name not in plan.reasons:
         return
@@ -52,12 +53,12 @@ def _findings(step: Step, plan: Plan, store: Store) -> Iterator[str]:
         yield "to run, its files are not as it left them"
         yield from damage(step, store)
     else:
-        yield from _changed(step, plan, store)
+        yield from _changed(step, plan, store, last_made)
 
 
-def _changed(step: Step, plan: Plan, store: Store) -> Iterator[str]:
+def _changed(step: Step, plan: Plan, store: Store, last_made: LastMade) -> Iterator[str]:
     """What differs from the last step of this stage that the variant made."""
-    last = next((key for name in step.variants if (key := latest(store).get(f"{name}/{step.stage.name}"))), None)
+    last = next((key for name in step.variants if (key := last_made.key(name, step.label))), None)
     then = store.read_manifest(step.stage.name, last) if last and last != step.result_key else None
     if then is None:
         yield "to run, new: nothing that it could be compared with was made before"
@@ -78,7 +79,7 @@ def differences(then: Mapping[str, Any], step: Step, plan: Plan) -> Iterator[str
         if not isinstance(now, Mapping) or not isinstance(before, Mapping):
             continue
         for name in sorted(name for name in {*now, *before} if now.get(name) != before.get(name)):
-            again = part == "parents" and (name, now.get(name)) in plan.reasons
+            again = part == "parents" and parent_name((name, now.get(name, ""))) in plan.reasons
             note = " (it has to run first)" if again else ""
             yield f"{_kind(part, name)}: {_values(now.get(name), before.get(name), part)}{note}"
 

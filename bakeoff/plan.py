@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bakeoff.code import Code
+from bakeoff.last_made import LastMade
 from bakeoff.params import Parameters
 from bakeoff.resolve import BACKEND_PACKAGES, Machine, Resolver, Source, package_version, resolved_settings
 from bakeoff.store import NOTEBOOK, Store, digest_value
 
-LATEST = "latest.json"
 OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
+Name = tuple[str, str]  # stage and result key
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
 
 
@@ -76,37 +76,57 @@ BACKGROUND = Stage("background", "0_background", (), (), ("numpy", "keras"))
 COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """One notebook execution: its parameters, its parents' keys and its own two keys."""
+    """One notebook execution: its parameters, its parents' keys and its own two keys.
+
+    Steps are compared by identity: a plan has one object for each step.
+    """
 
     stage: Stage
     parameters: Mapping[str, Any]
-    inputs: Mapping[str, str]  # earlier stage -> result key
+    inputs: Mapping[str, str]  # label of an earlier step -> its result key
     key_inputs: Mapping[str, Any]  # what the result key is made of
     result_key: str
     page_key: str
     threads: int = 1
     gpu_share: float = 0.0  # of one GPU; 0: computes on the CPU
     timeout_seconds: int = 86400
-    variants: list[str] = field(default_factory=list, compare=False)  # the variants that need it, in order
+    variants: list[str] = field(default_factory=list)  # the variants that need it, in order
+    number: int = 0  # of a step of which its row has several, from 1 on; 0: the only one of its stage
 
     @property
-    def name(self) -> tuple[str, str]:
+    def name(self) -> Name:
         """What tells this step from all others: stage and result key."""
         return self.stage.name, self.result_key
 
+    @property
+    def label(self) -> str:
+        """What tells this step from all others of its row: the stage, or "stage-number"."""
+        return f"{self.stage.name}-{self.number}" if self.number else self.stage.name
 
-@dataclass(frozen=True)
+    @property
+    def parents(self) -> tuple[Name, ...]:
+        """The names of the steps that it reads."""
+        return tuple(map(parent_name, self.inputs.items()))
+
+
+def parent_name(item: tuple[str, str]) -> Name:
+    """A step's name from what a child's `inputs` say of it: (label, result key)."""
+    label, key = item
+    return label.partition("-")[0], key
+
+
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One variant and replicate: its parameters, and its steps by stage (none when blocked)."""
+    """One variant and replicate: its parameters, and its steps by label (none when blocked)."""
 
     parameters: Parameters
     replicate: int
     seed: int
     dataset: Source
     weights: str  # none, imagenet or random
-    steps: Mapping[str, Step]
+    steps: dict[str, Step]
     blocked: str = ""  # why it cannot be run, in one sentence
 
     @property
@@ -120,19 +140,39 @@ class Row:
         return self.variant if self.replicate == 0 else f"{self.variant}-{self.replicate}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """All rows, all steps in an order that puts parents first, and for each step that must run the reason."""
+    """All rows, all steps in an order that puts parents first, and for each step that must run the reason.
+
+    A plan can grow while it runs: see `add`.
+    """
 
     rows: Sequence[Row]
-    steps: Sequence[Step]
-    reasons: Mapping[tuple[str, str], str]
+    steps: list[Step]
+    reasons: dict[Name, str]
     machine: Machine
     background: Step  # one of `steps`, of no variant: the chapter that explains
 
     def pending(self) -> list[Step]:
         """The steps that must run."""
         return [step for step in self.steps if step.name in self.reasons]
+
+    def add(self, steps: Iterable[Step], store: Store, row: Row | None = None) -> None:
+        """Add steps that were not known when the plan was made, parents first, of `row` if they are of one.
+
+        A run that is going on takes them up. A step that is in the plan already is not added twice.
+        """
+        known = {step.name: step for step in self.steps}
+        for each in steps:
+            step = known.setdefault(each.name, each)
+            if row is not None:
+                row.steps[each.label] = step
+                _need(step, row.variant)
+            if step is each:
+                self.steps.append(step)
+                reason = stale_reason(step, store)
+                if reason:
+                    self.reasons[step.name] = reason
 
 
 def make_plan(
@@ -141,17 +181,22 @@ def make_plan(
     """Resolve, key and order every step of `parameters`; `force` names stages and variants to make anew."""
     maker = _Maker(resolver, code, resolver.machine())
     rows = [row for each in parameters for row in maker.rows(each)]
-    steps: dict[tuple[str, str], Step] = {}
+    steps: dict[Name, Step] = {}
     for name in STAGES:  # stage by stage: every parent stands before its children
         for row in rows:
             if name in row.steps:
-                step = steps.setdefault(row.steps[name].name, row.steps[name])
-                if row.variant not in step.variants:
-                    step.variants.append(row.variant)
+                step = row.steps[name] = steps.setdefault(row.steps[name].name, row.steps[name])
+                _need(step, row.variant)
     background = background_step(code)
     steps[background.name] = background
-    reasons = _reasons(list(steps.values()), store, force)
+    reasons = _reasons(steps.values(), store, force)
     return Plan(rows, list(steps.values()), reasons, maker.machine, background)
+
+
+def _need(step: Step, variant: str) -> None:
+    """Note that a variant needs a step; all replicates of a variant come one after the other."""
+    if step.variants[-1:] != [variant]:
+        step.variants.append(variant)
 
 
 @dataclass
@@ -281,9 +326,9 @@ def stale_reason(step: Step, store: Store) -> str | None:
     return None
 
 
-def key_diff(step: Step, store: Store) -> str:
+def key_diff(step: Step, store: Store, last_made: LastMade) -> str:
     """What of a step's key differs from the last one that its variant made: parameters, code, input or software."""
-    last = latest(store).get(f"{step.variants[0]}/{step.stage.name}") if step.variants else None
+    last = last_made.key(step.variants[0], step.label) if step.variants else None
     manifest = store.complete_manifest(step.stage.name, last) if last and last != step.result_key else None
     if manifest is None:
         return "new"
@@ -292,28 +337,21 @@ def key_diff(step: Step, store: Store) -> str:
     words = {"parameters": "parameters", "parents": "input", "resolved": "input", "code": "code"}
     found = []
     for part, then in manifest["key_inputs"].items():
-        now = step.key_inputs[part]
+        now = step.key_inputs.get(part, {})
         if now != then:
             names = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
             found.append(f"{words.get(part, 'software')} ({', '.join(names)})")
     return "; ".join(found) or "new"
 
 
-def latest(store: Store) -> dict[str, str]:
-    """The result key that each "variant/stage" was last made with."""
-    try:
-        return json.loads((store.root / LATEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _reasons(steps: Sequence[Step], store: Store, force: Sequence[str]) -> dict[tuple[str, str], str]:
-    reasons: dict[tuple[str, str], str] = {}
+def _reasons(steps: Iterable[Step], store: Store, force: Sequence[str]) -> dict[Name, str]:
+    forced, last_made = set(force), LastMade(store.root)
+    reasons: dict[Name, str] = {}
     for step in steps:
-        forced = step.stage.name in force or any(variant in force for variant in step.variants)
-        reason = "forced" if forced else stale_reason(step, store)
+        wanted = step.stage.name in forced or not forced.isdisjoint(step.variants)
+        reason = "forced" if wanted else stale_reason(step, store)
         if reason == "new":
-            reason = key_diff(step, store)
+            reason = key_diff(step, store, last_made)
         if reason:
             reasons[step.name] = reason
     return reasons

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -22,12 +21,13 @@ from bakeoff import warm, without_iri_grammar
 from bakeoff.code import NOTEBOOKS
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, execute
+from bakeoff.last_made import LastMade
 from bakeoff.locks import Locks
-from bakeoff.plan import LATEST, Plan, Step, latest, stale_reason
+from bakeoff.plan import Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress, share_done
 from bakeoff.resolve import Machine, import_environment
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
-from bakeoff.store import Store, write_atomically
+from bakeoff.store import Store
 from bakeoff.warm.client import Server
 from bakeoff.warm.process import die_with_parent
 
@@ -61,6 +61,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._devices = Devices(self.machine.gpus)
         self._locks = Locks(self.store, self.say)
+        self._last_made = LastMade(self.store.root)
 
     def __enter__(self) -> Runner:
         return self
@@ -75,6 +76,7 @@ class Runner:
             self._server.stop()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+        self._last_made.close()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -105,7 +107,7 @@ class Runner:
         self, step: Step, plan: Plan, waiting: list[Step], running: dict[Future[float], Step], progress: Lines
     ) -> None:
         """Start a step, unless a parent failed, its files must be made again first, or another run makes it."""
-        failed = next((stage for stage, key in step.inputs.items() if (stage, key) in self.failures), None)
+        failed = next((name[0] for name in step.parents if name in self.failures), None)
         if failed:
             waiting.remove(step)
             self.failures[step.name] = f"{failed} failed before it"
@@ -129,7 +131,7 @@ class Runner:
 
     def _damaged_parent(self, step: Step, plan: Plan) -> Step | None:
         """The first parent whose files are not the recorded ones, removed from the store."""
-        for stage, key in step.inputs.items():
+        for stage, key in step.parents:
             damaged = self.store.first_bad_file(stage, key)
             if damaged:
                 self.say(f"    {stage} has a damaged file ({damaged}); it is made again.")
@@ -149,7 +151,7 @@ class Runner:
             self.store.remove(*step.name)
         folder = self.store.folder(*step.name)
         self._before[step.name] = share_done(step, folder)
-        parents = {name: str(self.store.folder(name, key)) for name, key in step.inputs.items()}
+        parents = {each[0]: str(self.store.folder(*parent_name(each))) for each in step.inputs.items()}
         parents |= {"shared": str(self.store.shared(step.key_inputs))} if step.stage.shares else {}
         kernel, environment = self._kernel()
         job = Job(
@@ -232,8 +234,7 @@ class Runner:
                 "status": "ok",
             },
         )
-        made = {f"{variant}/{step.stage.name}": step.result_key for variant in step.variants}
-        write_atomically(self.store.root / LATEST, json.dumps({**latest(self.store), **made}, indent=1))
+        self._last_made.add(step.variants, step.label, step.result_key)
 
 
 def _in_a_sentence(step: Step, error: Exception) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bakeoff.plan import Plan, Step, latest
+from bakeoff.last_made import LastMade
+from bakeoff.plan import Plan, Step
 from bakeoff.resolve import Machine
 from bakeoff.store import Store
 
@@ -26,14 +27,14 @@ def expected_seconds(plan: Plan, store: Store) -> dict[tuple[str, str], float]:
     From the last run of the same variant and stage where there was one, scaled by the work in the parameters of
     then and now; else from parameters x images x epochs.
     """
-    before = latest(store)
+    last_made = LastMade(store.root)
     parameters = {row.variant: int(row.parameters.stage["published"].get("parameters") or 0) for row in plan.rows}
     expected = {}
     for step in plan.steps:
         variant = step.variants[0] if step.variants else ""
         work = _work(step.stage.name, step.parameters, parameters.get(variant, 0))
         expected[step.name] = _OVERHEAD_SECONDS + work
-        manifest = store.complete_manifest(step.stage.name, before.get(f"{variant}/{step.stage.name}", ""))
+        manifest = store.complete_manifest(step.stage.name, last_made.key(variant, step.label) or "")
         if manifest and manifest.get("seconds"):
             then = _work(step.stage.name, manifest["parameters"], parameters.get(variant, 0))
             expected[step.name] = manifest["seconds"] * (_OVERHEAD_SECONDS + work) / (_OVERHEAD_SECONDS + then)
@@ -62,7 +63,7 @@ def longest_way(steps: Sequence[Step], expected: Mapping[tuple[str, str], float]
     ways: dict[tuple[str, str], float] = {}
     for step in reversed(steps):
         ways[step.name] = expected[step.name] + behind.get(step.name, 0.0)
-        for parent in step.inputs.items():
+        for parent in step.parents:
             behind[parent] = max(behind.get(parent, 0.0), ways[step.name])
     return ways
 
@@ -114,7 +115,7 @@ class Schedule:
         the end it runs alone. A step alone may ask for more than there is.
         """
         unfinished = {step.name for step in [*waiting, *running]}
-        ready = [step for step in waiting if not any(parent in unfinished for parent in step.inputs.items())]
+        ready = [step for step in waiting if not any(parent in unfinished for parent in step.parents)]
         chosen: list[Step] = []
         for step in sorted(ready, key=lambda step: -self.way[step.name]):
             if len(running) + len(chosen) < self.jobs and self._fits(step, [*running, *chosen]):

@@ -122,7 +122,7 @@ def choose(good: Sequence[Step], store: Store, sample: int) -> list[Step]:
     """`sample` steps whose parents are good as well, by lot; a step of s seconds has a weight of 1 / (1 + s)."""
     names = {step.name for step in good}
     made = [step for step in good if step.stage is not COMPARE and _files(store, step)]  # with something to compare
-    whole = [step for step in made if names.issuperset(step.inputs.items())]
+    whole = [step for step in made if names.issuperset(step.parents)]
     lots = random.Random(SEED)
     drawn = {step.name: lots.random() ** (1 + _seconds(store, step)) for step in whole}
     winners = sorted(whole, key=lambda step: drawn[step.name], reverse=True)[:sample]
@@ -132,7 +132,7 @@ def choose(good: Sequence[Step], store: Store, sample: int) -> list[Step]:
 @contextmanager
 def _parents(step: Step, store: Store, scratch: Store) -> Iterator[None]:
     """The step's parents in the scratch store, by reference, for as long as the step is made there."""
-    links = {scratch.folder(stage, key): store.folder(stage, key) for stage, key in step.inputs.items()}
+    links = {scratch.folder(stage, key): store.folder(stage, key) for stage, key in step.parents}
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target.resolve(), target_is_directory=True)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 from bakeoff.errors import RequestError
+from bakeoff.last_made import LastMade
 from bakeoff.report.check import check_report
 from bakeoff.report.crate import COPY, METADATA
 from bakeoff.store import digest_file
@@ -107,7 +108,7 @@ def test_an_action_tells_what_the_store_knows(
     runs = stub_run[1] / "runs"
     actions = _actions(crate)
     assert len(actions) == 13  # five stages of two variants, background, comparison, and the report
-    key = json.loads((runs / "latest.json").read_text())["stub_1/train"]
+    key = LastMade(runs).key("stub_1", "train")
     manifest = json.loads((runs / "train" / key[:32] / "step.json").read_text())
     train = actions["train of stub_1"]
     assert train["@id"] == f"#train/{key}"

@@ -21,6 +21,7 @@ import pytest
 from filelock import FileLock
 
 from bakeoff.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
+from bakeoff.last_made import LastMade
 from bakeoff.store import MANIFEST, digest_file, digest_value
 from tests.conftest import PROJECT
 from tests.stubs import LIGHT, SETTINGS, StubProject
@@ -48,7 +49,7 @@ class Place:
 
     def step(self, stage: str, variant: str = "stub_0") -> Path:
         """The folder of a variant's step."""
-        key = json.loads((self.runs / "latest.json").read_text())[f"{variant}/{stage}"]
+        key = LastMade(self.runs).key(variant, stage)
         return self.runs / stage / key[:32]
 
     def files(self) -> dict[str, str]:
@@ -147,8 +148,9 @@ def test_whatever_a_key_is_made_of_is_named_when_it_differs(place: Place, part: 
     other = folder.with_name(key[:32])
     folder.rename(other)
     (other / MANIFEST).write_text(json.dumps({**manifest, "result_key": key}))
-    last = json.loads((place.runs / "latest.json").read_text())
-    (place.runs / "latest.json").write_text(json.dumps({**last, "stub_0/train": key}))
+    made = LastMade(place.runs)
+    made.add(["stub_0"], "train", key)
+    made.close()
     _, said = place.say("--explain", "stub_0")
     assert f"    {words.format(now=now)}\n" in said, said
 

@@ -129,7 +129,7 @@ class Crate:
         """One execution of a notebook."""
         manifest = self._manifest(step)
         used = [*self._parameters(step), *self._data(step)]
-        for stage, key in step.inputs.items():
+        for stage, key in step.parents:
             files = (self.store.complete_manifest(stage, key) or {"files": {}})["files"]
             used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
         of = f" of {', '.join(step.variants)}" if step.variants else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from bakeoff.last_made import LastMade
 from tests import environment
 from tests.conftest import PROJECT
 
@@ -71,7 +71,7 @@ def _is_kernel_in(process: psutil.Process, stage: Path) -> bool:
 
 
 def _predictions(folder: Path, variant: str) -> dict[str, np.ndarray]:
-    key = json.loads((folder / "runs" / "latest.json").read_text())[f"{variant}/evaluate"]
+    key = LastMade(folder / "runs").key(variant, "evaluate")
     with np.load(folder / "runs" / "evaluate" / key[:32] / "predictions.npz") as stored:
         return dict(stored)
 
