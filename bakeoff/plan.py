@@ -128,6 +128,7 @@ class Row:
     weights: str  # none, imagenet or random
     steps: dict[str, Step]
     blocked: str = ""  # why it cannot be run, in one sentence
+    weights_file: str = ""  # the file of ImageNet weights that is read, if one is
 
     @property
     def variant(self) -> str:
@@ -224,7 +225,8 @@ class _Maker:
             seed = parameters.stage["seed"] + replicate
             values = {**parameters.stage, "dataset": dataset.name.split()[0], "weights": weights, "seed": seed}
             steps = {} if blocked else self._steps(values, parameters.run, resolved)
-            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked))
+            file_name = file.name if file else ""
+            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name))
         return rows
 
     def _steps(self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str]) -> dict[str, Step]:

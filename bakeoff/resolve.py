@@ -29,6 +29,7 @@ REMEMBER_SECONDS = 3600.0
 WEIGHTS_HOST = "storage.googleapis.com"
 # Hosts that a data set comes from; TFDS keeps its own metadata and many sets on the second one.
 DATA_HOSTS: Mapping[str, str] = {"cifar10": "www.cs.toronto.edu", "cifar100": "www.cs.toronto.edu"}
+SIDED = re.compile(r"_(96|128|160|192)(?=_no_top\.h5$)")  # in the names of MobileNetV2's weights: pixels a side
 BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 _GPU_QUESTIONS = {
     "tensorflow": "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))",
@@ -93,7 +94,10 @@ class Resolver:
         return self._once("dataset", wanted, self._dataset)  # type: ignore[return-value]
 
     def weights(self, file: str) -> Source | None:
-        """The ImageNet weights keras.applications calls `file` ("folder/name.h5"); None when they cannot be had."""
+        """The ImageNet weights keras.applications calls `file` ("folder/name.h5"); None when they cannot be had.
+
+        Where those for the size of the images cannot be, those for 224 pixels stand in, as in the builder.
+        """
         return self._once("weights", file, self._weights)
 
     def _once(self, kind: str, name: str, ask: Callable[[str], Source | None]) -> Source | None:
@@ -128,8 +132,9 @@ class Resolver:
         if not path.is_file() and self.look and self._reachable(WEIGHTS_HOST):
             self.say(f"Downloading the weights {path.name} into {path.parent}.")
             _download(["weights", file])
-        if path.is_file():
-            return Source("imagenet", self.digests.recall(path, "sha256", digest_file))
+        for found in (path, path.with_name(SIDED.sub("_224", path.name))):
+            if found.is_file():
+                return Source(found.name, self.digests.recall(found, "sha256", digest_file))
         return None
 
     def machine(self) -> Machine:

@@ -84,6 +84,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "final_share",
         "bias_rate",
         "blend_steps",
+        "whitening_bias_epochs",
     ),
 }
 TRAINING_NAMES = ("optimizer", "learning_rate")  # names of a search space that are no builder options

@@ -92,7 +92,19 @@ def test_weights_that_cannot_be_had_are_none(tmp_path: Path, silent_host: str, m
     (tmp_path / "keras" / "models").mkdir(parents=True)
     (tmp_path / "keras" / "models" / "weights.h5").write_text("w")
     source = _resolver(tmp_path).weights("vgg16/weights.h5")
-    assert source is not None and source.name == "imagenet"
+    assert source is not None and source.name == "weights.h5"
+
+
+def test_weights_for_a_size_give_way_to_those_for_224_pixels(
+    tmp_path: Path, silent_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    for side in (224, 160):  # the file of the size itself comes first
+        name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_{side}_no_top.h5"
+        (tmp_path / "keras" / "models" / name).write_text(str(side))
+        source = _resolver(tmp_path).weights("mobilenet_v2/" + name.replace("224", "160"))
+        assert source is not None and source.name == name
 
 
 def test_an_unknown_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

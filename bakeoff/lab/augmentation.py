@@ -7,12 +7,13 @@ measured from the image's middle; bilinear between pixels, the nearest pixel bey
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+
+from bakeoff.lab.streams import coin
 
 # What each option's number means, and the bound that it stays below.
 OPTIONS: Mapping[str, tuple[str, float]] = {
@@ -45,20 +46,22 @@ def augment(
     rng: np.random.Generator,
     options: Mapping[str, Any],
     *,
+    seed: int = 0,
     epoch: int = 0,
     ids: np.ndarray | None = None,
 ) -> np.ndarray:
     """Changed copies of `images`, each image by chances of its own.
 
     images: (n, height, width, channels) uint8 or float, pixels not yet scaled. Returns float32 of the same shape.
-    `epoch` and `ids` (whole numbers or text, one an image, the same in every epoch) decide alternating_flip alone.
+    `seed`, `epoch` and `ids` (whole numbers or text, one an image, the same in every epoch) decide alternating_flip
+    alone; all else is drawn from `rng`.
     """
     validate(options)
     n, height, width, _ = images.shape
     images = np.asarray(images)
     mirrored = np.less(rng.random(n), 0.5) if options.get("horizontal_flip") else np.zeros(n, bool)
     if options.get("alternating_flip"):
-        mirrored = mirrored ^ _mirrored_this_epoch(ids, epoch)
+        mirrored = mirrored ^ _mirrored_this_epoch(seed, ids, epoch)
     if any(options.get(name) for name in _AFFINE):
         changed = _warped(images, *_affine_maps(rng, n, height, width, options), mirrored)
     else:
@@ -136,11 +139,11 @@ def _mirrored(images: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     return changed
 
 
-def _mirrored_this_epoch(ids: np.ndarray | None, epoch: int) -> np.ndarray:
-    """A coin for each image, thrown once by its id, and turned over with every epoch."""
+def _mirrored_this_epoch(seed: int, ids: np.ndarray | None, epoch: int) -> np.ndarray:
+    """A coin for each image, thrown once by seed and id, and turned over with every epoch."""
     if ids is None:
         raise ValueError("alternating_flip must know which image is which; hand augment the images' ids.")
-    coins = [zlib.crc32(str(one).encode()) >> 16 & 1 for one in np.asarray(ids).tolist()]
+    coins = [coin(seed, "alternating flip", one) for one in np.asarray(ids).tolist()]
     return np.array(coins, bool) ^ bool(epoch % 2)
 
 

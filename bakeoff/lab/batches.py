@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from bakeoff.lab.streams import generator
+
 # Images are read, augmented and scaled in blocks of about this size, of which a batch is then a slice: with batches
 # of 32 small images, that makes the difference between keeping pace with arrays in memory and being 7 % slower.
 BLOCK_IMAGES = 1024
@@ -155,15 +157,16 @@ class Batches(keras.utils.PyDataset):
         from bakeoff.lab.augmentation import augment
 
         view: Any = self.examples
-        random = np.random.default_rng([self.seed, epoch, block])
-        return view.apply(augment(view.raw(positions), random, self.augmentation, epoch=epoch, ids=positions))
+        random = generator(self.seed, "augmentation", epoch, block)
+        changed = augment(view.raw(positions), random, self.augmentation, seed=self.seed, epoch=epoch, ids=positions)
+        return view.apply(changed)
 
     def _positions(self, epoch: int, step: int, steps: int) -> np.ndarray:
         """Which examples `steps` batches from `step` on consist of."""
         kept = self._order
         if kept is None or kept[0] != epoch:
             count = len(self.examples)
-            order = np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
+            order = generator(self.seed, "shuffle", epoch).permutation(count) if self.shuffle else np.arange(count)
             kept = self._order = epoch, order
         return kept[1][step * self.batch_size : (step + steps) * self.batch_size]
 

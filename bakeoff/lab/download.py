@@ -62,13 +62,13 @@ def weights_bytes(file: str, base_url: str = WEIGHTS_URL) -> int:
 
 def fetch_weights(file: str, base_url: str = WEIGHTS_URL) -> Path:
     """Download weights to where keras.applications looks for them; with a top, the names of its classes as well."""
-    urls = [url for url in _weights_urls(file, base_url) if not _stored(url).is_file()]
+    urls = [url for url in _weights_urls(file, base_url) if not stored_weights(url).is_file()]
     if urls:
         size = _megabytes(sum(_length(url) for url in urls))
-        print(f"Downloading {size} for {Path(file).name} into {_stored(file).parent}.", flush=True)
+        print(f"Downloading {size} for {Path(file).name} into {stored_weights(file).parent}.", flush=True)
     for url in urls:
-        _fetch(url, _stored(url))
-    return _stored(file)
+        _fetch(url, stored_weights(url))
+    return stored_weights(file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,8 +120,8 @@ def _weights_urls(file: str, base_url: str) -> list[str]:
     return [base_url + file] + ([CLASS_INDEX_URL] if with_top else [])
 
 
-def _stored(url: str) -> Path:
-    """Where Keras keeps what it has downloaded from `url`."""
+def stored_weights(url: str) -> Path:
+    """Where Keras keeps what it has downloaded from `url`, of which the last part, the file's name, is enough."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return home / "models" / url.rsplit("/", 1)[-1]
 

@@ -266,7 +266,9 @@ def measure(
     """Every number that compares predictions with labels; each is None for labels_only."""
     if task == "labels_only":
         numbers = ("accuracy_low", "accuracy_high", "test_accuracy", "test_loss", "top_k_accuracy")
-        empty = dict.fromkeys((*numbers, "balanced_accuracy", "expected_calibration_error", "loss_name"))
+        empty = dict.fromkeys(
+            (*numbers, "balanced_accuracy", "expected_calibration_error", "loss_name", "label_smoothing")
+        )
         return {**empty, "top_k": top_k, "per_class": []}
     correct = probabilities.argmax(axis=1) == labels
     low, high = statistics.wilson_interval(int(correct.sum()), len(labels))
@@ -281,7 +283,8 @@ def measure(
         "expected_calibration_error": statistics.expected_calibration_error(probabilities, labels),
     }
     finite = {key: value if value is not None and math.isfinite(value) else None for key, value in measured.items()}
-    return {**finite, "loss_name": loss, "top_k": top_k, "per_class": per_class}
+    named = {"loss_name": loss, "label_smoothing": label_smoothing}
+    return {**finite, **named, "top_k": top_k, "per_class": per_class}
 
 
 def class_report(predicted: np.ndarray, labels: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
@@ -310,15 +313,17 @@ def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, top_k: int) ->
 
 
 def loss_of(probabilities: np.ndarray, labels: np.ndarray, loss: str, label_smoothing: float) -> float:
-    """Mean over the images of the loss that was trained with, as Keras defines it, its clipping included."""
+    """Mean over the images of the compiled loss, as Keras defines it, its clipping included.
+
+    As in Keras, what is compiled is what is reported: labels are smoothed here as they were in training, so that
+    training, validation and test loss can be compared.
+    """
     if loss not in LOSSES:
         raise ValueError(f"loss is one of {', '.join(LOSSES)}, not {loss!r}")
     classes = probabilities.shape[1]
     target = np.eye(classes)[labels]
-    if loss == "categorical_crossentropy":
-        target = target * (1 - label_smoothing) + label_smoothing / classes
-    elif loss == "binary_crossentropy":
-        target = target * (1 - label_smoothing) + label_smoothing / 2
+    spread_over = 2 if loss == "binary_crossentropy" else classes
+    target = target * (1 - label_smoothing) + label_smoothing / spread_over
     # Clipped as float32 numbers, as Keras does, then summed with more digits.
     kept = np.clip(probabilities, np.float32(CLIPPED), np.float32(1 - CLIPPED)).astype(np.float64)
     if loss == "binary_crossentropy":

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from bakeoff.lab.streams import generator
 
 Values = dict[str, Any]  # name in the space -> value
 
@@ -40,7 +40,7 @@ def grid_points(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> li
     every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
     if count >= len(every):
         return every
-    random = np.random.default_rng([seed, count])
+    random = generator(seed, "points of a grid", count)
     used: dict[tuple[str, Any], int] = {}
     chosen: list[int] = []
     left = random.permutation(len(every)).tolist()

@@ -16,6 +16,7 @@ from keras import ops
 
 from bakeoff.lab.fitting import HistoryFile, Job, Trainer, compile_model, fit
 from bakeoff.lab.models.speedrun import whitening_weights
+from bakeoff.lab.streams import generator
 
 REFERENCE_BATCH = 1024  # images that the learning rate and the weight decay are given for
 WHITENING_IMAGES = 5000
@@ -24,11 +25,12 @@ BLEND_BASE, BLEND_POWER = 0.95, 3
 
 
 class ScaledNesterov(keras.optimizers.Optimizer):
-    """SGD with Nesterov momentum, a rate of its own for some variables, and weight decay that no rate scales.
+    """SGD with Nesterov momentum, weight decay that no rate scales, and for some variables a rate or end of their own.
 
     For each variable: `g = gradient + decay / peak * variable`, `m = momentum * m + g`,
     `variable -= rate * (g + momentum * m)`, where `rate` runs along the schedule to its `peak` and both are
     multiplied by the variable's factor, so that a step at the peak takes `decay` of the variable whatever its rate.
+    A variable with an end stands still from that step on.
     """
 
     def __init__(
@@ -39,10 +41,15 @@ class ScaledNesterov(keras.optimizers.Optimizer):
         momentum: float,
         decay: float,
         factors: Mapping[str, float],
+        ends: Mapping[str, int] | None = None,
     ) -> None:
-        """`factors` maps paths of variables to what their rate is multiplied with; others have 1."""
+        """`factors` maps paths of variables to what their rate is multiplied with, `ends` to how many steps they take.
+
+        Others have a factor of 1, and no end.
+        """
         super().__init__(learning_rate=schedule, name="scaled_nesterov")
-        self.peak, self.momentum, self.decay, self.factors = peak, momentum, decay, dict(factors)
+        self.peak, self.momentum, self.decay = peak, momentum, decay
+        self.factors, self.ends = dict(factors), dict(ends or {})
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make a slot for each variable's momentum."""
@@ -51,13 +58,16 @@ class ScaledNesterov(keras.optimizers.Optimizer):
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
         self.factor_of = [self.factors.get(variable.path, 1.0) for variable in variables]
+        self.end_of = [self.ends.get(variable.path) for variable in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step for one variable, which is the backend's own."""
         number = self._get_variable_index(variable)
-        factor, momentum = self.factor_of[number], self.momentums[number]
+        factor, end, momentum = self.factor_of[number], self.end_of[number], self.momentums[number]
         rate = ops.cast(learning_rate, variable.dtype) * factor
         gradient = ops.cast(gradient, variable.dtype) + variable * (self.decay / (self.peak * factor))
+        if end is not None:
+            rate = rate * ops.cast(self.iterations < end, variable.dtype)
         moved = self.momentum * momentum + gradient
         self.assign(momentum, moved)
         self.assign_sub(variable, rate * (gradient + self.momentum * moved))
@@ -133,14 +143,15 @@ class Blending(keras.callbacks.Callback):
 
 
 def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
-    """Whiten the first layer, then train with `ScaledNesterov` along `Triangle`, with `Blending`.
+    """Whiten with the first layer, then train with `ScaledNesterov` along `Triangle`, with `Blending`.
 
     The recipe's learning rate (11.5) and its weight decay (0.0153) are those of the record: for 1024 images
     whose losses are summed, before momentum multiplies them by `1 + 1 / (1 - momentum)`. Here losses are averaged
     and the rate is multiplied by the batch size instead, which is the same. Of the optimizer's options, `momentum`
     (0.85) and `weight_decay` count; `nesterov` goes without saying. The trainer's are `bias_rate` (64, of
-    BatchNorm's biases), `blend_steps` (5) and `last_epoch_share` (1: the whole last epoch). Only full batches are
-    used. The recipe's optimizer must be sgd; steps_per_execution does not apply.
+    BatchNorm's biases), `whitening_bias_epochs` (3: the first layer's bias, which begins at zero, is trained so long,
+    its kernel never), `blend_steps` (5) and `last_epoch_share` (1: the whole last epoch). Only full batches are used.
+    The recipe's optimizer must be sgd; steps_per_execution does not apply.
 
     Raises ValueError without a layer named `whitening`, and for another optimizer.
     """
@@ -173,21 +184,24 @@ def make_speedrun_optimizer(model: keras.Model, job: Job, batch_size: int, steps
     peak = job.recipe.learning_rate * scale
     bias_rate = float(job.option("bias_rate", 64.0))
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    whitening_steps = int(job.option("whitening_bias_epochs", 3)) * (len(job.train) // batch_size)
     return ScaledNesterov(
         Triangle(peak, steps),
         peak=peak,
         momentum=momentum,
         decay=float(options.get("weight_decay", 0.0153)) * scale,
         factors={layer.beta.path: bias_rate for layer in norms},
+        ends={model.get_layer("whitening").bias.path: whitening_steps},
     )
 
 
 def _whiten(model: keras.Model, job: Job) -> None:
-    """Set the fixed first layer from the first training images."""
-    images = job.train.batch(np.arange(min(WHITENING_IMAGES, len(job.train))))
+    """Set the first layer from training images, drawn so that sorted data show all their classes."""
+    chosen = generator(job.recipe.seed, "whitening").permutation(len(job.train))[:WHITENING_IMAGES]
+    images = job.train.batch(np.sort(chosen))
     layer = model.get_layer("whitening")
     for weight, value in zip((layer.kernel, layer.bias), whitening_weights(images), strict=True):
         weight.assign(value)
 
 
-TRAINER = Trainer(run, options=("bias_rate", "blend_steps", "last_epoch_share"))
+TRAINER = Trainer(run, options=("bias_rate", "blend_steps", "last_epoch_share", "whitening_bias_epochs"))

@@ -13,8 +13,9 @@ from bakeoff.lab.fitting import HistoryFile, Job, Trainer, compile_model, fit, m
 def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
     """Train the layers around the layer `base` for `head_epochs` (1), then all layers for the remaining epochs.
 
-    The first stage uses `head_learning_rate` (0.001), the second the recipe's learning rate, along a `schedule`:
-    cosine (falls to `final_share`, 0, of it) or constant. Both use the recipe's optimizer and its options.
+    Layers of the base that were not trainable before stay so. The first stage uses `head_learning_rate` (0.001), the
+    second the recipe's learning rate, along a `schedule`: cosine (falls to `final_share`, 0, of it) or constant. Both
+    use the recipe's optimizer and its options.
 
     Raises ValueError when the network has no layer named `base`.
     """
@@ -22,6 +23,7 @@ def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
     if "base" not in names:
         raise ValueError(f"trainer staged needs a network with a layer named base; {model.name} has none")
     base = model.get_layer("base")
+    fixed = [layer for layer in base.layers if not layer.trainable]
     head_epochs = min(int(job.option("head_epochs", 1)), job.recipe.epochs)
     if head_epochs:
         base.trainable = False
@@ -29,6 +31,8 @@ def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
         compile_model(model, job.recipe, job.num_outputs, optimizer=make_optimizer(job.recipe, learning_rate=rate))
         fit(model, job, history, last_epoch=head_epochs)
     base.trainable = True
+    for layer in fixed:
+        layer.trainable = False
     if head_epochs < job.recipe.epochs:
         rate = _rate(job, job.recipe.epochs - head_epochs)
         compile_model(model, job.recipe, job.num_outputs, optimizer=make_optimizer(job.recipe, learning_rate=rate))

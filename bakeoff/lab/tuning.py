@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from bakeoff.lab import models
 from bakeoff.lab.files import read_json, write_csv, write_json
 from bakeoff.lab.fitting import Recipe
 from bakeoff.lab.search_space import Values, grid_points, list_values
+from bakeoff.lab.streams import generator
 from bakeoff.lab.study import Study, views_to_choose_by, within_budget
 from bakeoff.lab.training import use_precision
 
@@ -177,7 +177,7 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
         hyperparameters=space,
         objective=keras_tuner.Objective("val_accuracy", "max"),
         max_trials=trials,
-        seed=int(np.random.default_rng([seed]).integers(1, 2**31)),  # Keras Tuner takes 0 for no seed at all
+        seed=int(generator(seed, "tuner").integers(1, 2**31)),  # Keras Tuner takes 0 for no seed at all
         directory=str(study.folder),
         project_name="tuner",
         overwrite=True,

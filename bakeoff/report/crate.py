@@ -210,7 +210,7 @@ class Crate:
         return [self._source(row, kind, digest) for kind, digest in resolved if kind == "dataset" or len(digest) == 64]
 
     def _source(self, row: Row, kind: str, digest: str) -> dict[str, str]:
-        name = row.dataset.name if kind == "dataset" else Path(row.parameters.run["weights_file"]).name
+        name = row.dataset.name if kind == "dataset" else row.weights_file
         known = len(digest) == 64
         return self._add(
             f"#{kind}/{quote(name)}/{digest[:16]}",

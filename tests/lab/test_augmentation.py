@@ -17,8 +17,10 @@ def pictures(n: int = 6, shape: tuple[int, int, int] = (9, 12, 3)) -> np.ndarray
     return np.random.default_rng(7).integers(0, 256, (n, *shape), dtype=np.uint8)
 
 
-def changed(images: np.ndarray, options: dict[str, Any], seed: int = 0, **more: Any) -> np.ndarray:
-    return augment(images, np.random.default_rng(seed), options, **more)
+def changed(
+    images: np.ndarray, options: dict[str, Any], seed: int = 0, seed_of_flips: int = 0, **more: Any
+) -> np.ndarray:
+    return augment(images, np.random.default_rng(seed), options, seed=seed_of_flips, **more)
 
 
 def by_scipy(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -109,6 +111,14 @@ def test_alternating_flip_mirrors_each_image_every_second_epoch() -> None:
     assert 110 < sum(kept) < 190
     part = changed(images[40:60], {"alternating_flip": True}, ids=ids[40:60], epoch=0)
     assert np.array_equal(part, epochs[0][40:60])
+
+
+def test_alternating_flip_differs_from_seed_to_seed() -> None:
+    images, ids, options = pictures(300, (4, 5, 1)), np.arange(300), {"alternating_flip": True}
+    for other in (1, 2, 3):
+        one, two = (changed(images, options, ids=ids, seed_of_flips=seed) for seed in (0, other))
+        same = [np.array_equal(a, b) for a, b in zip(one, two, strict=True)]
+        assert 110 < sum(same) < 190  # neither the same flips nor their opposites
 
 
 def test_alternating_flip_asks_for_ids() -> None:

@@ -69,6 +69,26 @@ def test_augmented_batches_follow_seed_epoch_and_step_alone(stages: Callable[...
     assert 0 <= last[0].min() < last[0].max() <= 1  # changed before they were scaled, scaled once
 
 
+def test_no_draw_of_a_training_shares_bits_with_another(
+    stages: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    real = np.random.default_rng
+
+    def watched(entropy: Any) -> np.random.Generator:
+        drawn.extend(real(entropy).integers(0, 2**63, 2).tolist())
+        return real(entropy)
+
+    monkeypatch.setattr(np.random, "default_rng", watched)
+    monkeypatch.setattr(batches, "BLOCK_IMAGES", 32)
+    options: dict[str, Any] = {"num_outputs": 10, "shuffle": True, "augmentation": AUGMENTATION}
+    for seed in (0, 1):
+        items = Batches(stages().prepared.train, 32, seed=seed, **options)
+        for index in range(3 * len(items)):
+            items[index]
+    assert len(drawn) >= 2 * 2 * 3 * 4 and len(set(drawn)) == len(drawn)  # an order and three blocks an epoch
+
+
 def test_batches_of_a_view_hold_what_the_view_gives(stages: Callable[..., Any]) -> None:
     view = stages().prepared.train
     inputs, labels = Batches(view, 30, num_outputs=10)[1]

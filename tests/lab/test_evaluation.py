@@ -5,13 +5,9 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import data, evaluation, files, models, preprocessing, training
-
-LOSSES = {
-    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
-    "categorical_crossentropy": "CategoricalCrossentropy",
-    "binary_crossentropy": "BinaryCrossentropy",
-}
-
+from bakeoff.lab.batches import encode_labels
+from bakeoff.lab.evaluation import LOSSES
+from bakeoff.lab.fitting import Recipe, make_loss, needs_one_hot
 
 LOOK: dict[str, Any] = {"color": "rgb", "gray_weights": [0.3, 0.6, 0.1], "scaling": "unit", "validation": "none"}
 LOOK |= {"validation_split": 0.2, "validation_preprocessing": "same", "positive_class": "", "examples_per_side": 0}
@@ -97,13 +93,11 @@ def test_one_sigmoid_unit_becomes_two_columns() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_loss_is_keras_own(loss: str, smoothing: float, classes: int) -> None:
-    import keras
-
     probabilities, labels = likelihoods(40, classes), np.arange(40) % classes
     probabilities[0] = np.eye(classes)[1]  # certain and wrong: Keras clips it
-    sparse = loss.startswith("sparse")
-    target = labels if sparse else np.eye(classes, dtype=np.float32)[labels]
-    theirs = getattr(keras.losses, LOSSES[loss])(**({} if sparse else {"label_smoothing": smoothing}))
+    recipe = Recipe(loss=loss, label_smoothing=smoothing)  # the sparse loss is smoothed, too
+    target = encode_labels(labels, classes, needs_one_hot(recipe, classes))
+    theirs = make_loss(recipe, classes)
     ours = evaluation.loss_of(probabilities, labels, loss, smoothing)
     assert ours == pytest.approx(float(theirs(target, probabilities)), rel=1e-4)
 

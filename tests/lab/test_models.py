@@ -10,9 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group  # as published weights are stored
 
 from bakeoff.lab import models
 from bakeoff.lab.models import speedrun, transfer
@@ -124,9 +126,9 @@ CATALOGUE = {
     "mobilenetv2_transfer": Entry(
         "feature_classifier_mobilenetv2", {"alpha": 0.35}, 425_579, 12_810, image_size=160, base=410_208
     ),
-    "speedrun_cnn": Entry("speedrun_cnn", {"widths": [64, 256, 256]}, 1_973_944, 1_971_328),
+    "speedrun_cnn": Entry("speedrun_cnn", {"widths": [64, 256, 256]}, 1_973_944, 1_971_352),
     "efficientnetv2_finetune": Entry(
-        "efficientnetv2_classifier", {"dropout": 0.2}, 5_932_122, 5_871_514, image_size=160, base=5_919_312
+        "efficientnetv2_classifier", {"dropout": 0.2}, 5_932_122, 5_810_906, image_size=160, base=5_919_312
     ),
 }
 # augmented_inceptionv3 and augmented_inceptionv3_fixed are inceptionv3_transfer's network.
@@ -273,6 +275,36 @@ def test_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.MonkeyP
         models.build("feature_classifier_mobilenetv2", COLOR, 10, options={"alpha": 1.3}, weights="imagenet")
 
 
+def test_weights_of_the_wanted_size_come_before_those_for_224_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    options = {"alpha": 0.35, "weights_side": 160}
+    for seed, side in enumerate((224, 160)):
+        keras.utils.set_random_seed(seed)
+        published = keras.applications.MobileNetV2(
+            alpha=0.35, input_shape=(32, 32, 3), include_top=False, pooling="avg", weights=None
+        )
+        name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_{side}_no_top.h5"
+        with h5py.File(tmp_path / "models" / name, "w") as file:
+            save_weights_to_hdf5_group(file, published)
+        model = models.build(
+            "feature_classifier_mobilenetv2", COLOR, 3, options=options, weights="imagenet", image_size=48
+        )
+        assert same_weights(model.get_layer("base"), published)
+
+
+def test_batchnorm_of_efficientnet_keeps_its_statistics_when_it_is_trained() -> None:
+    model = models.build("efficientnetv2_classifier", COLOR, 3)
+    norms = [each for each in model.get_layer("base").layers if isinstance(each, keras.layers.BatchNormalization)]
+    before = [weight for layer in norms for weight in layer.get_weights()]
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.train_on_batch(images((4, 32, 32, 3)), np.arange(4) % 3)
+    after = [weight for layer in norms for weight in layer.get_weights()]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_the_seed_decides_the_weights() -> None:
     assert same_weights(small(seed=3), small(seed=3))
     assert not same_weights(small(seed=3), small(seed=4))
@@ -382,7 +414,8 @@ def test_saving_and_loading_in_safe_mode(builder: str, tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     batch = images((2, 32, 32, 1))
     assert np.array_equal(answer(loaded, batch), answer(model, batch))
-    assert [w.shape for w in loaded.trainable_weights] == [w.shape for w in model.trainable_weights]
+    assert [w.shape for w in loaded.weights] == [w.shape for w in model.weights]
+    assert [layer.trainable for layer in loaded.layers] == [layer.trainable for layer in model.layers]
 
 
 @pytest.mark.parametrize(
@@ -430,7 +463,7 @@ def test_whitening_weights_fit_their_layer() -> None:
     for channels in (1, 3):
         model = models.build("speedrun_cnn", (12, 12, channels), 4, options={"widths": [8]})
         layer = model.get_layer("whitening")
-        assert not layer.trainable
+        assert [weight.path for weight in layer.trainable_weights] == [layer.bias.path]
         layer.set_weights(speedrun.whitening_weights(images((4, 12, 12, channels))))
 
 

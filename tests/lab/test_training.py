@@ -278,6 +278,18 @@ def test_two_stages_train_the_head_and_then_everything(stages: Callable[..., Any
     assert model.get_layer("base").trainable
 
 
+def test_what_is_fixed_in_the_base_stays_fixed_in_both_stages(stages: Callable[..., Any], tmp_path: Path) -> None:
+    made = stages(train=40)
+    model = two_part_network(made)
+    norm = model.get_layer("base").layers[-1]
+    norm.trainable = False
+    before = norm.get_weights()
+    train(model, made, tmp_path, epochs=2, trainer="staged", trainer_options={"head_epochs": 1})
+    for old, new in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert not norm.trainable
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

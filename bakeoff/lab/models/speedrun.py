@@ -19,19 +19,20 @@ _IMAGES_AT_ONCE = 500
 def build_speedrun_cnn(
     input_shape: tuple[int, int, int], num_classes: int, *, widths: Sequence[int] = (64, 256, 256)
 ) -> keras.Model:
-    """A fixed whitening convolution, two convolutions for each of `widths`, global max pooling, the output layer.
+    """A whitening convolution, two convolutions for each of `widths`, global max pooling, the output layer.
 
-    Images (n, height, width, channels), standardised, -> probabilities (n, num_classes). The layer `whitening` is
-    not trained: its trainer sets it with `whitening_weights`. The layer `logits` gives what the softmax gets,
-    already times 1/9. Convolutions begin as the identity on as many channels as they take in.
+    Images (n, height, width, channels), standardised, -> probabilities (n, num_classes). The kernel of the layer
+    `whitening` is not trained: its trainer sets it with `whitening_weights`; its bias is. The layer `logits` gives
+    what the softmax gets, already times 1/9. Convolutions begin as the identity on as many channels as they take in.
 
     Source: the airbench94 record for CIFAR-10 (Keller Jordan), rewritten for Keras.
     """
     images = keras.Input(input_shape, name="images")
     require_side(images, PATCH, "whitening")
     whitening_filters = 2 * PATCH**2 * input_shape[-1]
-    x = layers.Conv2D(whitening_filters, PATCH, trainable=False, name="whitening")(images)
-    x = layers.Activation("gelu", name="whitening_gelu")(x)
+    whitening = layers.Conv2D(whitening_filters, PATCH, name="whitening")
+    x = layers.Activation("gelu", name="whitening_gelu")(whitening(images))
+    whitening.kernel.trainable = False
     for number, width in enumerate(widths, start=1):
         x = _block(x, width, number)
     x = layers.GlobalMaxPooling2D(name="global_pool")(x)

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 from keras import applications, layers
 
+from bakeoff.lab.download import WEIGHTS_URL, stored_weights
 from bakeoff.lab.models import check_name, classify
 
 SMALLEST_SIDE = 32  # pixels; what the bases below need, InceptionV3 aside
@@ -26,6 +27,7 @@ BASES: dict[str, tuple[Callable[..., keras.Model], int]] = {
     "inceptionv3": (applications.InceptionV3, 75),
 }
 IMAGENET_SIDE = 224
+_MOBILENETV2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
 _PATIENCE_SECONDS = 20  # for a host that does not answer
 
 
@@ -43,7 +45,8 @@ def build_upsampled_base(
 
     After each dense relu layer stand dropout and BatchNorm. The factor is the largest that keeps the images within
     `image_size`, but large enough for the base (`upsampling_factor`); a factor of 8 is made by doubling three
-    times, as the source does.
+    times, as the source does. As in the source, BatchNorm layers of the base train in training mode, against Keras'
+    guide to fine-tuning.
 
     Source: Springboard Capstone Project 2: Classification of Images (Deep Learning).
     """
@@ -91,20 +94,21 @@ def build_feature_classifier_mobilenetv2(
     num_classes: int,
     *,
     alpha: float = 0.35,
+    weights_side: int = 224,
     weights: str = "none",
     image_size: int = 0,
 ) -> keras.Model:
     """MobileNetV2 without its top, frozen, with global average pooling; standardised features; the output layer.
 
     Expects images prepared with the scaling `symmetric`. The layer `standardize` does nothing until the trainer
-    adapts it to the training images' features. The ImageNet weights are those for 224 pixels at any `image_size`.
+    adapts it to the training images' features. The ImageNet weights are those that were trained at `weights_side`
+    pixels, whatever the `image_size`: Keras has them for 96, 128, 160, 192 and 224. Where they are not stored, those
+    for 224 pixels are taken if these are.
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), image_size)
-    base = _load_base(applications.MobileNetV2, x.shape[1:], "none", alpha=alpha, pooling="avg")
-    if weights == "imagenet":
-        published = _load_base(applications.MobileNetV2, (IMAGENET_SIDE, IMAGENET_SIDE, 3), weights, alpha=alpha)
-        base.set_weights(published.get_weights())
+    published = _mobilenetv2_file(alpha, weights_side) if weights == "imagenet" else "none"
+    base = _load_base(applications.MobileNetV2, x.shape[1:], published, alpha=alpha, pooling="avg")
     base.trainable = False
     x = layers.Normalization(name="standardize")(base(x))
     return keras.Model(images, classify(x, num_classes), name="feature_classifier_mobilenetv2")
@@ -131,13 +135,20 @@ def build_efficientnetv2_classifier(
     weights: str = "none",
     image_size: int = 0,
 ) -> keras.Model:
-    """EfficientNetV2-B0 without its top, all trainable; global average pooling, dropout and the output layer.
+    """EfficientNetV2-B0 without its top; global average pooling, dropout and the output layer.
+
+    All is trainable but the base's BatchNorm layers: these stay in inference mode, with the statistics of ImageNet, as
+    Keras' guide to fine-tuning has it. (Calling the base with `training=False`, as that guide does it, is overruled by
+    `fit` in a functional model.)
 
     Expects pixels 0..255 (the scaling `none`): the base scales them itself.
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), image_size)
-    x = _load_base(applications.EfficientNetV2B0, x.shape[1:], weights)(x)
+    base = _load_base(applications.EfficientNetV2B0, x.shape[1:], weights)
+    for layer in base.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    x = base(x)
     x = layers.GlobalAveragePooling2D(name="global_pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(images, classify(x, num_classes), name="efficientnetv2_classifier")
@@ -186,8 +197,11 @@ def _load_base(
     name: str = "base",
     **settings: Any,
 ) -> keras.Model:
-    """One of Keras' application networks under the given name, without its top unless `settings` say so."""
-    published = "imagenet" if weights == "imagenet" else None
+    """One of Keras' application networks under the given name, without its top unless `settings` say so.
+
+    `weights` are imagenet, a file of weights, or none and random.
+    """
+    published = None if weights in ("none", "random") else weights
     settings = {"include_top": False} | settings
     try:
         with _patience():
@@ -195,13 +209,30 @@ def _load_base(
     except Exception as error:  # Keras raises a bare Exception when a download fails
         if published is None:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"the ImageNet weights of {constructor.__name__} are not stored here and could not be downloaded"
-            f" ({reason}): try again with a network connection, or set weights to random"
-        ) from None
+        raise _not_here(constructor.__name__, error) from None
     # EfficientNetV2's own `name` argument also chooses its blocks, so every network is named here.
     return keras.Model(network.input, network.output, name=name)
+
+
+def _mobilenetv2_file(alpha: float, side: int) -> str:
+    """The file of the weights trained at `side` pixels, else the one for 224 where only that is stored."""
+    names = [f"{_MOBILENETV2}_{float(alpha)}_{size}_no_top.h5" for size in (side, IMAGENET_SIDE)]
+    stored = [path for path in map(stored_weights, names) if path.is_file()]
+    if stored:
+        return str(stored[0])
+    try:
+        with _patience():
+            return str(keras.utils.get_file(names[0], WEIGHTS_URL + "mobilenet_v2/" + names[0], cache_subdir="models"))
+    except Exception as error:
+        raise _not_here("MobileNetV2", error) from None
+
+
+def _not_here(network: str, error: Exception) -> ValueError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(
+        f"the ImageNet weights of {network} are not stored here and could not be downloaded"
+        f" ({reason}): try again with a network connection, or set weights to random"
+    )
 
 
 @contextmanager

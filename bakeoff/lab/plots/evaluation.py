@@ -68,11 +68,13 @@ def nothing_to_measure(evaluation: Evaluation, what: str) -> str:
 def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFrame:
     """Every measure of the test set, with the source's figure and the difference where it prints one."""
     metrics = evaluation.metrics
+    smoothing = metrics["label_smoothing"]
+    loss = str(metrics["loss_name"]).replace("_", " ") + (f", labels smoothed by {smoothing:g}" if smoothing else "")
     names = {
         "test_accuracy": "accuracy",
         "balanced_accuracy": "balanced accuracy",
         "top_k_accuracy": f"top-{metrics['top_k']} accuracy",
-        "test_loss": f"loss ({str(metrics['loss_name']).replace('_', ' ')})",
+        "test_loss": f"loss ({loss})",
         "expected_calibration_error": "expected calibration error",
     }
     rows = [(text, metrics[key], published.get(key)) for key, text in names.items() if metrics[key] is not None]

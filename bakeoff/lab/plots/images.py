@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from bakeoff.lab.plots.gallery import gallery, show_pixels
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.words import count, listed, short, whole
+from bakeoff.lab.streams import generator
 
 if TYPE_CHECKING:
     from bakeoff.lab.data import Dataset, Split
@@ -56,7 +57,7 @@ def loaded_words(dataset: Dataset) -> str:
 
 def draw_examples(split: Split, num_classes: int, seed: int, most: int = 10) -> list[np.ndarray]:
     """For each class the positions of up to `most` of its images, drawn with the seed."""
-    chance = np.random.default_rng([seed, 1])
+    chance = generator(seed, "examples drawn")
     groups = [np.flatnonzero(split.labels == label) for label in range(min(num_classes, MOST_CLASSES))]
     return [chance.permutation(group)[:most] for group in groups]
 

@@ -135,7 +135,7 @@ def _words(row: LayerRow) -> list[str]:
     settings = row.settings
     size = settings.get("kernel_size") or settings.get("pool_size") or settings.get("size")
     detail = "×".join(str(side) for side in size) if isinstance(size, Sequence) else ""
-    if row.kind == "Conv2D" and row.parameters and not row.trainable_parameters:
+    if row.kind == "Conv2D" and 2 * row.trainable_parameters < row.parameters:  # its kernel, if not its bias
         detail += " fixed"
     activation = settings.get("activation", "")
     name = WORDS.get(row.kind) or JOINED.get(row.kind) or row.kind

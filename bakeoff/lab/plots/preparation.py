@@ -15,6 +15,7 @@ from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.images import balance_bars, channel_names
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.words import listed, short, whole
+from bakeoff.lab.streams import generator
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared, View
@@ -122,7 +123,7 @@ def sixteen_forms(view: View, position: int, options: Mapping[str, Any], seed: i
 
     image = np.repeat(view.raw([position]), 16, axis=0)
     # Position by position its own id, so that flips that alternate by epoch show both sides.
-    forms = augment(image, np.random.default_rng([seed, 2]), options, ids=np.arange(16))
+    forms = augment(image, generator(seed, "forms drawn"), options, seed=seed, ids=np.arange(16))
     rows = [[image[0], *forms[:8] / 255], [None, *forms[8:] / 255]]
     return gallery(rows, [["stored", *[""] * 8], [""] * 9], side=0.9)
 

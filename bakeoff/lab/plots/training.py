@@ -47,8 +47,8 @@ INTENTIONS = {
     "features": "Only the layers after the frozen base are trained. The base's features of every image are computed"
     " once, which takes most of the time; the epochs after that are short.",
     "staged": "The new layers are trained first, while the pretrained base stands still; then all layers are.",
-    "speedrun": "The network is trained from scratch by a recipe made for speed: a whitened first layer that stays"
-    " fixed, Nesterov momentum, a rate that rises and falls, and an average of the weights blended in every few steps.",
+    "speedrun": "The network is trained from scratch by a recipe made for speed: fixed filters that whiten,"
+    " Nesterov momentum, a rate that rises and falls, and an average of the weights blended in every few steps.",
     "none": "**Nothing is trained here.** The network is used with the weights that it was built with.",
 }
 # what a source may print -> the name in training.json
