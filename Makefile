@@ -5,9 +5,10 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The first Python on the path that TensorFlow has wheels for.
+# The first Python on the path that TensorFlow has wheels for; where .venv is active, the one that .venv was made from.
 PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
-	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
+	found=$$($$name -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys._base_executable)' 2>/dev/null) \
+	&& test -n "$$found" && echo "$$found" && break; done)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -55,7 +56,7 @@ AUDIT := $(VENV)/audit
 audit: ## Ask PyPI's vulnerability service about every locked version (needs the network)
 	@echo "Asking about every version in requirements.lock (accepted findings: docs/accepted-findings.txt)."
 	@test -n "$(PYTHON)" || { echo "Bakeoff needs Python 3.11, 3.12 or 3.13 on the path; none was found."; exit 2; }
-	@{ test -x $(AUDIT)/bin/pip-audit || { mkdir -p $(VENV) && $(PYTHON) -m venv $(AUDIT) && \
+	@{ test -x $(AUDIT)/bin/pip-audit || { mkdir -p $(VENV) && "$(PYTHON)" -m venv $(AUDIT) && \
 		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }; } || \
 		{ echo "pip-audit could not be installed (the lines above say why); nothing was asked."; exit 2; }
 	@$(AUDIT)/bin/python -m pip_audit -r requirements.lock --require-hashes --disable-pip --strict --progress-spinner off \
@@ -68,14 +69,25 @@ clean: ## Remove the environment and caches; runs/ and reports/ stay
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# .installed is written last and holds the folder that .venv works in (its scripts hold full paths): where it is not
+# there or says another folder, a set-up was stopped or the checkout was moved, and .venv is made from nothing.
+WHOLE := $(shell test -x $(BIN)/python && test "$$(cat $(VENV)/.installed 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+ifneq ($(WHOLE),yes)
+$(VENV)/.installed: stopped-or-moved
+.PHONY: stopped-or-moved
+endif
+
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Bakeoff needs Python 3.11, 3.12 or 3.13 on the path; none was found."; exit 2; }
-	@echo "Making $(VENV) with $(PYTHON) and installing the locked packages (some minutes the first time)."
-	@$(PYTHON) -m venv $(VENV)
+	@test -n "$(WHOLE)" || test ! -d $(VENV) || \
+		{ echo "$(VENV) is not whole (a set-up was stopped, or the folder was moved): removing it."; rm -rf $(VENV); }
+	@rm -f $@
+	@echo "Installing the locked packages into $(VENV), for $(PYTHON) (some minutes the first time)."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m bakeoff.warm.install
-	@touch $@
+	@pwd -P > $@
 	@echo "Installed."

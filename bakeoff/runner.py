@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from bakeoff.plan import Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress, share_done
 from bakeoff.resolve import Machine, import_environment
 from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
+from bakeoff.scratch import scratch_folder
 from bakeoff.store import Store
 from bakeoff.warm.client import Server
 from bakeoff.warm.process import die_with_parent
@@ -57,6 +56,7 @@ class Runner:
     _pool: ProcessPoolExecutor | None = None
     _server: Server | None = None
     _scratch: Path | None = None
+    _folders: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self._devices = Devices(self.machine.gpus)
@@ -77,8 +77,7 @@ class Runner:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         self._last_made.close()
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._folders.close()
 
     def run(self, plan: Plan) -> None:
         """Run what must run, parents first. A failed step stops only what needs it; see `failures`."""
@@ -211,7 +210,7 @@ class Runner:
     def _folder(self) -> Path:
         """A folder for sockets that only this user can open; gone when the run ends."""
         if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+            self._scratch = self._folders.enter_context(scratch_folder())
         return self._scratch
 
     def _sockets(self) -> Path | None:
@@ -248,12 +247,14 @@ def _in_a_sentence(step: Step, error: Exception) -> str:
 def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = "") -> dict[str, str]:
     """Environment of a step's kernel: backend, threads, the leased GPU, where data lie. Set before any import."""
     threads = str(step.threads)
+    imagenet = step.parameters.get("weights") == "imagenet"
     return import_environment(machine.backend, data_dir) | {
         "CUDA_VISIBLE_DEVICES": gpu or "-1",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "BAKEOFF_WEIGHTS_SHA256": step.key_inputs.get("resolved", {}).get("weights", "") if imagenet else "",
         **(_DETERMINISTIC if step.key_inputs["settings"].get("deterministic") else {}),
     }
 

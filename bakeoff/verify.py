@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bakeoff.equivalence import Verdict, compare
 from bakeoff.errors import RequestError
 from bakeoff.plan import COMPARE, Plan, Step
 from bakeoff.runner import Runner
+from bakeoff.scratch import scratch_folder
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value, missing_or_cut
 
 SEED = 0  # of the choice of steps: the same plan gives the same choice
@@ -75,8 +74,8 @@ class Verifier:
         """Make steps again in a scratch store; the number of those that differ."""
         chosen = choose(good, self.store, sample)
         first, tally = "", {"bits": 0, "numbers": 0, "no": 0}
-        with tempfile.TemporaryDirectory(prefix="bakeoff-verify-") as folder:
-            scratch = Store(Path(folder).resolve())
+        with scratch_folder() as folder:
+            scratch = Store(folder.resolve())
             with runner(scratch) as running:
                 for step in chosen:
                     verdict = self._made_again(step, scratch, running)

@@ -31,6 +31,7 @@ MD5 = {
     "imagenet_class_index.json": "c2c37ea517e94d9795004a39431a14cb",
 }
 
+DIGEST_VARIABLE = "BAKEOFF_WEIGHTS_SHA256"  # what a run says that the weights must be
 _ANSWER_SECONDS = 15  # a host that is silent for so long is taken for unreachable
 _PIECE = 2**20
 
@@ -69,6 +70,22 @@ def fetch_weights(file: str, base_url: str = WEIGHTS_URL) -> Path:
     for url in urls:
         _fetch(url, stored_weights(url))
     return stored_weights(file)
+
+
+def find_weights(file: str) -> Path:
+    """The path of weights ("folder/name.h5") in Keras' folder; they are downloaded there first if they are missing.
+
+    Raises ValueError when they cannot be downloaded, and when they are not the file that the run was planned with.
+    """
+    path = stored_weights(file)
+    if not path.is_file():
+        fetch_weights(file)
+    planned = os.environ.get(DIGEST_VARIABLE)
+    if planned:
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != planned:
+                raise ValueError(f"{path} was changed since the run was planned; run the same command again")
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 from bakeoff.errors import BakeoffError
 from bakeoff.report.pictures import FORMATS
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
+from bakeoff.scratch import scratch_folder
 
 _TEMPLATE = Path(__file__).parent / "template" / "report.typ"
 _READ = ("-f", "html+tex_math_dollars-native_spans", "-t", "json")
@@ -82,8 +82,8 @@ class _Typst:
 
 def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Mapping[str, Any]) -> bytes:
     """report.pdf's bytes: cover, contents, chapters; the same for the same arguments and packages."""
-    with tempfile.TemporaryDirectory(prefix="bakeoff-pdf-") as made:
-        root, fonts = Path(made, "root"), Path(made, "fonts")
+    with scratch_folder() as made:
+        root, fonts = made / "root", made / "fonts"
         root.mkdir()
         pieces = [piece for cell in cells for piece in _pieces(cell, root)]
         body = _to_typst([*pieces, _Html(_how_it_was_made(facts), True)])

@@ -1,34 +1,36 @@
 """Networks on a base that was trained on ImageNet. All take images (n, height, width, 1 or 3) to probabilities.
 
-`weights` imagenet loads the base's published weights from Keras' own storage, or downloads them there; none and
-random draw them. `image_size` is the side in pixels at which the base sees the images, 0 = as they are.
-One-channel images are repeated to three channels.
+`weights` imagenet loads the base's published weights by their path in Keras' own folder, after a download if they are
+not there; none and random draw them. `image_size` is the side in pixels at which the base sees the images, 0 = as they
+are. One-channel images are repeated to three channels.
 """
 
 from __future__ import annotations
 
 import math
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import applications, layers
 
-from bakeoff.lab.download import WEIGHTS_URL, stored_weights
+from bakeoff.lab.download import find_weights, stored_weights
 from bakeoff.lab.models import check_name, classify
 
 SMALLEST_SIDE = 32  # pixels; what the bases below need, InceptionV3 aside
-# name -> (constructor, the smallest side in pixels that it takes)
-BASES: dict[str, tuple[Callable[..., keras.Model], int]] = {
-    "resnet50": (applications.ResNet50, SMALLEST_SIDE),
-    "vgg16": (applications.VGG16, SMALLEST_SIDE),
-    "inceptionv3": (applications.InceptionV3, 75),
+VGG16_FILE = "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+# name -> (constructor, the smallest side in pixels that it takes, the file of its ImageNet weights)
+BASES: dict[str, tuple[Callable[..., keras.Model], int, str]] = {
+    "resnet50": (applications.ResNet50, SMALLEST_SIDE, "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    "vgg16": (applications.VGG16, SMALLEST_SIDE, VGG16_FILE),
+    "inceptionv3": (
+        applications.InceptionV3,
+        75,
+        "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
 }
 IMAGENET_SIDE = 224
-_MOBILENETV2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
-_PATIENCE_SECONDS = 20  # for a host that does not answer
+MOBILENETV2 = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
 
 
 def build_upsampled_base(
@@ -51,10 +53,10 @@ def build_upsampled_base(
     Source: Springboard Capstone Project 2: Classification of Images (Deep Learning).
     """
     check_name("base", base, BASES)
-    constructor, smallest = BASES[base]
+    constructor, smallest, file = BASES[base]
     images = x = keras.Input(input_shape, name="images")
     x = _upsample(_three_channels(x), upsampling_factor(input_shape, image_size, smallest))
-    x = _load_base(constructor, x.shape[1:], weights)(x)
+    x = _load_base(constructor, x.shape[1:], weights, file)(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.BatchNormalization(name="batchnorm_0")(x)
     for number, width in enumerate(dense_units, start=1):
@@ -81,7 +83,7 @@ def build_feature_classifier_vgg16(
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), image_size)
-    base = _load_base(applications.VGG16, x.shape[1:], weights)
+    base = _load_base(applications.VGG16, x.shape[1:], weights, VGG16_FILE)
     base.trainable = False
     x = layers.Flatten(name="flatten")(base(x))
     x = layers.Dense(dense_units, activation="relu", name="dense")(x)
@@ -107,8 +109,9 @@ def build_feature_classifier_mobilenetv2(
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), image_size)
-    published = _mobilenetv2_file(alpha, weights_side) if weights == "imagenet" else "none"
-    base = _load_base(applications.MobileNetV2, x.shape[1:], published, alpha=alpha, pooling="avg")
+    files = [f"{MOBILENETV2}_{float(alpha)}_{side}_no_top.h5" for side in (weights_side, IMAGENET_SIDE)]
+    file = next((each for each in files if stored_weights(each).is_file()), files[0])
+    base = _load_base(applications.MobileNetV2, x.shape[1:], weights, file, alpha=alpha, pooling="avg")
     base.trainable = False
     x = layers.Normalization(name="standardize")(base(x))
     return keras.Model(images, classify(x, num_classes), name="feature_classifier_mobilenetv2")
@@ -123,7 +126,8 @@ def build_vgg16_labels(input_shape: tuple[int, int, int], num_classes: int, *, w
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), IMAGENET_SIDE)
-    network = _load_base(applications.VGG16, x.shape[1:], weights, name="vgg16", include_top=True)
+    file = "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+    network = _load_base(applications.VGG16, x.shape[1:], weights, file, name="vgg16", include_top=True)
     return keras.Model(images, network(x), name="vgg16_labels")
 
 
@@ -145,7 +149,7 @@ def build_efficientnetv2_classifier(
     """
     images = x = keras.Input(input_shape, name="images")
     x = _resize(_three_channels(x), image_size)
-    base = _load_base(applications.EfficientNetV2B0, x.shape[1:], weights)
+    base = _load_base(applications.EfficientNetV2B0, x.shape[1:], weights, "efficientnet_v2/efficientnetv2-b0_notop.h5")
     for layer in base.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization)
     x = base(x)
@@ -194,53 +198,22 @@ def _load_base(
     constructor: Callable[..., keras.Model],
     input_shape: Sequence[int],
     weights: str,
+    file: str,
     name: str = "base",
     **settings: Any,
 ) -> keras.Model:
     """One of Keras' application networks under the given name, without its top unless `settings` say so.
 
-    `weights` are imagenet, a file of weights, or none and random.
+    `file` holds its ImageNet weights. It is loaded by its path: by the name imagenet, Keras would look into a folder in
+    /tmp, where anybody can put files, whenever it cannot write to its own.
     """
-    published = None if weights in ("none", "random") else weights
-    settings = {"include_top": False} | settings
     try:
-        with _patience():
-            network = constructor(weights=published, input_shape=tuple(input_shape), **settings)
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        if published is None:
-            raise
-        raise _not_here(constructor.__name__, error) from None
+        published = str(find_weights(file)) if weights == "imagenet" else None
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"the ImageNet weights of {constructor.__name__} are not stored here and could not be downloaded"
+            f" ({error}): try again with a network connection, or set weights to random"
+        ) from None
+    network = constructor(weights=published, input_shape=tuple(input_shape), **({"include_top": False} | settings))
     # EfficientNetV2's own `name` argument also chooses its blocks, so every network is named here.
     return keras.Model(network.input, network.output, name=name)
-
-
-def _mobilenetv2_file(alpha: float, side: int) -> str:
-    """The file of the weights trained at `side` pixels, else the one for 224 where only that is stored."""
-    names = [f"{_MOBILENETV2}_{float(alpha)}_{size}_no_top.h5" for size in (side, IMAGENET_SIDE)]
-    stored = [path for path in map(stored_weights, names) if path.is_file()]
-    if stored:
-        return str(stored[0])
-    try:
-        with _patience():
-            return str(keras.utils.get_file(names[0], WEIGHTS_URL + "mobilenet_v2/" + names[0], cache_subdir="models"))
-    except Exception as error:
-        raise _not_here("MobileNetV2", error) from None
-
-
-def _not_here(network: str, error: Exception) -> ValueError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(
-        f"the ImageNet weights of {network} are not stored here and could not be downloaded"
-        f" ({reason}): try again with a network connection, or set weights to random"
-    )
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """Give up on a host that does not answer: Keras' download itself would wait for minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
