@@ -47,6 +47,13 @@ class StepError(BakeoffError):
         return f"{place}: {self.reason}"
 
 
+@dataclass
+class DamagedInputError(StepError):
+    """A step found that a file which it reads is not the recorded one; `damaged` is the step that wrote it."""
+
+    damaged: tuple[str, str]
+
+
 def one_line(text: str) -> str:
     """Text in one line: a line break or another character that cannot be printed stands as its escape."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

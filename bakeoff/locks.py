@@ -69,6 +69,13 @@ class Locks:
         self._held[step.name] = lock
         return True
 
+    def is_free(self, step: Step) -> bool:
+        """Whether no run makes the step just now."""
+        lock = try_lock(self.store.lock(*step.name))
+        if lock is not None:
+            lock.release()
+        return lock is not None
+
     def release(self, step: Step) -> None:
         """Free the step for others."""
         lock = self._held.pop(step.name, None)

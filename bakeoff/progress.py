@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.plan import STAGES, Plan, Step
+from bakeoff.plan import STAGES, Plan, Row, Step
 from bakeoff.store import Store
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HISTORY, TRIALS = "history.csv", "trials.csv"  # a row for each epoch, for each trial: written as they come
+_PROGRESS = {"train": HISTORY, "search": TRIALS}
+_LONG_EPOCH = 60.0  # seconds; compilation takes less
+_TELLING_TRIALS = 3  # trials of different networks take different times
 _LINE_SECONDS = 30.0  # plain lines about one step come no faster than this
 
 
@@ -33,21 +36,43 @@ def how_far(step: Step, folder: Path) -> str:
     return ""
 
 
-def share_done(step: Step, folder: Path, before: float = 0.0) -> float:
-    """Which share of a running step's work is done, by the rows that it has written; 0.0 where nothing says it.
+def rows_written(step: Step, folder: Path) -> int:
+    """How many epochs or trials are written down already: those of an earlier run, where this one has not begun."""
+    return len(_rows(folder / _PROGRESS[step.stage.name])) if step.stage.name in _PROGRESS else 0
 
-    `before` is the share that was done when it began: a step that goes on with what an earlier run left counts anew.
+
+def seconds_left(step: Step, folder: Path, before: int = 0) -> float | None:
+    """Seconds to the end of a running step, by the epochs or trials that it has written down; None where they do not
+    tell yet.
+
+    `before` rows are those of an earlier run. The first epoch tells nothing while it may be compilation for the most
+    part, and neither do the epochs of a frozen base while others will follow.
     """
-    share = _share_written(step, folder)
-    return (share - before) / (1 - before) if before < share else 0.0
+    if step.stage.name not in _PROGRESS:
+        return None
+    path = folder / _PROGRESS[step.stage.name]
+    rows = _rows(path)
+    try:
+        if step.stage.name == "search":
+            total, seconds = int(step.parameters["search_trials"]), [float(row["seconds"]) for row in rows[before:]]
+            telling = seconds if len(seconds) >= _TELLING_TRIALS else []
+        else:
+            total, first = int(step.parameters["epochs"]), max(before, _frozen_epochs(step.parameters))
+            seconds = [float(row["seconds"]) for row in rows[first:]]
+            telling = seconds[1:] or [each for each in seconds if each >= _LONG_EPOCH]
+        if not telling or not total:
+            return None
+        each, rest = sum(telling) / len(telling), max(total - len(rows), 0)
+        return max(rest * each - max(time.time() - path.stat().st_mtime, 0.0), (rest - 1) * each, 0.0)
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
 
 
-def _share_written(step: Step, folder: Path) -> float:
-    if step.stage.name == "train" and (rows := _rows(folder / HISTORY)):
-        return float(rows[-1]["epoch"]) / max(float(step.parameters["epochs"]), 1.0)
-    if step.stage.name == "search" and step.parameters["search_trials"]:
-        return len(_rows(folder / TRIALS)) / float(step.parameters["search_trials"])
-    return 0.0
+def _frozen_epochs(parameters: Mapping[str, Any]) -> int:
+    """Epochs that train the new layers alone; those that follow take several times as long."""
+    if parameters.get("trainer") not in ("staged", "fine_tune"):
+        return 0
+    return int(dict(parameters.get("trainer_options") or {}).get("head_epochs", 1))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -65,6 +90,14 @@ def clock(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def in_words(remaining: tuple[float, bool] | None) -> str:
+    """The time left as `Schedule.remaining` gives it; nothing where nothing can be said."""
+    if remaining is None:
+        return ""
+    seconds, at_most = remaining
+    return f"less than {clock(seconds)} left" if at_most else f"about {clock(seconds)} left"
 
 
 @dataclass
@@ -87,7 +120,7 @@ class Lines:
         """A step runs."""
         self.begun[step.name] = time.monotonic()
         self._said[step.name] = time.monotonic(), ""
-        self.say(f"[{len(self.begun)}/{len(self.plan.pending())}] {title(step)} ({reason})")
+        self.say(f"[{len(self.begun)}/{len(self.plan.reasons)}] {title(step)} ({reason})")
 
     def finished(self, step: Step, seconds: float) -> None:
         """A step is done."""
@@ -105,8 +138,8 @@ class Lines:
         """A step cannot run."""
         self.say(f"    {title(step)}: left out, {message}")
 
-    def tick(self, running: Sequence[Step], remaining: float) -> None:
-        """Called twice a second or so; `remaining` seconds are expected to be left."""
+    def tick(self, running: Sequence[Step], remaining: tuple[float, bool] | None) -> None:
+        """Called twice a second or so; `remaining`: what `Schedule.remaining` says."""
         for step in running:
             when, before = self._said[step.name]
             if time.monotonic() - when < _LINE_SECONDS:
@@ -114,7 +147,7 @@ class Lines:
             now = how_far(step, self.store.folder(*step.name))
             if now and now != before:
                 self._said[step.name] = time.monotonic(), now
-                self.say(f"    {title(step)}: {now}; about {clock(remaining)} left")
+                self.say(f"    {title(step)}: {'; '.join(filter(None, [now, in_words(remaining)]))}")
 
 
 @dataclass
@@ -123,9 +156,12 @@ class Picture(Lines):
 
     ended: dict[tuple[str, str], str] = field(default_factory=dict)
     _running: Sequence[Step] = ()
-    _remaining: float = 0.0
+    _remaining: tuple[float, bool] | None = None
     _start: float = field(default_factory=time.monotonic)
     _live: Any = None
+    _open: list[Row] | None = None  # rows not known to be over
+    _done: list[Row] = field(default_factory=list)
+    _rows_of: dict[str, list[Row]] = field(default_factory=dict)
 
     def __enter__(self) -> Lines:
         from rich.live import Live
@@ -158,7 +194,7 @@ class Picture(Lines):
         """A step cannot run."""
         self.ended[step.name] = "[red]left out[/]"
 
-    def tick(self, running: Sequence[Step], remaining: float) -> None:
+    def tick(self, running: Sequence[Step], remaining: tuple[float, bool] | None) -> None:
         """Draw anew."""
         self._running, self._remaining = running, remaining
         self._live.update(self._draw())
@@ -166,9 +202,9 @@ class Picture(Lines):
     def _draw(self) -> RenderableType:
         from rich.console import Group
 
-        done, all_steps = len(self.ended), len(self.plan.pending())
-        left = f", about {clock(self._remaining)} left" if self._remaining else ""
-        line = f"{done} of {all_steps} steps, {clock(time.monotonic() - self._start)}{left}"
+        done, all_steps = len(self.ended), len(self.plan.reasons)
+        left = in_words(self._remaining) or "time left unknown"
+        line = f"{done} of {all_steps} steps, {clock(time.monotonic() - self._start)}, {left}"
         return Group(self._table(), line)
 
     def _table(self) -> Table:
@@ -177,24 +213,45 @@ class Picture(Lines):
         from rich.table import Table
 
         table = Table("variant", *STAGES, box=box.SIMPLE_HEAD, pad_edge=False)
-        rows = [row for row in self.plan.rows if any(step.name in self.plan.reasons for step in row.steps.values())]
-        running = {step.name for step in self._running}
-        # What runs stands first, and what is finished last: a terminal shows some twenty lines.
-        rows.sort(key=lambda row: (running.isdisjoint(step.name for step in row.steps.values()), self._over(row.steps)))
-        for row in rows[: max(5, self._height() - 6)]:
-            cells = (self._cell(row.steps.get(stage)) for stage in STAGES)
-            table.add_row(escape(row.folder_name), *cells)
+        for row in self._shown(max(5, self._height() - 6)):
+            steps: dict[str, list[Step]] = {stage: [] for stage in STAGES}
+            for step in row.steps.values():
+                steps.setdefault(step.stage.name, []).append(step)
+            table.add_row(escape(row.folder_name), *(self._cell(steps[stage]) for stage in STAGES))
         return table
 
-    def _over(self, steps: Mapping[str, Step]) -> bool:
-        return all(step.name in self.ended or step.name not in self.plan.reasons for step in steps.values())
+    def _shown(self, count: int) -> list[Row]:
+        """What runs stands first, and what is finished last: a terminal shows some twenty lines."""
+        if self._open is None:
+            self._open = [row for row in self.plan.rows if not self._over(row)]
+            for row in self.plan.rows:
+                self._rows_of.setdefault(row.variant, []).append(row)
+        found: dict[Row, None] = {}
+        for step in self._running:
+            rows = (row for variant in step.variants[:count] for row in self._rows_of[variant][:count])
+            found |= dict.fromkeys(row for row in rows if row.steps.get(step.label) is step)
+        still: list[Row] = []
+        while self._open and len(still) < count:  # each row is found to be over once
+            row = self._open.pop(0)
+            (self._done if self._over(row) else still).append(row)
+        self._open[:0] = still
+        return [*found, *(row for row in [*still, *self._done[-count:]] if row not in found)][:count]
+
+    def _over(self, row: Row) -> bool:
+        return all(step.name in self.ended or step.name not in self.plan.reasons for step in row.steps.values())
 
     def _height(self) -> int:
         return int(self._live.console.height) if self._live else 25
 
-    def _cell(self, step: Step | None) -> str:
-        if step is None:
+    def _cell(self, steps: Sequence[Step]) -> str:
+        """One stage of a row; of several steps, how many have ended."""
+        if len(steps) > 1:
+            return (
+                f"{sum(step.name in self.ended or step.name not in self.plan.reasons for step in steps)}/{len(steps)}"
+            )
+        if not steps:
             return ""
+        (step,) = steps
         if step.name not in self.plan.reasons:
             return "[dim]kept[/]"
         if step.name in self.ended:

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -17,21 +17,22 @@ from typing import Any
 
 from bakeoff import warm, without_iri_grammar
 from bakeoff.code import NOTEBOOKS
+from bakeoff.devices import Devices
 from bakeoff.errors import StepError
-from bakeoff.execute import Job, execute
+from bakeoff.execute import Job
+from bakeoff.inputs import execute_checked
 from bakeoff.last_made import LastMade
 from bakeoff.locks import Locks
+from bakeoff.loop import TICK_SECONDS, Loop
 from bakeoff.plan import Plan, Step, parent_name, stale_reason
-from bakeoff.progress import Lines, make_progress, share_done
+from bakeoff.progress import Lines, make_progress
 from bakeoff.resolve import Machine, import_environment
-from bakeoff.schedule import Devices, Schedule, expected_seconds, longest_way
 from bakeoff.scratch import scratch_folder
-from bakeoff.store import Store
+from bakeoff.store import Store, write_atomically
 from bakeoff.warm.client import Server
 from bakeoff.warm.process import die_with_parent
 
 COLD_KERNEL = "python3"
-_TICK_SECONDS = 0.5
 # What makes a GPU give the same bits each time, of TensorFlow, of XLA (JAX), and of cuBLAS (PyTorch).
 _DETERMINISTIC = {
     "TF_DETERMINISTIC_OPS": "1",
@@ -52,15 +53,15 @@ class Runner:
     jobs: int = 1
     cold_kernels: bool = False
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
-    _before: dict[tuple[str, str], float] = field(default_factory=dict)  # the share of a step that an earlier run did
+    on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
     _pool: ProcessPoolExecutor | None = None
     _server: Server | None = None
     _scratch: Path | None = None
     _folders: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self._devices = Devices(self.machine.gpus)
-        self._locks = Locks(self.store, self.say)
+        self.devices = Devices(self.machine.gpus)
+        self.locks = Locks(self.store, self.say)
         self._last_made = LastMade(self.store.root)
 
     def __enter__(self) -> Runner:
@@ -81,75 +82,37 @@ class Runner:
 
     def run(self, plan: Plan) -> None:
         """Run what must run, parents first. A failed step stops only what needs it; see `failures`."""
-        waiting = list(plan.pending())
-        if not waiting:
-            return
-        expected = expected_seconds(plan, self.store)
-        schedule = Schedule(self.machine, self.jobs, self._devices, expected, longest_way(plan.steps, expected))
-        running: dict[Future[float], Step] = {}
-        with make_progress(plan, self.store, self.say) as progress:
-            while waiting or running:
-                for step in schedule.startable(waiting, list(running.values())):
-                    self._begin(step, plan, waiting, running, progress)
-                if not running:  # what is left is being made by another run
-                    time.sleep(_TICK_SECONDS if waiting else 0)
-                done, _ = wait(running, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._finish(running.pop(future), future, progress)
-                now = time.monotonic()
-                steps = list(running.values())
-                shares = [share_done(each, self.store.folder(*each.name), self._before[each.name]) for each in steps]
-                since = [now - progress.begun[step.name] for step in steps]
-                progress.tick(steps, schedule.remaining(waiting, list(zip(steps, since, shares, strict=True))))
+        if plan.reasons:
+            with make_progress(plan, self.store, self.say) as progress:
+                Loop(self, plan, progress).run()
 
-    def _begin(
-        self, step: Step, plan: Plan, waiting: list[Step], running: dict[Future[float], Step], progress: Lines
-    ) -> None:
-        """Start a step, unless a parent failed, its files must be made again first, or another run makes it."""
-        failed = next((name[0] for name in step.parents if name in self.failures), None)
-        if failed:
-            waiting.remove(step)
-            self.failures[step.name] = f"{failed} failed before it"
-            progress.left_out(step, self.failures[step.name])
-            return
-        damaged = self._damaged_parent(step, plan)
-        if damaged is not None:
-            if damaged not in waiting:
-                waiting.append(damaged)
-            return
-        reason = plan.reasons.get(step.name, "damaged")
-        if not self._locks.take(step):
-            return
-        waiting.remove(step)
+    def step(
+        self,
+        plan: Plan,
+        step: Step,
+        reason: str,
+        inputs: Mapping[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Run one step to its end; whether it is made, by this run or by another one meanwhile.
+
+        `texts` (name -> content) are put into its folder first, for its notebook to read.
+        """
+        while not self.locks.take(step):
+            time.sleep(TICK_SECONDS)
         if reason != "forced" and stale_reason(step, self.store) is None:
-            self._locks.release(step)
-            progress.made_elsewhere(step)
-            return
-        progress.started(step, reason)
-        running[self._start(step, reason)] = step
-
-    def _damaged_parent(self, step: Step, plan: Plan) -> Step | None:
-        """The first parent whose files are not the recorded ones, removed from the store."""
-        for stage, key in step.parents:
-            damaged = self.store.first_bad_file(stage, key)
-            if damaged:
-                self.say(f"    {stage} has a damaged file ({damaged}); it is made again.")
-                self.store.remove(stage, key)
-                return next(each for each in plan.steps if each.name == (stage, key))
-        return None
-
-    def step(self, plan: Plan, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> bool:
-        """Run one step to its end; whether it succeeded."""
-        while not self._locks.take(step):
-            time.sleep(_TICK_SECONDS)
-        self._finish(step, self._start(step, reason, inputs), Lines(plan, self.store, self.say))
+            self.locks.release(step)
+            return True
+        for name, text in (texts or {}).items():
+            write_atomically(self.store.folder(*step.name) / name, text)
+        self.finish(step, self.start(step, reason, inputs), Lines(plan, self.store, self.say))
         return step.name not in self.failures
 
-    def _start(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> Future[float]:
+    def start(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> Future[float]:
+        """Give a step, whose lock is held, to a worker."""
         if reason == "forced":
             self.store.remove(*step.name)
         folder = self.store.folder(*step.name)
-        self._before[step.name] = share_done(step, folder)
         parents = {each[0]: str(self.store.folder(*parent_name(each))) for each in step.inputs.items()}
         parents |= {"shared": str(self.store.shared(step.key_inputs))} if step.stage.shares else {}
         kernel, environment = self._kernel()
@@ -159,14 +122,15 @@ class Runner:
             folder=folder,
             parameters={**step.parameters, "inputs": parents if inputs is None else inputs, "output": str(folder)},
             outputs=step.stage.outputs,
-            environment=kernel_environment(step, self.machine, self.data_dir, self._devices.lease(step)) | environment,
+            environment=kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step)) | environment,
             kernel=kernel,
             timeout_seconds=step.timeout_seconds,
             sockets=self._sockets(),
         )
-        return self._workers().submit(execute, job)
+        return self._workers().submit(execute_checked, job, self.store, step.parents)
 
-    def _finish(self, step: Step, future: Future[float], progress: Lines) -> None:
+    def finish(self, step: Step, future: Future[float], progress: Lines) -> None:
+        """Record what a worker made, or why it failed, and let go of the step."""
         try:
             seconds = future.result()
             self._commit(step, seconds)
@@ -177,8 +141,8 @@ class Runner:
             self.failures[step.name] = _in_a_sentence(step, error)
             progress.failed(step, self.failures[step.name])
         finally:
-            self._devices.release(step)
-            self._locks.release(step)
+            self.devices.release(step)
+            self.locks.release(step)
 
     def _workers(self) -> ProcessPoolExecutor:
         """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""

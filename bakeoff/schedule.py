@@ -1,156 +1,243 @@
-"""Which step next, and on what: expected seconds, longest way first, within cores, memory and GPUs."""
+"""Which step next: the longest way first, within jobs, cores, memory and GPUs. An event costs the same in any plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple
 
-from bakeoff.last_made import LastMade
-from bakeoff.plan import Plan, Step
+from bakeoff.devices import Devices
+from bakeoff.estimates import Estimate
+from bakeoff.plan import Name, Step
 from bakeoff.resolve import Machine
-from bakeoff.store import Store
+from bakeoff.resources import free_memory
 
-# What a step takes at least, and how fast this is taken to compute, where no earlier run says better.
-_OVERHEAD_SECONDS = 1.5
-_WEIGHTS_A_SECOND = 1e9  # parameters x images x epochs
-_TFLOP_A_SECOND = 0.05
-_USUAL_PARAMETERS = 1_000_000
-_USUAL_IMAGES = 50_000
-_EVALUATED_SHARE = 0.1  # of what training takes
-# Memory that must be free for a step to start beside others; a step alone always starts.
-_MEMORY = {False: 4 * 2**30, True: 2**30}  # of a light stage
+_MEGABYTE = 2**20
+# A guess of seconds may be off by this factor; a time left is said only where that cannot make it wrong by two.
+_GUESS_IS_OFF = 4.0
+_SOON_SECONDS = 60.0
 
 
-def expected_seconds(plan: Plan, store: Store) -> dict[tuple[str, str], float]:
-    """Seconds that each step of the plan will probably take.
+class Demand(NamedTuple):
+    """What a step takes while it runs. Few are different, so that steps of equal demand wait in one queue."""
 
-    From the last run of the same variant and stage where there was one, scaled by the work in the parameters of
-    then and now; else from parameters x images x epochs.
-    """
-    last_made = LastMade(store.root)
-    parameters = {row.variant: int(row.parameters.stage["published"].get("parameters") or 0) for row in plan.rows}
-    expected = {}
-    for step in plan.steps:
-        variant = step.variants[0] if step.variants else ""
-        work = _work(step.stage.name, step.parameters, parameters.get(variant, 0))
-        expected[step.name] = _OVERHEAD_SECONDS + work
-        manifest = store.complete_manifest(step.stage.name, last_made.key(variant, step.label) or "")
-        if manifest and manifest.get("seconds"):
-            then = _work(step.stage.name, manifest["parameters"], parameters.get(variant, 0))
-            expected[step.name] = manifest["seconds"] * (_OVERHEAD_SECONDS + work) / (_OVERHEAD_SECONDS + then)
-    return expected
+    threads: int
+    gpu_share: float
+    megabytes: int
 
 
-def _work(stage: str, parameters: Mapping[str, object], published: int) -> float:
-    """Seconds of arithmetic, roughly: good enough to put steps into an order."""
-    number = {name: float(value) for name, value in parameters.items() if isinstance(value, int | float)}
-    images = number.get("max_train_examples", _USUAL_IMAGES)
-    each = images * (published or _USUAL_PARAMETERS) / _WEIGHTS_A_SECOND
-    limit = number.get("max_training_tflop", float("inf")) / _TFLOP_A_SECOND
-    if stage == "search":
-        return min(each * number.get("search_trials", 1) * number.get("search_epochs", 1), limit)
-    if stage == "train":
-        return min(each * number.get("epochs", 1), limit)
-    return each * _EVALUATED_SHARE if stage == "evaluate" else 0.0
+class Running(NamedTuple):
+    """A running step: the seconds that it has been running, and those that its own progress says are left, if any."""
+
+    step: Step
+    since: float
+    left: float | None
 
 
-def longest_way(steps: Sequence[Step], expected: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+def longest_way(steps: Sequence[Step], seconds: Mapping[Name, float]) -> dict[Name, float]:
     """For each step the seconds from its start to the end of the longest chain of steps that wait for it.
 
     `steps` stand with parents before children.
     """
-    behind: dict[tuple[str, str], float] = {}
-    ways: dict[tuple[str, str], float] = {}
+    behind: dict[Name, float] = {}
+    ways: dict[Name, float] = {}
     for step in reversed(steps):
-        ways[step.name] = expected[step.name] + behind.get(step.name, 0.0)
+        ways[step.name] = seconds[step.name] + behind.get(step.name, 0.0)
         for parent in step.parents:
             behind[parent] = max(behind.get(parent, 0.0), ways[step.name])
     return ways
 
 
 @dataclass
-class Devices:
-    """GPUs leased by id to the steps that ask for one; several small steps may share one."""
-
-    ids: Sequence[str]
-    _used: dict[str, float] = field(default_factory=dict)
-    _leases: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
-
-    def room(self, share: float) -> str | None:
-        """The id of the GPU with the most room, if `share` of it is free."""
-        roomiest = min(self.ids, key=lambda each: self._used.get(each, 0.0), default=None)
-        # Shares are decimal fractions: ten times 0.1 must fit.
-        return roomiest if roomiest is not None and self._used.get(roomiest, 0.0) + share <= 1 + 1e-9 else None
-
-    def lease(self, step: Step) -> str:
-        """The id that a step computes on; nothing for a step that computes on the CPU."""
-        device = self.room(step.gpu_share) if step.gpu_share else None
-        if device is None:
-            return ""
-        self._used[device] = self._used.get(device, 0.0) + step.gpu_share
-        self._leases[step.name] = device, step.gpu_share
-        return device
-
-    def release(self, step: Step) -> None:
-        """End a step's lease, if it has one."""
-        device, share = self._leases.pop(step.name, ("", 0.0))
-        if device:
-            self._used[device] -= share
-
-
-@dataclass
 class Schedule:
-    """Chooses the steps to start: the one with the longest way first, and what fits beside it."""
+    """The steps that are still to run, and the resources that the running ones hold."""
 
     machine: Machine
     jobs: int
     devices: Devices
-    expected: Mapping[tuple[str, str], float]
-    way: Mapping[tuple[str, str], float]
+    free: Callable[[], int] = free_memory  # bytes
+    waiting: dict[Name, Step] = field(default_factory=dict)  # not begun, ready or not
+    elsewhere: dict[Name, Step] = field(default_factory=dict)  # ready, and another run makes them
+    way: dict[Name, float] = field(default_factory=dict)
+    _estimates: dict[Name, Estimate] = field(default_factory=dict)
+    _missing: dict[Name, int] = field(default_factory=dict)  # how many parents are not made yet
+    _children: dict[Name, list[Step]] = field(default_factory=dict)
+    _ready: dict[Demand, list[tuple[float, int, Step]]] = field(default_factory=dict)  # heaps, the longest way first
+    _running: dict[Name, Demand] = field(default_factory=dict)
+    _passed: dict[Name, float] = field(default_factory=dict)  # core seconds begun past a step that did not fit
+    _threads: int = 0
+    _megabytes: int = 0
+    _capacity: int = 0  # bytes that all our steps together may take
+    _measured_work: float = 0.0  # core seconds of the waiting steps
+    _guessed_work: float = 0.0
+    _order: Iterator[int] = field(default_factory=itertools.count)
 
-    def startable(self, waiting: Iterable[Step], running: Sequence[Step]) -> list[Step]:
-        """The steps to start now: parents done, a job free, and all running steps within cores, memory and GPUs.
+    def add(self, steps: Sequence[Step], estimates: Mapping[Name, Estimate]) -> None:
+        """Steps to run, parents before children; a parent that is not to run counts as made."""
+        self._estimates |= estimates
+        self.way |= longest_way(steps, {step.name: self._estimates[step.name].seconds for step in steps})
+        for step in steps:
+            if step.name not in self.waiting and step.name not in self._running:
+                self._wait_for(step, [parent for parent in step.parents if self._unfinished(parent)])
 
-        A step that needs more than is free waits while smaller ones go first: no core is idle meanwhile, and in
-        the end it runs alone. A step alone may ask for more than there is.
+    def start_next(self) -> Step | None:
+        """The next step to start, its resources held from now on; None when nothing that is ready fits.
+
+        A step that needs more than is free waits while smaller ones go first, until these have been given as much
+        work as it has itself: from then on what becomes free is kept for it. A step alone may ask for more than
+        there is.
         """
-        unfinished = {step.name for step in [*waiting, *running]}
-        ready = [step for step in waiting if not any(parent in unfinished for parent in step.parents)]
-        chosen: list[Step] = []
-        for step in sorted(ready, key=lambda step: -self.way[step.name]):
-            if len(running) + len(chosen) < self.jobs and self._fits(step, [*running, *chosen]):
-                chosen.append(step)
-        return chosen
+        if len(self._running) >= self.jobs:
+            return None
+        free, blocked = self.free(), None
+        self._capacity = max(self._capacity, free) if self._running else free
+        for demand in sorted(self._ready, key=lambda demand: self._ready[demand][0]):
+            step = self._ready[demand][0][2]
+            lacking = self._lacking(demand, free)
+            if lacking:
+                blocked = blocked or (step, lacking)
+            elif blocked and not self._may_pass(*blocked, step):
+                return None
+            else:
+                return self._begin(demand)
+        return None
 
-    def remaining(self, waiting: Sequence[Step], running: Sequence[tuple[Step, float, float]]) -> float:
-        """Seconds to the end, at least: the longest way, or all work spread over the cores where that is more.
+    def finished(self, step: Step) -> None:
+        """A running step is made: its resources are free, and what waited for it may be ready."""
+        self._free(step)
+        for child in self._children.pop(step.name, ()):
+            if child.name in self._missing:  # else another of its parents has failed
+                self._missing[child.name] -= 1
+                if not self._missing[child.name]:
+                    self._push(child)
 
-        `running`: steps, how many seconds each has been running, and which share of its work is done (0.0: unknown).
+    def failed(self, step: Step) -> list[Step]:
+        """A running step cannot be made; returns the steps that wait for it, directly or not, which now never run."""
+        self._free(step)
+        dropped: dict[Name, Step] = {}
+        reached = [step]
+        while reached:
+            for child in self._children.pop(reached.pop().name, ()):
+                if child.name in self._missing:
+                    dropped[child.name] = child
+                    reached.append(child)
+                    self._forget(child)
+        return list(dropped.values())
+
+    def made_elsewhere_until_released(self, step: Step) -> None:
+        """Another run makes this step: it waits without a job, and `look_again` makes it ready once more."""
+        self._free(step)
+        self.elsewhere[step.name] = step
+        self._count(step, 1)
+
+    def look_again(self, step: Step) -> None:
+        """The other run has let go of the step."""
+        del self.elsewhere[step.name]
+        self._count(step, -1)
+        self._wait_for(step, [])
+
+    def again(self, parent: Step, child: Step) -> None:
+        """A running step found a parent's files damaged: the parent is to run, and after it the step once more."""
+        self._free(child)
+        if not self._unfinished(parent.name):
+            self._estimates.setdefault(parent.name, self._estimates[child.name])
+            self.way.setdefault(parent.name, self.way.get(child.name, 0.0))
+            self._wait_for(parent, [each for each in parent.parents if self._unfinished(each)])
+        self._wait_for(child, [parent.name])
+
+    def remaining(self, running: Iterable[Running]) -> tuple[float, bool] | None:
+        """Seconds to the end, and whether they are an upper bound only; None where nothing can be said yet.
+
+        The longest way, or all work spread over the cores where that is more.
         """
-        left = {step.name: self.expected[step.name] for step in waiting}
-        for step, since, share in running:
-            left[step.name] = since / share - since if share else max(self.expected[step.name] - since, 0.0)
-        work, longest = 0.0, 0.0
-        for step in [*waiting, *(step for step, _, _ in running)]:
-            work += left[step.name] * min(step.threads, self.machine.cores)
-            longest = max(longest, self.way[step.name] - self.expected[step.name] + left[step.name])
-        return max(work / min(self.jobs, self.machine.cores), longest)
+        measured, guessed, longest, certain = self._measured_work, self._guessed_work, 0.0, True
+        for step, since, left in running:
+            estimate = self._estimates.get(step.name, Estimate(0.0, 0))
+            over = since > 1.5 * estimate.seconds  # it takes longer than expected: nobody knows how much
+            known = left is not None or (estimate.measured and not over)
+            seconds = left if left is not None else max(estimate.seconds - since, since if over else 0.0)
+            cores = min(step.threads, self.machine.cores)
+            measured, guessed = measured + seconds * cores * known, guessed + seconds * cores * (not known)
+            longest = max(longest, self.way.get(step.name, 0.0) - estimate.seconds + seconds)
+            certain = certain and known
+        longest = max([longest, *(-heap[0][0] for heap in self._ready.values())])
+        longest = max([longest, *(self.way[name] for name in self.elsewhere)])
+        width = min(self.jobs, self.machine.cores)
+        if _GUESS_IS_OFF * guessed <= measured:
+            return max((measured + guessed) / width, longest), False
+        bound = max((measured + _GUESS_IS_OFF * guessed) / width, _GUESS_IS_OFF * longest)
+        return (_SOON_SECONDS, True) if certain and bound <= _SOON_SECONDS else None
 
-    def _fits(self, step: Step, beside: Sequence[Step]) -> bool:
-        if not beside:
+    def _unfinished(self, name: Name) -> bool:
+        return name in self.waiting or name in self._running or name in self.elsewhere
+
+    def _wait_for(self, step: Step, parents: Sequence[Name]) -> None:
+        self.waiting[step.name] = step
+        self._count(step, 1)
+        self._missing[step.name] = len(parents)
+        for parent in parents:
+            self._children.setdefault(parent, []).append(step)
+        if not parents:
+            self._push(step)
+
+    def _count(self, step: Step, sign: int) -> None:
+        """Add a step's work to that of the waiting ones, or take it away."""
+        if self._estimates[step.name].measured:
+            self._measured_work += sign * self._work(step)
+        else:
+            self._guessed_work += sign * self._work(step)
+
+    def _work(self, step: Step) -> float:
+        return self._estimates[step.name].seconds * min(step.threads, self.machine.cores)
+
+    def _push(self, step: Step) -> None:
+        megabytes = -(-self._estimates[step.name].memory // _MEGABYTE)
+        rounded = 1 << (megabytes - 1).bit_length() if megabytes < 1024 else -(-megabytes // 512) * 512
+        heap = self._ready.setdefault(Demand(step.threads, step.gpu_share, rounded), [])
+        heappush(heap, (-self.way[step.name], next(self._order), step))
+
+    def _begin(self, demand: Demand) -> Step:
+        step = heappop(self._ready[demand])[2]
+        if not self._ready[demand]:
+            del self._ready[demand]
+        self._forget(step)
+        self._passed.pop(step.name, None)
+        self._running[step.name] = demand
+        self._threads += demand.threads
+        self._megabytes += demand.megabytes
+        self.devices.lease(step)
+        return step
+
+    def _forget(self, step: Step) -> None:
+        del self.waiting[step.name], self._missing[step.name]
+        self._count(step, -1)
+
+    def _free(self, step: Step) -> None:
+        demand = self._running.pop(step.name)
+        self._threads -= demand.threads
+        self._megabytes -= demand.megabytes
+        self.devices.release(step)
+
+    def _lacking(self, demand: Demand, free: int) -> str:
+        """What a step of this demand cannot have now: "gpu", "cores" or "memory"; nothing when it fits."""
+        if not self._running:
+            return ""
+        if demand.gpu_share and self.devices.room(demand.gpu_share) is None:
+            return "gpu"
+        if self._threads + demand.threads > self.machine.cores:
+            return "cores"
+        asked = demand.megabytes * _MEGABYTE
+        held = self._megabytes * _MEGABYTE
+        return "" if asked <= free and held + asked <= self._capacity else "memory"
+
+    def _may_pass(self, blocked: Step, lacking: str, step: Step) -> bool:
+        """Whether a step may begin before one that does not fit and stands before it; what it takes is written down."""
+        if lacking == "gpu" and not step.gpu_share:
             return True
-        if step.gpu_share and (any(other.gpu_share for other in beside) and not self._gpu_room(step, beside)):
+        passed = self._passed.get(blocked.name, 0.0)
+        if passed >= self._work(blocked):
             return False
-        threads = sum(other.threads for other in beside) + step.threads
-        return threads <= self.machine.cores and _free_memory() >= _MEMORY[step.stage.light or not step.stage.computes]
-
-    def _gpu_room(self, step: Step, beside: Sequence[Step]) -> bool:
-        """Room on a GPU, counting the steps that were chosen in this round and have no lease yet."""
-        trial = Devices(self.devices.ids)
-        return all(trial.lease(other) for other in [*beside, step] if other.gpu_share)
-
-
-def _free_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)
+        self._passed[blocked.name] = passed + self._work(step)
+        return True

@@ -94,17 +94,23 @@ class Store:
             return None
         return manifest if whole and manifest.get("result_key") == key else None
 
-    def first_bad_file(self, stage: str, key: str, largest: float = math.inf) -> str | None:
+    def first_bad_file(
+        self, stage: str, key: str, largest: float = math.inf, digests: DigestCache | None = None
+    ) -> str | None:
         """The name of the first file whose bytes are not the recorded ones; None when all are.
 
-        Files of more than `largest` bytes are passed over.
+        Files of more than `largest` bytes are passed over. With `digests`, a file version is read once and no more.
         """
         manifest = self.complete_manifest(stage, key)
         if manifest is None:
             return MANIFEST
         folder = self.folder(stage, key)
         files = {name: digest for name, (digest, size) in manifest["files"].items() if size <= largest}
-        return next((name for name, digest in files.items() if digest_file(folder / name) != digest), None)
+        for name, digest in files.items():
+            path = folder / name
+            if (digests.recall(path, "sha256", digest_file) if digests else digest_file(path)) != digest:
+                return name
+        return None
 
     def commit(self, stage: str, key: str, manifest: Mapping[str, Any]) -> None:
         """Record every file of the step with digest and size, then write step.json: from here on the step exists."""

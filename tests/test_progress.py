@@ -51,14 +51,52 @@ def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) 
     assert progress.how_far(train, store.folder(*train.name)) == ""
     _write_history(store, train, 2)
     assert progress.how_far(train, store.folder(*train.name)) == "epoch 2/3, 0.620"
-    assert progress.share_done(train, store.folder(*train.name)) == 2 / 3
-    # Taken up again after its first epoch, it has done one of two; before it has read what was there, none.
-    assert progress.share_done(train, store.folder(*train.name), before=1 / 3) == pytest.approx(1 / 2)
-    assert progress.share_done(train, store.folder(*train.name), before=2 / 3) == 0
     search = _step("search", {"search_trials": 5})
     (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
     assert progress.how_far(search, tmp_path) == "trial 2/5"
-    assert progress.share_done(search, tmp_path) == 2 / 5
+
+
+def _history(folder: Path, *seconds: float, aged: float = 0.0) -> None:
+    """A training's rows so far, the last one written `aged` seconds ago."""
+    rows = [f"{epoch},{each}" for epoch, each in enumerate(seconds, start=1)]
+    path = folder / "history.csv"
+    path.write_text("\n".join(["epoch,seconds", *rows]) + "\n")
+    os.utime(path, (time.time() - aged, time.time() - aged))
+
+
+def test_seconds_left_follow_from_the_epochs_and_not_from_what_came_before_them(tmp_path: Path) -> None:
+    """Features of a frozen base took minutes, the epochs a second each: "about 58 min left" was said."""
+    train = _step("train", {"epochs": 11, "trainer": "features"})
+    _history(tmp_path)
+    assert progress.seconds_left(train, tmp_path) is None
+    _history(tmp_path, 20.0)
+    assert progress.seconds_left(train, tmp_path) is None  # compilation, perhaps
+    _history(tmp_path, 20.0, 1.0, 1.0)
+    assert progress.seconds_left(train, tmp_path) == pytest.approx(8, abs=0.5)
+    _history(tmp_path, 20.0, 10.0, 10.0, aged=4)
+    assert progress.seconds_left(train, tmp_path) == pytest.approx(76, abs=0.5)
+    _history(tmp_path, 300.0)
+    assert progress.seconds_left(train, tmp_path) == pytest.approx(3000, abs=0.5)  # no compilation takes that long
+    _history(tmp_path, 7.0, 7.0, 20.0, 2.0)  # taken up again after two epochs, perhaps on a faster machine
+    assert progress.seconds_left(train, tmp_path, before=2) == pytest.approx(14, abs=0.5)
+    assert progress.seconds_left(train, tmp_path, before=4) is None
+
+
+def test_epochs_of_a_frozen_base_tell_nothing_of_those_that_follow(tmp_path: Path) -> None:
+    train = _step("train", {"epochs": 8, "trainer": "staged", "trainer_options": {"head_epochs": 3}})
+    _history(tmp_path, 9.0, 1.0, 1.0)
+    assert progress.seconds_left(train, tmp_path) is None
+    _history(tmp_path, 9.0, 1.0, 1.0, 20.0, 10.0)
+    assert progress.seconds_left(train, tmp_path) == pytest.approx(30, abs=0.5)
+
+
+def test_seconds_left_of_a_search_follow_from_its_trials(tmp_path: Path) -> None:
+    search = _step("search", {"search_trials": 5})
+    for count, left in ((2, None), (3, 4.0)):
+        rows = [f"{number},2" for number in range(count)]
+        (tmp_path / "trials.csv").write_text("\n".join(["trial,seconds", *rows]) + "\n")
+        found = progress.seconds_left(search, tmp_path)
+        assert found == (None if left is None else pytest.approx(left, abs=0.5))
 
 
 def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,12 +104,18 @@ def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeyp
     (step,) = picture.plan.steps
     picture.started(step, "new")
     _write_history(picture.store, step, 1)
-    picture.tick([step], 70)
-    picture.tick([step], 70)  # nothing new: no line
+    picture.tick([step], (70, False))
+    picture.tick([step], (70, False))  # nothing new: no line
+    _write_history(picture.store, step, 2)
+    picture.tick([step], None)
+    _write_history(picture.store, step, 3)
+    picture.tick([step], (60, True))
     picture.finished(step, 12.34)
     assert picture.said == [  # type: ignore[attr-defined]
         "[1/1] train simple_cnn (new)",
         "    train simple_cnn: epoch 1/3, 0.610; about 1:10 left",
+        "    train simple_cnn: epoch 2/3, 0.620",
+        "    train simple_cnn: epoch 3/3, 0.630; less than 1:00 left",
         "    train simple_cnn: 12.3 s",
     ]
 

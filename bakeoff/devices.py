@@ -1,0 +1,40 @@
+"""GPUs leased by id to the steps that ask for one; several small steps may share one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bakeoff.plan import Name, Step
+
+_ROUNDING = 1e-9  # shares are decimal fractions: ten times 0.1 must fit
+
+
+@dataclass
+class Devices:
+    """The GPUs of this machine and who has which share of them."""
+
+    ids: Sequence[str]
+    _used: dict[str, float] = field(default_factory=dict)
+    _leases: dict[Name, tuple[str, float]] = field(default_factory=dict)
+
+    def room(self, share: float) -> str | None:
+        """The id of the fullest GPU that has `share` free, so that others stay free as a whole; None without one."""
+        fitting = [each for each in self.ids if self._used.get(each, 0.0) + share <= 1 + _ROUNDING]
+        return max(fitting, key=lambda each: self._used.get(each, 0.0), default=None)
+
+    def lease(self, step: Step) -> str:
+        """The id that a step computes on, the same until its lease ends; nothing for one that has no GPU."""
+        if step.name not in self._leases:
+            device = self.room(step.gpu_share) if step.gpu_share else None
+            if device is None:
+                return ""
+            self._used[device] = self._used.get(device, 0.0) + step.gpu_share
+            self._leases[step.name] = device, step.gpu_share
+        return self._leases[step.name][0]
+
+    def release(self, step: Step) -> None:
+        """End a step's lease, if it has one."""
+        device, share = self._leases.pop(step.name, ("", 0.0))
+        if device:
+            self._used[device] -= share
