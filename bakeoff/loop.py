@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import DamagedInputError
 from bakeoff.estimates import estimate
-from bakeoff.plan import Plan, Step, stale_reason
+from bakeoff.plan import DAMAGED, Plan, Step, stale_reason
 from bakeoff.progress import Lines, rows_written, seconds_left
 from bakeoff.schedule import Running, Schedule
 
@@ -61,7 +61,7 @@ class Loop:
         if not self.runner.locks.take(step):
             self.schedule.made_elsewhere_until_released(step)
             return
-        reason = self.plan.reasons.get(step.name, "damaged")
+        reason = self.plan.reasons.get(step.name, DAMAGED)
         if self._is_made(step, reason):
             self.runner.locks.release(step)
             self.progress.made_elsewhere(step)
@@ -76,7 +76,7 @@ class Loop:
         store = self.runner.store
         if reason == "forced" or stale_reason(step, store) is not None:
             return False
-        bad = store.first_bad_file(*step.name, digests=store.digests()) if reason == "damaged" else None
+        bad = store.first_bad_file(*step.name, digests=store.digests()) if reason == DAMAGED else None
         if bad:
             self.runner.say(f"    {step.stage.name} has a damaged file ({bad}); it is made again.")
             store.remove(*step.name)

@@ -16,11 +16,12 @@ from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, Row, compare_step, make_plan, stale_reason
+from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
+from bakeoff.progress import title
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
-from bakeoff.store import Store, write_atomically
+from bakeoff.store import Store
 
 SMALL_BYTES = 4_000_000
 
@@ -71,10 +72,13 @@ class Pipeline:
     def run(self) -> int:
         """Make what is missing and the report; 0 when every variant is there, 1 when some failed."""
         started = time.perf_counter()
-        plan = self._undamaged(self.plan(look=False))
-        asks = plan.pending() or any(row.blocked for row in plan.rows) or self.request.download
+        plan = self.plan(look=False)
+        damaged = self._damaged(plan)
+        asks = plan.reasons or damaged or any(row.blocked for row in plan.rows) or self.request.download
         if asks and not self.request.report_only:
             plan = self.plan(look=True)
+        known = {step.name for step in plan.steps} if damaged else set()
+        plan.reasons |= {step.name: plan.reasons.get(step.name, DAMAGED) for step in damaged if step.name in known}
         self._say_what(plan)
         with self.runner(plan) as runner:
             if not self.request.report_only:
@@ -107,24 +111,24 @@ class Pipeline:
             self.say(f"--strict-claims: {failed} not reproduced.")
         return failed > 0
 
-    def _undamaged(self, plan: Plan) -> Plan:
-        """The plan with every step to run whose small files, which table and report are made of, are not as recorded.
+    def _damaged(self, plan: Plan) -> list[Step]:
+        """Finished steps whose small files, which table and report are made of, are not as recorded.
 
-        Large files are checked where a step reads them.
+        Large files are checked where a step reads them. A file version is read once.
         """
-        found = False
-        for step in plan.steps:
-            if self.store.complete_manifest(*step.name) is None:
-                continue
-            damaged = self.store.first_bad_file(*step.name, largest=SMALL_BYTES)
-            if damaged:
-                what = f"{step.stage.name} {', '.join(step.variants)}: {damaged} is not what was written"
-                if self.request.report_only:
-                    raise RequestError(f"{what}; run the command without --report-only, which makes the step again")
-                self.say(f"{what}; the step is made again.")
-                self.store.remove(*step.name)
-                found = True
-        return self.plan(look=False) if found else plan
+        found, digests = [], self.store.digests()
+        with digests.together():
+            for step in plan.steps:
+                if step.name in plan.reasons:
+                    continue
+                bad = self.store.first_bad_file(*step.name, largest=SMALL_BYTES, digests=digests)
+                if bad:
+                    what = f"{title(step)}: {bad} is not what was written"
+                    if self.request.report_only:
+                        raise RequestError(f"{what}; run the command without --report-only, which makes the step again")
+                    self.say(f"{what}; the step is made again.")
+                    found.append(step)
+        return found
 
     def runner(self, plan: Plan) -> Runner:
         """What executes the plan's steps; use it in a `with` statement."""
@@ -150,12 +154,11 @@ class Pipeline:
         if reason:
             self.say("Comparing ...")
             folder = self.store.folder(*step.name)
-            write_atomically(folder / "results.csv", text)
-            write_atomically(folder / "claims.csv", audited)
             finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             files = {name: str(folder / f"{name}.csv") for name in ("results", "claims")}
-            runner.step(plan, step, "new", {**files, "variants": shown})
+            texts = {"results.csv": text, "claims.csv": audited}
+            runner.step(plan, step, reason, {**files, "variants": shown}, texts)
         return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
 
     def _report_folder(self) -> Path:
@@ -185,7 +188,7 @@ class Pipeline:
         for row in plan.rows:
             if row.blocked:
                 self.say(f"{row.variant} cannot be run: {row.blocked}.")
-        pending = len(plan.pending())
+        pending = len(plan.reasons)
         self.say(f"{len(plan.steps)} steps, {pending} to run." if pending else f"{len(plan.steps)} steps, all done.")
 
 

@@ -14,6 +14,7 @@ from bakeoff.store import NOTEBOOK, Store, digest_value
 
 OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
 Name = tuple[str, str]  # stage and result key
+DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from bakeoff.code import PROJECT
 from bakeoff.digests import DigestCache
 from bakeoff.errors import DataUnavailableError, RequestError
+from bakeoff.resources import usable_cores
 from bakeoff.store import Store, digest_file, digest_value
 
 STAND_IN = "shapes10"
@@ -141,7 +142,7 @@ class Resolver:
         """Backend, device and cores. A GPU counts only if the backend can compute on it."""
         backend = find_backend()
         settings = {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
-        return Machine(backend, _cores(), settings, self.gpus(backend))
+        return Machine(backend, usable_cores(), settings, self.gpus(backend))
 
     def gpus(self, backend: str) -> tuple[str, ...]:
         """The ids of the GPUs that `backend` can compute on; asked of the backend once a driver and version."""
@@ -225,10 +226,6 @@ def find_backend() -> str:
     if backend not in BACKEND_PACKAGES:
         raise RequestError(f"KERAS_BACKEND is {backend!r}; set it to one of {', '.join(BACKEND_PACKAGES)}")
     return backend
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _connects(host: str) -> bool:
