@@ -34,6 +34,7 @@ COLUMNS = (
         "gflop_per_image",
     ),
     *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
+    "unseen_classes",
 )
 
 
@@ -121,6 +122,7 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "parameters": build["parameters"],
         "gflop_per_image": build["forward_gflop"],
         "validation_source": train.get("validation_source"),
+        "unseen_classes": sum(map(len, train.get("unseen_classes", {}).values())),
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
         # Measured with the views of the test where there are several; by the training otherwise.
@@ -144,6 +146,10 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if row.weights == "random":
         words.insert(0, "random weights in place of ImageNet's")
     load, train, metrics = files.get("load", {}), files.get("train", {}), files.get("evaluate", {})
+    words += [
+        f"{len(names)} of the classes of the {part} images not trained on"
+        for part, names in files.get("train", {}).get("unseen_classes", {}).items()
+    ]
     for split, available in load.get("available", {}).items():
         if load[f"{split}_examples"] < available:
             words.append(f"{load[f'{split}_examples']} of {available} {split} images")

@@ -20,6 +20,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "color": ("rgb", "gray"),
     "scaling": ("unit", "minmax", "standardize", "symmetric", "caffe", "none"),
     "validation": ("none", "split", "test"),
+    "validation_sampling": ("auto", "last", "stratified"),
     "validation_preprocessing": ("same", "raw"),
     "search": ("none", "tuner", "grid"),
     "weights": ("none", "imagenet"),

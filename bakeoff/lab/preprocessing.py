@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bakeoff.lab import files, transform
+from bakeoff.lab import files, shapes, splits, transform
 from bakeoff.lab.data import Dataset, Split, open_dataset
 from bakeoff.lab.transform import Transform
 
 _DESCRIPTION = "preprocess.json"  # written last: where it is, the indices are whole
+CATALOGUE = "cifar10"  # the sources' data: its validation images are held out as the sources did it
 _BLOCK = 1000  # images looked at together for the statistics
 
 
@@ -70,7 +72,9 @@ class Prepared:
 
     num_outputs: 1 for a binary task (one sigmoid unit), else num_classes. input_shape: (h, w, c') as the network
     sees it. statistics: minimum, maximum, mean and standard_deviation (lists, one a channel) of the 0..255 pixels
-    trained on, and `images`, their number. validation_source: "none", "split" or "test".
+    trained on, and `images`, their number. validation_source: "none", "split" or "test". validation_sampling: "last"
+    or "stratified", how a split is drawn. duplicates: see `splits.count_duplicates`, of the parts training, validation
+    and test.
     """
 
     dataset_name: str
@@ -84,6 +88,19 @@ class Prepared:
     test: View
     statistics: dict[str, Any]
     validation_source: str
+    validation_sampling: str
+    duplicates: dict[str, int]
+
+    def parts(self) -> dict[str, View]:
+        """The parts that there are: training, validation, test."""
+        parts = {"training": self.train, "validation": self.validation, "test": self.test}
+        return {name: view for name, view in parts.items() if view is not None}
+
+    def unseen_classes(self, trained_on: np.ndarray) -> dict[str, list[str]]:
+        """Validation and test -> the classes that they show and that `trained_on`, labels (n,), does not have."""
+        missing = {name: np.setdiff1d(view.labels, trained_on) for name, view in self.parts().items()}
+        del missing["training"]
+        return {name: [self.class_names[label] for label in labels] for name, labels in missing.items() if len(labels)}
 
 
 def prepare(
@@ -96,6 +113,7 @@ def prepare(
     scaling: str,
     validation: str,
     validation_split: float,
+    validation_sampling: str,
     validation_preprocessing: str,
     positive_class: str,
     examples_per_side: int,
@@ -108,20 +126,26 @@ def prepare(
     if not (folder / _DESCRIPTION).is_file():
         positive = _positive_label(dataset, positive_class) if task == "binary" else None
         chosen = _chosen(dataset.train, positive, examples_per_side)
-        train, held_out = _parted(chosen, validation, validation_split, len(dataset.test))
+        sampling = resolve_sampling(validation_sampling, dataset.name)
+        train, held_out = _parted(chosen, dataset.train.labels[chosen], validation, validation_split, sampling)
         channels = transform.choose_channels(dataset.image_shape[-1], color, gray_weights, scaling)
         plain = replace(channels, reverse=False, repeat=1)
         statistics = measure(dataset.train.images, train, plain)
         seen = transform.scaled(channels, scaling, statistics)
         tested = replace(channels, reverse=False) if validation_preprocessing == "raw" else seen
-        files.write_npz(
-            folder / "splits.npz", train=train, validation=held_out, test=np.arange(len(dataset.test), dtype=np.int64)
-        )
+        parts = {
+            "training": (dataset.train, train),
+            **({"validation": (dataset.train, held_out)} if len(held_out) else {}),
+            "test": (dataset.test, np.arange(len(dataset.test))),
+        }
+        files.write_npz(folder / "splits.npz", train=train, validation=held_out, test=parts["test"][1])
         description = {
             "dataset": dataset.name,
             "task": task,
             "positive_class": None if positive is None else dataset.class_names[positive],
             "validation_source": validation,
+            "validation_sampling": sampling,
+            "duplicates": splits.count_duplicates({name: (part.images, at) for name, (part, at) in parts.items()}),
             "statistics": statistics,
             "train_transform": asdict(seen),
             "test_transform": asdict(tested),
@@ -157,12 +181,26 @@ def measure(images: np.ndarray, indices: np.ndarray, channels: Transform) -> dic
     }
 
 
+def resolve_sampling(validation_sampling: str, dataset: str) -> str:
+    """How held-out images are drawn: "auto" is "last" for the sources' data, whose figures rest on it."""
+    return {"auto": "last" if dataset == CATALOGUE else "stratified"}.get(validation_sampling, validation_sampling)
+
+
 # ---------------------------------------------------------------- which images
 
 
 def _positive_label(dataset: Dataset, positive_class: str) -> int:
-    """The label to find; where the data lack the class, their first one."""
-    return dataset.class_names.index(positive_class) if positive_class in dataset.class_names else 0
+    """The label to find: the first class where none is named, and where the data are the synthetic fallback."""
+    names = dataset.class_names
+    if not positive_class or (dataset.name == shapes.NAME and positive_class not in names):
+        return 0
+    if positive_class not in names:
+        near = {name.casefold(): name for name in names}.get(positive_class.casefold()) or next(
+            iter(get_close_matches(positive_class, names, n=1)), None
+        )
+        hint = f"did you mean {near!r}?" if near else f"they are {', '.join(names[:20])}."
+        raise ValueError(f"positive_class {positive_class!r} is no class of {dataset.name}; {hint}")
+    return names.index(positive_class)
 
 
 def _chosen(split: Split, positive: int | None, examples_per_side: int) -> np.ndarray:
@@ -176,18 +214,21 @@ def _chosen(split: Split, positive: int | None, examples_per_side: int) -> np.nd
     return np.sort(np.concatenate(sides)).astype(np.int64)
 
 
-def _parted(chosen: np.ndarray, validation: str, share: float, test_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, validation) indices; the last share is held out, counted as Keras' validation_split counts."""
-    if validation == "test":
-        return chosen, np.arange(test_images, dtype=np.int64)
-    if validation == "none":
+def _parted(
+    chosen: np.ndarray, labels: np.ndarray, validation: str, share: float, sampling: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held out) indices of the training images; `labels` are those of `chosen`."""
+    if validation != "split":
         return chosen, np.empty(0, np.int64)
-    kept = int(len(chosen) * (1 - share))
+    kept = splits.last_share(len(chosen), share)
     if not 0 < kept < len(chosen):
         raise ValueError(
             f"A validation split of {share:g} leaves {kept} of {len(chosen)} images to train on; change "
             "validation_split or raise max_train_examples."
         )
+    if sampling == "stratified":
+        train, held_out = splits.stratified(labels, kept)
+        return chosen[train], chosen[held_out]
     return chosen[:kept], chosen[kept:]
 
 
@@ -216,6 +257,8 @@ def _open(dataset: Dataset, folder: Path) -> Prepared:
         test=testing,
         statistics=stored["statistics"],
         validation_source=source,
+        validation_sampling=stored["validation_sampling"],
+        duplicates=stored["duplicates"],
     )
 
 

@@ -26,6 +26,7 @@ NUMBERS = (
     *("validation_accuracy", "test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high"),
     *("top_k_accuracy", "balanced_accuracy", "expected_calibration_error", "train_seconds", "search_seconds"),
     *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy"),
+    "unseen_classes",
 )
 
 
@@ -104,6 +105,8 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
     elif row["optimizer_steps"] < MINIMUM_STEPS:
         steps = int(row["optimizer_steps"])
         reasons.append(f"{steps} optimizer step{'' if steps == 1 else 's'}, fewer than {MINIMUM_STEPS}")
+    if row["unseen_classes"] > 0:
+        reasons.append("its training images lack classes that its validation or test images show")
     if np.isnan(row["test_accuracy"]) or not row["test_images"] > 0:
         reasons.append("no test accuracy")
     return reasons

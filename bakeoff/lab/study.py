@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from bakeoff.lab import models
+from bakeoff.lab import models, splits
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
 from bakeoff.lab.models.arithmetic import forward_gflop
 from bakeoff.lab.search_space import OF_TRAINING, Values, corners
@@ -95,7 +95,10 @@ def views_to_choose_by(prepared: Prepared, share: float) -> tuple[View, View]:
     if prepared.validation_source == "split" and prepared.validation is not None:
         return train, prepared.validation
     kept = len(train) - max(1, round(len(train) * share))
-    return train.first(kept), replace(train, indices=train.indices[kept:])
+    if prepared.validation_sampling == "last":
+        return train.first(kept), replace(train, indices=train.indices[kept:])
+    chosen, others = (train.indices[at] for at in splits.stratified(train.labels, kept))
+    return replace(train, indices=chosen), replace(train, indices=others)
 
 
 def within_budget(study: Study, budget_tflop: float | None, trials: int) -> Study:

@@ -204,6 +204,7 @@ def _summarise(job: Job, prepared: Prepared, history: HistoryFile, seconds: floa
         "validation_images": len(job.validation) if job.validation is not None and len(frame) else 0,
         "validation_images_available": len(prepared.validation) if prepared.validation is not None else 0,
         "validation_source": prepared.validation_source,
+        "unseen_classes": prepared.unseen_classes(job.train.labels) if len(frame) else {},
         **{name: last.get(name) for name in names},
         "best_epoch": best_epoch(frame),
         "train_seconds": seconds if len(frame) else 0.0,

@@ -19,6 +19,7 @@ CHOICES: dict[str, Any] = {
     "scaling": "unit",
     "validation": "split",
     "validation_split": 0.2,
+    "validation_sampling": "last",
     "validation_preprocessing": "same",
     "positive_class": "",
     "examples_per_side": 0,

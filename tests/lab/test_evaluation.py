@@ -10,7 +10,13 @@ from bakeoff.lab.evaluation import LOSSES
 from bakeoff.lab.fitting import Recipe, make_loss, needs_one_hot
 
 LOOK: dict[str, Any] = {"color": "rgb", "gray_weights": [0.3, 0.6, 0.1], "scaling": "unit", "validation": "none"}
-LOOK |= {"validation_split": 0.2, "validation_preprocessing": "same", "positive_class": "", "examples_per_side": 0}
+LOOK |= {
+    "validation_split": 0.2,
+    "validation_sampling": "last",
+    "validation_preprocessing": "same",
+    "positive_class": "",
+    "examples_per_side": 0,
+}
 
 
 def prepare(folder: Path, task: str, test_images: int) -> preprocessing.Prepared:

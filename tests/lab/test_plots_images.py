@@ -109,10 +109,10 @@ def test_the_preprocess_page_draws_every_setting(
 def test_a_leak_is_called_one(dataset: data.Dataset, tmp_path: Path) -> None:
     leak = preprocessing.prepare(dataset, tmp_path / "a", **(SETTINGS | {"validation": "test"}))
     assert "a leak" in preparation.split_words(leak)
-    assert "validation and test share 30" in preparation.split_words(leak)
+    assert "(training and test) is in another" in preparation.split_words(leak)
     split = preprocessing.prepare(dataset, tmp_path / "b", **(SETTINGS | {"validation": "split"}))
     assert "leak" not in preparation.split_words(split)
-    assert "training, validation and test have no picture in common" in preparation.split_words(split)
+    assert "(training, validation and test) is in another" in preparation.split_words(split)
 
 
 def test_augmentation_in_words() -> None:

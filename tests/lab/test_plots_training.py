@@ -62,6 +62,8 @@ def test_a_training_that_does_not_overfit_is_not_said_to() -> None:
     assert "hardly overfits" in figures.overfitting(made([0.5, 0.62], [0.5, 0.6]))
     assert "no overfitting" in figures.overfitting(made([0.5, 0.5], [0.5, 0.6]))
     assert "Without validation images" in figures.overfitting(made([0.5], None))
+    unseen = made([0.5, 0.9], [0.5, 0.0], unseen_classes={"validation": ["frog"]})
+    assert "says nothing about overfitting" in figures.overfitting(unseen)
 
 
 def test_the_last_epoch_may_be_the_best() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import data, preprocessing
+from bakeoff.lab.plots import preparation
 from bakeoff.lab.preprocessing import Prepared, open_prepared, prepare
 from tests.lab.conftest import CHOICES
 
@@ -59,6 +60,45 @@ def test_the_last_share_is_held_out_as_keras_counts_it(dataset: data.Dataset, tm
     assert len(prepared.validation) == 103 - int(103 * 0.8) == 21
     assert np.array_equal(prepared.validation.ids, dataset.train.ids[-21:])
     assert not set(prepared.train.ids) & set(prepared.validation.ids)
+
+
+def test_a_stratified_split_holds_out_the_same_share_of_every_class(dataset: data.Dataset, tmp_path: Path) -> None:
+    """Cut off the end of images sorted by class, validation would hold classes that training lacks."""
+    order = np.argsort(dataset.train.labels, kind="stable")
+    part = dataset.train
+    by_class = replace(part, images=part.images[order], labels=part.labels[order], ids=part.ids[order])
+    data_set = replace(dataset, train=by_class, name="own")
+    cut_off = made(data_set, tmp_path / "last", validation="split")
+    assert set(cut_off.unseen_classes(cut_off.train.labels)["validation"]) >= {"arrow", "heart"}
+    assert "classes of which the training images have none" in preparation.split_words(cut_off)
+    drawn = made(data_set, tmp_path / "drawn", validation="split", validation_sampling="auto")
+    assert (drawn.validation_sampling, len(drawn.train)) == ("stratified", len(cut_off.train))
+    assert drawn.validation is not None
+    assert not set(drawn.train.ids) & set(drawn.validation.ids)
+    assert set(np.bincount(drawn.validation.labels, minlength=10)) <= {1, 2, 3}
+    assert drawn.unseen_classes(drawn.train.labels) == {}
+    again = made(data_set, tmp_path / "again", validation="split", validation_sampling="stratified")
+    assert np.array_equal(again.validation.ids, drawn.validation.ids)  # type: ignore[union-attr]
+
+
+def test_the_sources_data_are_split_as_the_sources_did(dataset: data.Dataset, tmp_path: Path) -> None:
+    prepared = made(replace(dataset, name="cifar10"), tmp_path, validation="split", validation_sampling="auto")
+    assert prepared.validation_sampling == "last"
+
+
+def test_copies_of_training_images_are_found_by_their_pixels(dataset: data.Dataset, tmp_path: Path) -> None:
+    """Ids hold the split's name, so they are never equal."""
+    clean = made(dataset, tmp_path / "clean", validation="split")
+    assert set(clean.duplicates.values()) == {0}
+    assert "no image of one part (training, validation and test) is in another" in preparation.split_words(clean)
+    assert "near-duplicates" in preparation.split_words(clean)
+    images = np.array(dataset.test.images)
+    images[:3], images[3] = dataset.train.images[:3], dataset.train.images[-1]
+    copied = replace(dataset, test=replace(dataset.test, images=images))
+    prepared = made(copied, tmp_path / "copied", validation="split")
+    assert (prepared.duplicates["training/test"], prepared.duplicates["validation/test"]) == (3, 1)
+    assert json.loads((tmp_path / "copied" / "preprocess.json").read_text())["duplicates"] == prepared.duplicates
+    assert "3 images of the test part are in the training part too" in preparation.split_words(prepared)
 
 
 def test_statistics_never_see_held_out_images(dataset: data.Dataset, tmp_path: Path) -> None:
@@ -156,8 +196,15 @@ def test_one_class_against_the_others(dataset: data.Dataset, tmp_path: Path) -> 
     assert np.array_equal(prepared.test.labels == 0, dataset.test.labels == star)
 
 
-def test_a_class_that_the_data_lack_becomes_their_first(dataset: data.Dataset, tmp_path: Path) -> None:
+def test_a_class_that_the_data_lack_is_refused_and_on_the_fallback_their_first(
+    dataset: data.Dataset, tmp_path: Path
+) -> None:
     assert made(dataset, tmp_path, task="binary", positive_class="dog").class_names == ("circle", "not circle")
+    own = replace(dataset, name="own")
+    with pytest.raises(ValueError, match=r"'Star' is no class of own; did you mean 'star'\?"):
+        made(own, tmp_path / "a", task="binary", positive_class="Star")
+    with pytest.raises(ValueError, match="'dog' is no class of own; they are circle, "):
+        made(own, tmp_path / "b", task="binary", positive_class="dog")
 
 
 def test_labels_only_keeps_the_classes(dataset: data.Dataset, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_interval_is_computed_where_the_file_has_none(tmp_path: Path) -> None:
     [
         ({"optimizer_steps": 299}, "299 optimizer steps, fewer than 300"),
         ({"optimizer_steps": ""}, "not known"),
+        ({"unseen_classes": 2}, "training images lack classes"),
         ({"weights": "random"}, "random weights in place of ImageNet's"),
         ({"task": "binary"}, "another task"),
         ({"task": "labels_only", "test_accuracy": ""}, "no accuracy"),

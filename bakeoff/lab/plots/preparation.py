@@ -12,14 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.gallery import gallery
-from bakeoff.lab.plots.images import balance_bars, channel_names
+from bakeoff.lab.plots.images import MOST_CLASSES, balance_bars, channel_names
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import listed, short, whole
+from bakeoff.lab.plots.words import count, listed, short, whole
 from bakeoff.lab.streams import generator
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared, View
 
+_HELD_OUT = {
+    "last": "the last share of the training images",
+    "stratified": "a random share of the training images, of every class the same (stratified)",
+}
 CHANNEL_COLORS = {"red": COLORS[1], "green": COLORS[2], "blue": COLORS[0], "gray": "#666666"}
 
 
@@ -92,7 +96,7 @@ def statistics_table(prepared: Prepared) -> pd.DataFrame:
 def split_table(prepared: Prepared) -> pd.DataFrame:
     """Images, first and last id, and fewest and most images of a class in each part."""
     rows = []
-    for name, view in _parts(prepared).items():
+    for name, view in prepared.parts().items():
         counts = np.bincount(view.labels, minlength=prepared.num_classes)
         ends = {"first id": view.ids[0], "last id": view.ids[-1]} if len(view) else {}
         fewest = {"fewest of a class": int(counts.min()), "most of a class": int(counts.max())}
@@ -102,19 +106,19 @@ def split_table(prepared: Prepared) -> pd.DataFrame:
 
 def split_balance(prepared: Prepared) -> Figure:
     """Images of each class in each part, as shares of the part."""
-    return balance_bars({name: view.labels for name, view in _parts(prepared).items()}, prepared.class_names)
+    return balance_bars({name: view.labels for name, view in prepared.parts().items()}, prepared.class_names)
 
 
 def split_words(prepared: Prepared) -> str:
-    """Where validation comes from, and whether any picture is in two parts."""
+    """Where validation comes from, which classes are not trained on, and whether any image is in two parts."""
     origin = {
         "none": "There is no validation part: nothing tells when the network begins to overfit.",
-        "split": "The validation part is the last share of the training images; the network never trains on it.",
+        "split": f"The validation part is {_HELD_OUT[prepared.validation_sampling]}; the network never trains on it.",
         "test": "**The validation part is the test set: a leak.** Whatever is chosen by it (an epoch, a setting) is "
         "chosen with knowledge of the test images, and the test figure is then no estimate for new images. It serves "
         "only to repeat what a source did.",
     }[prepared.validation_source]
-    return f"{origin} {_overlap_words(prepared)}"
+    return " ".join([origin, *_unseen_words(prepared), _duplicate_words(prepared)])
 
 
 def sixteen_forms(view: View, position: int, options: Mapping[str, Any], seed: int) -> Figure:
@@ -164,22 +168,33 @@ def _numbers(values: Sequence[float]) -> str:
     return listed([f"{value:.1f}" for value in values])
 
 
-def _parts(prepared: Prepared) -> dict[str, View]:
-    parts = {"training": prepared.train, "validation": prepared.validation, "test": prepared.test}
-    return {name: view for name, view in parts.items() if view is not None}
-
-
-def _overlap_words(prepared: Prepared) -> str:
-    """Every pair of parts that shares ids, or that none does."""
-    ids = {name: set(view.ids.tolist()) for name, view in _parts(prepared).items()}
-    names = list(ids)
-    pairs = [(one, other) for k, one in enumerate(names) for other in names[k + 1 :]]
-    shared = [
-        f"{one} and {other} share {whole(len(ids[one] & ids[other]))}" for one, other in pairs if ids[one] & ids[other]
+def _unseen_words(prepared: Prepared) -> list[str]:
+    """That a part has classes which no image trained on shows, if one has."""
+    return [
+        f"**The {part} images show {count(len(names), 'class', 'classes')} of which the training images have none "
+        f"({listed(names, MOST_CLASSES)})**: no accuracy on them tells how well the network learned."
+        for part, names in prepared.unseen_classes(prepared.train.labels).items()
     ]
-    if not shared:
-        return f"Checked by id: {listed(names)} have no picture in common."
-    return f"Checked by id: of the pictures, {listed(shared)}."
+
+
+def _duplicate_words(prepared: Prepared) -> str:
+    """Which parts share images, as far as their pixels tell."""
+    parts = list(prepared.parts()) if prepared.validation_source != "test" else ["training", "test"]
+    between = {pair: number for pair, number in prepared.duplicates.items() if len(set(pair.split("/"))) > 1}
+    found = [
+        f"{count(number, 'image')} of the {pair.split('/')[1]} part {'is' if number == 1 else 'are'} in the "
+        f"{pair.split('/')[0]} part too"
+        for pair, number in between.items()
+        if number
+    ]
+    text = f"**{listed(found)}**" if found else f"no image of one part ({listed(parts)}) is in another"
+    text = f"Compared pixel by pixel, {text}."
+    if twice := prepared.duplicates["training/training"]:
+        text += f" {count(twice, 'training image')} {'is' if twice == 1 else 'are'} there more than once."
+    return (
+        f"{text} This finds exact copies only, and no near-duplicates: the same photograph scaled, cropped, "
+        "recompressed or taken a moment later."
+    )
 
 
 def _draw_histogram(axes: Axes, images: np.ndarray, title: str, names: Sequence[str]) -> None:

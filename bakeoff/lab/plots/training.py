@@ -224,6 +224,11 @@ def overfitting(training: Training) -> str:
     summary, history = training.summary, training.history
     if history.empty or summary["validation_accuracy"] is None or not np.isfinite(summary["validation_accuracy"]):
         return "Without validation images the gap between seen and unseen images shows only in the evaluation."
+    if summary.get("unseen_classes"):
+        return (
+            "The validation or test images show classes of which the training images have none, so the gap between "
+            "training and validation accuracy says nothing about overfitting."
+        )
     gap = summary["train_accuracy"] - summary["validation_accuracy"]
     points = f"{100 * abs(gap):.1f} points"
     if gap < 0:

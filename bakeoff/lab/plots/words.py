@@ -24,9 +24,9 @@ def whole(number: float) -> str:
     return "" if math.isnan(number) else f"{number:,.0f}".replace(",", " ")
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the plural where it must be."""
-    return f"{whole(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{whole(number)} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def listed(names: Iterable[str], most: int = 0) -> str:

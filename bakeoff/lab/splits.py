@@ -1,0 +1,56 @@
+"""Which images are held out, and whether two parts share any."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+_STREAM = 4  # tag of the random stream that draws held-out images
+_BLOCK = 1000  # images read together
+
+
+def last_share(images: int, share: float) -> int:
+    """How many of `images` are kept when the last `share` is held out, counted as Keras' validation_split counts."""
+    return int(images * (1 - share))
+
+
+def stratified(labels: np.ndarray, kept: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of `kept` examples and of the others, each class in the same proportion: two ascending int64 arrays.
+
+    labels: (n,) int64. At least one example of a class is kept, as far as `kept` reaches: no class is held out that
+    is not trained on. scikit-learn's stratified split refuses classes of one image, and fewer held-out images than
+    classes, which limited runs have.
+    """
+    order = np.random.default_rng([seed, _STREAM]).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its class, in random order
+    quantile = np.empty(len(labels))
+    quantile[by_class] = np.where(place > 0, (place + 0.5) / np.repeat(sizes, sizes), 0.0)
+    chosen = order[np.argsort(quantile[order], kind="stable")]  # of equal quantiles, any class comes first
+    return np.sort(chosen[:kept]), np.sort(chosen[kept:])
+
+
+def count_duplicates(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, int]:
+    """For each two parts "one/other": how many images of `other` are in `one` too, pixel by pixel; "one/one": twice.
+
+    parts: name -> (images (all, h, w, c), positions of the part's own). Images that differ in any pixel count as
+    different, so a picture that was scaled, cropped or compressed once more is not found.
+    """
+    digests = {name: _digests(images, indices) for name, (images, indices) in parts.items()}
+    distinct = {name: set(each) for name, each in digests.items()}
+    within = {f"{name}/{name}": len(each) - len(distinct[name]) for name, each in digests.items()}
+    pairs = itertools.combinations(parts, 2)
+    return within | {f"{one}/{two}": sum(each in distinct[one] for each in digests[two]) for one, two in pairs}
+
+
+def _digests(images: np.ndarray, indices: np.ndarray) -> list[bytes]:
+    """A digest of each image's pixels."""
+    found: list[bytes] = []
+    for start in range(0, len(indices), _BLOCK):
+        block = np.ascontiguousarray(images[indices[start : start + _BLOCK]])
+        found += [hashlib.blake2b(image.data, digest_size=16).digest() for image in block]
+    return found
