@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bakeoff.lab import files, shapes
+from bakeoff.lab.streams import generator
 
 _DESCRIPTION = "dataset.json"  # written last: where it is, the arrays are whole
 _BATCH = 1000  # images decoded at once
-_ORDER = 3  # tag of the random stream that puts images into an order
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def _order(source: Source, role: str, count: int, seed: int) -> np.ndarray:
     """
     if source.shuffled:
         return np.arange(count)
-    stream = [seed, _ORDER, ("train", "test").index(role)]
-    return np.random.default_rng(stream).permutation(source.available[role])[:count]
+    random = generator(seed, f"order of {role} images")
+    return random.permutation(source.available[role])[:count]
 
 
 def _write_split(source: Source, order: np.ndarray, folder: Path, role: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-_STREAM = 4  # tag of the random stream that draws held-out images
+from bakeoff.lab.streams import generator
+
 _BLOCK = 1000  # images read together
 
 
@@ -24,7 +25,7 @@ def stratified(labels: np.ndarray, kept: int, seed: int = 0) -> tuple[np.ndarray
     is not trained on. scikit-learn's stratified split refuses classes of one image, and fewer held-out images than
     classes, which limited runs have.
     """
-    order = np.random.default_rng([seed, _STREAM]).permutation(len(labels))
+    order = generator(seed, "stratified split").permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     sizes = np.bincount(labels)
     place = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # in its class, in random order
