@@ -91,7 +91,7 @@ class Cleaner:
             if folder in self._needed:
                 self._kept[folder] = _size(folder)
             elif folder.is_dir():
-                yield Item(folder, _size(folder), "features for packages or settings that no plan has", True)
+                yield Item(folder, _size(folder), "features for packages, settings or code that no plan has", True)
         for path in _entries(self.store.root / "locks"):
             stage, _, key = path.stem.rpartition("-")
             known = stage in _STAGES and _KEY.fullmatch(key) and path.suffix == ".lock"

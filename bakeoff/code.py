@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff import rules
 from bakeoff.digests import DigestCache
+from bakeoff.errors import RequestError
+from bakeoff.python_source import Statement, statements, without_magics
 from bakeoff.store import digest_value
 
 PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = PROJECT / "notebooks"
 LAB = "bakeoff.lab"
-_PLOTS = f"{LAB}.plots"
+PAGE = "page"  # the tag of a cell that decides no number
 _MODELS = f"{LAB}.models"
+_SHOWN = (f"{LAB}.plots", f"{LAB}.display")  # figures, tables and sentences: never in a result key
+_REGISTRIES = ("BUILDERS", "TRAINERS")  # one more of them changes no other variant's numbers
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Notebook:
     parameters: tuple[str, ...]  # names that its `parameters` cell declares, without inputs and output
     computing: str  # digest of the code that decides numbers
     showing: str  # digest of everything else a reader sees
-    modules: tuple[str, ...]  # lab modules that its code imports
+    modules: tuple[str, ...]  # what its computing cells import of the lab: "module" or "module:name"
+    shown_modules: tuple[str, ...]  # what all of its cells import of it
 
 
 @dataclass
@@ -36,51 +42,86 @@ class Code:
 
     digests: DigestCache
     project: Path = PROJECT
-    _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # module -> facts; None: no such file
+    _known: dict[str, list[dict[str, Any]] | None] = field(default_factory=dict)  # module -> statements; None: no file
+    _found: dict[tuple[frozenset[str], bool], dict[str, tuple[str, str]]] = field(default_factory=dict)
 
     def notebook(self, name: str) -> Notebook:
-        """The notebook notebooks/<name>.ipynb."""
-        facts = self.digests.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-1", _read_notebook)
-        return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], tuple(facts["modules"]))
+        """The notebook notebooks/<name>.ipynb; RequestError when its tags are wrong or a cell is no Python."""
+        facts = self.digests.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-2", _read_notebook)
+        if facts["fault"]:
+            raise RequestError(f"notebooks/{name}.ipynb: {facts['fault']}")
+        modules, shown = tuple(facts["modules"]), tuple(facts["shown_modules"])
+        return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], modules, shown)
 
     def computing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Lab module -> digest of its code, for all that decides numbers.
 
-        Of the builders and trainers, which are looked up by name, only those that `parameters` name.
+        Of the builders and trainers, which are looked up by name, only those that `parameters` name; of the files of
+        networks only the functions, classes and constants that are reached, as "module:name".
         """
-        roots = list(notebook.modules)
+        roots = [*notebook.modules, *_named(parameters)]
+        return {name: digest for name, (digest, _) in self._reached(roots, shown=False).items()}
+
+    def showing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Lab module -> digest, for the figures, tables and sentences, and for the text of the network."""
+        roots = [*notebook.modules, *_named(parameters)]
+        computing = self._reached(roots, shown=False)
+        shown = {name: digest for name, (digest, _) in self._reached(notebook.shown_modules, shown=True).items()}
+        pages = {name: digest for name, digest in shown.items() if name not in computing}
         if "builder" in parameters:
-            roots.append(f"{_MODELS}.{rules.builders()[parameters['builder']]}")
-        if "trainer" in parameters:
-            roots.append(f"{LAB}.{rules.trainers()[parameters['trainer']]}")
-        return {name: facts["digest"] for name, facts in self._reached(roots, plots=False)}
+            file = _network_file(parameters["builder"])
+            pages |= {name: text for name, (_, text) in computing.items() if name.startswith(f"{file}:")}
+        return pages
 
-    def showing(self, notebook: Notebook) -> dict[str, str]:
-        """Lab module -> digest, for the figures, tables and sentences."""
-        reached = self._reached(notebook.modules, plots=True)
-        return {name: facts["digest"] for name, facts in reached if name.startswith(_PLOTS)}
-
-    def _facts(self, module: str) -> dict[str, Any] | None:
-        """Digest and imports of a module, asked of the disk once; None where there is no such file."""
+    def _statements(self, module: str) -> list[dict[str, Any]] | None:
+        """The statements of a module, asked of the disk once; None where there is no such file."""
         if module not in self._known:
             path = self.project.joinpath(*module.split("."))
             path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            self._known[module] = self.digests.recall(path, "module-2", _read_module) if path.is_file() else None
+            known = path.is_file()
+            work = partial(_read_module, module=module)
+            self._known[module] = self.digests.recall(path, f"module-3-{module}", work) if known else None
         return self._known[module]
 
-    def _reached(self, roots: Iterable[str], plots: bool) -> list[tuple[str, dict[str, Any]]]:
-        """Every lab module that the roots import, directly or not, sorted, with its facts; plots only if asked for."""
-        waiting = list(roots)
-        reached: dict[str, dict[str, Any]] = {}
+    def _reached(self, roots: Iterable[str], shown: bool) -> dict[str, tuple[str, str]]:
+        """Digests of tokens and of text of all lab code that the roots import, directly or not; shown code if asked.
+
+        A module counts as a whole under its name; a file of networks by what is reached of it, as "module:name".
+        """
+        question = frozenset(roots), shown
+        if question not in self._found:
+            self._found[question] = self._walk(*question)
+        return self._found[question]
+
+    def _walk(self, roots: Iterable[str], shown: bool) -> dict[str, tuple[str, str]]:
+        waiting = sorted(roots)
+        seen: set[str] = set()
+        found: dict[str, tuple[str, str]] = {}
         while waiting:
-            module = waiting.pop()
-            if module in reached or not module.startswith(LAB) or (module.startswith(_PLOTS) and not plots):
+            target = waiting.pop()
+            if target in seen or not _in_lab(target) or (_is_shown(target) and not shown):
                 continue
-            facts = self._facts(module)
-            if facts is not None:
-                reached[module] = facts
-                waiting += facts["imports"]
-        return sorted(reached.items())
+            seen.add(target)
+            module, name = self._resolved(target)
+            all_statements = self._statements(module)
+            if all_statements is None:
+                continue
+            waiting += _parents(module)
+            if name and _is_network_file(module):
+                reached = _needed(all_statements, name)
+                found |= _by_name(module, reached)
+            else:
+                reached = [each for each in all_statements if not set(each["assigns"]) & {*_REGISTRIES}]
+                found[module] = (_joined(reached, "digest"), _joined(reached, "text"))
+            waiting += [each for statement in reached for each in statement["imports"]]
+        return dict(sorted(found.items()))
+
+    def _resolved(self, target: str) -> tuple[str, str]:
+        """Module and name of "module:name": the name is empty where it is a module itself, or every name."""
+        module, _, name = target.partition(":")
+        if name and self._statements(f"{module}.{name}") is not None:
+            return f"{module}.{name}", ""
+        return module, "" if name == "*" else name
 
 
 def read_parameter_names(path: Path) -> list[str]:
@@ -89,75 +130,134 @@ def read_parameter_names(path: Path) -> list[str]:
     return [name for cell in cells if _tagged(cell, "parameters") for name in _declared(_source(cell))]
 
 
+def _named(parameters: Mapping[str, Any]) -> list[str]:
+    """The builder and the trainer that parameters name, as what would import them."""
+    found = []
+    if "builder" in parameters:
+        found.append(f"{_network_file(parameters['builder'])}:build_{parameters['builder']}")
+    if "trainer" in parameters:
+        found.append(f"{LAB}.{rules.trainers()[parameters['trainer']]}")
+    return found
+
+
 def _read_notebook(path: Path) -> dict[str, Any]:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [_source(cell) for cell in cells if cell["cell_type"] == "code" and not _tagged(cell, "colab", "parameters")]
-    trees = [ast.parse(source) for source in code]
-    plots = {name for tree in trees for name in _plot_names(tree)}
-    computing = [[ast.dump(node) for node in tree.body if not _only_shows(node, plots)] for tree in trees]
-    showing = [_source(cell) for cell in cells] + [_tags(cell) for cell in cells]
+    code = [cell for cell in cells if cell["cell_type"] == "code" and not _tagged(cell, "colab", "parameters")]
+    read, fault = [], ""
+    for number, cell in enumerate(code, start=1):
+        try:
+            read.append(statements(without_magics(_source(cell))))
+        except (SyntaxError, ValueError) as error:
+            fault = fault or f"code cell {number} is no Python ({error}); mend it, or tag it colab to leave it out"
+            read.append([])
+    plots = {name for cell in read for each in cell for name in each.assigns if _all_shown(each)}
+    computing = [
+        [] if _tagged(cell, PAGE) else [each for each in read_cell if not _only_shows(each, plots)]
+        for cell, read_cell in zip(code, read, strict=True)
+    ]
+    pages = [each for cell, read_cell in zip(code, read, strict=True) if _tagged(cell, PAGE) for each in read_cell]
+    untagged = [
+        each for cell, read_cell in zip(code, read, strict=True) if not _tagged(cell, PAGE) for each in read_cell
+    ]
     return {
         "parameters": read_parameter_names(path),
-        "computing": digest_value([statements for statements in computing if statements]),
-        "showing": digest_value(showing),
-        "modules": sorted({module for tree in trees for module in _imports(tree)}),
+        "computing": digest_value([[each.digest for each in cell] for cell in computing if cell]),
+        "showing": digest_value([_source(cell) for cell in cells] + [_tags(cell) for cell in cells]),
+        "modules": _lab_imports(untagged),
+        "shown_modules": _lab_imports([*untagged, *pages]),
+        "fault": fault or _wrongly_tagged(pages, [each for cell in computing for each in cell]),
     }
 
 
-def _read_module(path: Path) -> dict[str, Any]:
-    """Digest without comments and docstrings, and the lab modules that the file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    # A builder or trainer that is added changes no other variant's numbers.
-    tree.body = [node for node in tree.body if not _assigns(node, "BUILDERS") and not _assigns(node, "TRAINERS")]
-    imports = sorted(_imports(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            _drop_docstring(node)
-    return {"digest": digest_value(ast.dump(tree)), "imports": imports}
+def _wrongly_tagged(pages: Sequence[Statement], computing: Sequence[Statement]) -> str:
+    """Why a cell cannot have the tag `page`: code that computes reads a name that it assigns."""
+    assigned = {name for each in pages for name in each.assigns}
+    read = sorted(assigned & {name for each in computing for name in each.reads})
+    if not read:
+        return ""
+    return (
+        f"a cell with the tag {PAGE} assigns {', '.join(read)}, which a cell without the tag reads: take the tag away, "
+        "since such a cell decides numbers, or give the name in the page's cell another one"
+    )
 
 
-def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    first = node.body[0] if node.body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        node.body = node.body[1:]
+def _read_module(path: Path, module: str) -> list[dict[str, Any]]:
+    """The statements of a module of the project."""
+    package = path.name == "__init__.py"
+    return [each.record() for each in statements(path.read_text(encoding="utf-8"), module, package)]
 
 
-def _assigns(node: ast.stmt, name: str) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+def _needed(all_statements: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The statements that `name` is made of, in order: its own, those of the names that these read, and so on.
+
+    What binds no name (a call, a registration) counts for every name, and so does `from __future__`.
+    """
+    binders: dict[str, list[int]] = {}
+    for number, each in enumerate(all_statements):
+        for bound in each["assigns"] if not _is_general(each) else ("",):
+            binders.setdefault(bound, []).append(number)
+    waiting, asked, chosen = ["", name], set[str](), set[int]()
+    while waiting:
+        wanted = waiting.pop()
+        if wanted not in asked:
+            asked.add(wanted)
+            chosen |= set(binders.get(wanted, []))
+            waiting += [read for number in binders.get(wanted, []) for read in all_statements[number]["reads"]]
+    return [all_statements[number] for number in sorted(chosen)]
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    """Names of imported lab modules; `from bakeoff.lab import data` counts as bakeoff.lab.data."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.startswith(LAB)}
+def _is_general(statement: Mapping[str, Any]) -> bool:
+    return not statement["assigns"] or "*" in statement["assigns"] or "__future__:annotations" in statement["imports"]
 
 
-def _plot_names(tree: ast.AST) -> set[str]:
-    """The names under which a cell imports the modules of figures and sentences."""
-    return {
-        alias.asname or alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PLOTS)
-        for alias in node.names
-    }
+def _by_name(module: str, reached: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """ "module:name" -> digests of tokens and of text, for each statement under the names that it binds."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for each in reached:
+        imported = each["imports"] and not each["reads"]
+        name = "imports" if imported else ", ".join(each["assigns"]) or "statements"
+        groups.setdefault(f"{module}:{name}", []).append(each)
+    return {name: (_joined(group, "digest"), _joined(group, "text")) for name, group in groups.items()}
 
 
-def _only_shows(node: ast.stmt, plots: set[str]) -> bool:
+def _joined(found: Sequence[Mapping[str, Any]], what: str) -> str:
+    return digest_value([each[what] for each in found])
+
+
+def _lab_imports(found: Iterable[Statement]) -> list[str]:
+    return sorted({target for each in found for target in each.imports if _in_lab(target)})
+
+
+def _in_lab(target: str) -> bool:
+    return f"{target.replace(':', '.')}.".startswith(f"{LAB}.")
+
+
+def _is_shown(target: str) -> bool:
+    return f"{target.replace(':', '.')}.".startswith(tuple(f"{each}." for each in _SHOWN))
+
+
+def _is_network_file(module: str) -> bool:
+    return module.startswith(f"{_MODELS}.")
+
+
+def _network_file(builder: str) -> str:
+    return f"{_MODELS}.{rules.builders()[builder]}"
+
+
+def _parents(module: str) -> list[str]:
+    """The packages that importing a module of the lab imports first."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(2, len(parts))]
+
+
+def _all_shown(statement: Statement) -> bool:
+    """Whether a statement imports figures or sentences, and nothing else."""
+    return bool(statement.imports) and not statement.reads and all(map(_is_shown, statement.imports))
+
+
+def _only_shows(statement: Statement, plots: set[str]) -> bool:
     """Whether a statement can decide no number: an import of plots, or a bare call of one of their functions."""
-    if isinstance(node, ast.ImportFrom):
-        return (node.module or "").startswith(_PLOTS)
-    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
-        return False
-    called: ast.expr = node.value.func
-    while isinstance(called, ast.Attribute):
-        called = called.value
-    return isinstance(called, ast.Name) and called.id in plots
+    return _all_shown(statement) or statement.called in plots
 
 
 def _declared(source: str) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 
 from bakeoff.code import Code
 from bakeoff.last_made import LastMade
+from bakeoff.machine import BACKEND_PACKAGES, Machine, package_version
 from bakeoff.params import Parameters
-from bakeoff.resolve import BACKEND_PACKAGES, Machine, Resolver, Source, package_version, resolved_settings
+from bakeoff.resolve import Resolver, Source
 from bakeoff.store import NOTEBOOK, Store, digest_value
 
 OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
 Name = tuple[str, str]  # stage and result key
 DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
+PAGE_PACKAGES = ("matplotlib", "seaborn", "pandas")  # they draw figures and write tables
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
 
 
@@ -35,7 +37,13 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("load", "1_load", (), ("dataset.json", "train_images.npy", "test_images.npy"), ("numpy",)),
+        Stage(
+            "load",
+            "1_load",
+            (),
+            ("dataset.json", "train_images.npy", "test_images.npy"),
+            ("numpy", "tensorflow", "tensorflow-datasets"),
+        ),
         Stage("preprocess", "2_preprocess", ("load",), ("preprocess.json", "splits.npz"), ("numpy",)),
         Stage(
             "search",
@@ -68,7 +76,7 @@ STAGES: Mapping[str, Stage] = {
             "6_evaluate",
             ("load", "preprocess", "search", "build", "train"),
             ("metrics.json", "predictions.npz"),
-            ("numpy", "keras", "scikit-learn", "statsmodels"),
+            ("numpy", "keras", "scikit-learn", "scipy", "statsmodels"),
             computes=True,
         ),
     )
@@ -251,12 +259,10 @@ class _Maker:
         subset = {name: values[name] for name in notebook.parameters}
         heavy = stage.computes and not stage.light
         on_gpu = heavy and self.machine.device == "gpu"
-        threads = (run["threads"] or self.machine.cores) if heavy else 1
+        threads = (run["threads"] or self.machine.threads or self.machine.cores) if heavy else 1
         if on_gpu:  # it needs its host's cores to be fed, not to compute
             threads = min(self.machine.cores, GPU_FEEDERS)
-        settings = (
-            resolved_settings(self.machine, "gpu" if on_gpu else "cpu", threads, subset) if stage.computes else {}
-        )
+        settings = self.machine.key_settings(on_gpu, threads) if stage.computes else {}
         if on_gpu:
             settings["deterministic"] = run["deterministic"]
         key_inputs: dict[str, Any] = {
@@ -265,14 +271,15 @@ class _Maker:
             "parents": dict(parents),
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset)},
-            "versions": {package: package_version(package) for package in self._packages(stage)},
+            "versions": _versions(self._packages(stage)),
             "settings": settings,
         }
         key = digest_value(key_inputs)
         shown = [
             key,
+            _versions(PAGE_PACKAGES),
             notebook.showing,
-            self.code.showing(notebook),
+            self.code.showing(notebook, subset),
             values["published"] if "published" in subset else {},
         ]
         return Step(
@@ -288,7 +295,7 @@ class _Maker:
         )
 
     def _packages(self, stage: Stage) -> list[str]:
-        return [*stage.packages, *([BACKEND_PACKAGES[self.machine.backend]] if stage.computes else [])]
+        return [*stage.packages, *(BACKEND_PACKAGES[self.machine.backend] if stage.computes else [])]
 
 
 def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:
@@ -312,11 +319,17 @@ def _report_step(stage: Stage, parents: Mapping[str, str], resolved: Mapping[str
         "parents": parents,
         "resolved": resolved,
         "code": {"notebook": notebook.computing, **code.computing(notebook, {})},
-        "versions": {package: package_version(package) for package in stage.packages},
+        "versions": _versions(stage.packages),
         "settings": {},
     }
     key = digest_value(key_inputs)
-    return Step(stage, {}, {}, key_inputs, key, digest_value([key, notebook.showing, code.showing(notebook)]))
+    shown = [key, _versions(PAGE_PACKAGES), notebook.showing, code.showing(notebook, {})]
+    return Step(stage, {}, {}, key_inputs, key, digest_value(shown))
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions that are installed of Python and of these packages."""
+    return {package: package_version(package) for package in ("python", *packages)}
 
 
 def stale_reason(step: Step, store: Store) -> str | None:

@@ -1,4 +1,4 @@
-"""What the outside decides before keys are made: data, weights, backend, device, threads."""
+"""What the outside decides before keys are made: data and weights, and on which machine (see `machine`)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from bakeoff.code import PROJECT
 from bakeoff.digests import DigestCache
 from bakeoff.errors import DataUnavailableError, RequestError
+from bakeoff.machine import Machine, find_machine, keras_home, say_once
 from bakeoff.resources import usable_cores
-from bakeoff.store import Store, digest_file, digest_value
+from bakeoff.store import MANIFEST, Store, digest_file, digest_value, write_atomically
 
 STAND_IN = "shapes10"
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
@@ -31,39 +29,11 @@ WEIGHTS_HOST = "storage.googleapis.com"
 # Hosts that a data set comes from; TFDS keeps its own metadata and many sets on the second one.
 DATA_HOSTS: Mapping[str, str] = {"cifar10": "www.cs.toronto.edu", "cifar100": "www.cs.toronto.edu"}
 SIDED = re.compile(r"_(96|128|160|192)(?=_no_top\.h5$)")  # in the names of MobileNetV2's weights: pixels a side
-BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-_GPU_QUESTIONS = {
-    "tensorflow": "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))",
-    "jax": "import jax; print(sum(device.platform == 'gpu' for device in jax.devices()))",
-    "torch": "import torch; print(torch.cuda.device_count())",
-}
-# Environment settings that change numbers, beside those that the parameters carry.
-_NUMERIC_SETTINGS = (
-    "TF_ENABLE_ONEDNN_OPTS",
-    "XLA_FLAGS",
-    "TF_XLA_FLAGS",
-    "NVIDIA_TF32_OVERRIDE",
-    "TF_DETERMINISTIC_OPS",
+RESOURCES = "resources.json"
+OLDER_STORE = (
+    "was begun by an older version of Bakeoff, whose keys left out some of what decides numbers (settings of Keras, "
+    "the processor's kind, versions): its steps are not used, and what is wanted runs anew; --clean names them."
 )
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What computes: Keras' backend, cpu or gpu, cores, and the settings that change numbers."""
-
-    backend: str
-    cores: int
-    settings: Mapping[str, str]
-    gpus: Sequence[str] = ()  # ids, as CUDA_VISIBLE_DEVICES names them
-
-    @property
-    def device(self) -> str:
-        """What the heavy steps compute on: gpu where there is one, else cpu."""
-        return "gpu" if self.gpus else "cpu"
-
-    def record(self) -> dict[str, Any]:
-        """What is written down about it."""
-        return {**asdict(self), "device": self.device}
 
 
 @dataclass(frozen=True)
@@ -139,21 +109,20 @@ class Resolver:
         return None
 
     def machine(self) -> Machine:
-        """Backend, device and cores. A GPU counts only if the backend can compute on it."""
-        backend = find_backend()
-        settings = {name: os.environ[name] for name in _NUMERIC_SETTINGS if name in os.environ}
-        return Machine(backend, usable_cores(), settings, self.gpus(backend))
+        """What computes here; `threads: 0` stands for the cores of the machine that began the store.
 
-    def gpus(self, backend: str) -> tuple[str, ...]:
-        """The ids of the GPUs that `backend` can compute on; asked of the backend once a driver and version."""
-        driver = Path("/proc/driver/nvidia/version")
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        if visible in ("", "-1") or not driver.is_file():
-            return ()
-        question = _GPU_QUESTIONS[backend]
-        purpose = f"gpus-{package_version(BACKEND_PACKAGES[backend])}-{digest_value(driver.read_text())[:8]}"
-        count = self.digests.recall(Path(sys.executable), f"{purpose}-{visible or 'all'}", lambda _: _ask(question))
-        return tuple(visible.split(",") if visible else map(str, range(count)))[:count]
+        So a store that machines of several sizes share holds one result, and not one a size.
+        """
+        found = find_machine(self.digests, usable_cores(), self.say)
+        path = self.store.root / RESOURCES
+        threads = found.cores
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            threads = max(1, int(json.loads(path.read_text(encoding="utf-8"))["threads"]))
+        if not path.exists() and next(self.store.root.glob(f"load/*/{MANIFEST}"), None):
+            say_once(self.say, f"{self.store.root} {OLDER_STORE}")
+        if self.look and not path.exists():
+            write_atomically(path, json.dumps({"threads": threads}) + "\n")
+        return replace(found, threads=threads)
 
     def _reachable(self, host: str) -> bool:
         """Whether `host` answers; a failed look is remembered for an hour, as the date of a file of its name."""
@@ -179,11 +148,6 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().resolve()
 
 
-def keras_home() -> Path:
-    """Where Keras keeps its configuration and downloaded weights."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser().resolve()
-
-
 def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
     """What libraries read when they are imported; with full paths, since a kernel runs in its step's folder."""
     return {
@@ -203,29 +167,6 @@ def find_prepared(name: str, data_dir: Path) -> Path | None:
     versions = [path.parent for path in (data_dir / name).glob("*/dataset_info.json")]
     numbered = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
     return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
-
-
-@cache
-def package_version(package: str) -> str:
-    """The installed version, or "missing"."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"
-
-
-def find_backend() -> str:
-    """Keras' backend: KERAS_BACKEND, else what Keras' own settings say, else TensorFlow."""
-    backend = os.environ.get("KERAS_BACKEND")
-    if not backend:
-        try:
-            backend = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8")).get("backend")
-        except (OSError, ValueError):
-            backend = None
-    backend = backend or "tensorflow"
-    if backend not in BACKEND_PACKAGES:
-        raise RequestError(f"KERAS_BACKEND is {backend!r}; set it to one of {', '.join(BACKEND_PACKAGES)}")
-    return backend
 
 
 def _connects(host: str) -> bool:
@@ -248,19 +189,3 @@ def _connects(host: str) -> bool:
 def _download(arguments: list[str]) -> None:
     """Run the downloader in a process of its own; its progress and its one-line error go to the terminal."""
     subprocess.run([sys.executable, "-m", "bakeoff.lab.download", *arguments], check=False)
-
-
-def _ask(question: str) -> int:
-    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, timeout=180, check=False)
-    return int(answer.stdout.split()[-1]) if answer.returncode == 0 and answer.stdout.split() else 0
-
-
-def resolved_settings(machine: Machine, device: str, threads: int, stage_values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that change a computing stage's numbers, for its key."""
-    return {
-        "backend": machine.backend,
-        "device": device,
-        "threads": threads,
-        **machine.settings,
-        **{name: stage_values[name] for name in ("precision", "jit_compile") if name in stage_values},
-    }

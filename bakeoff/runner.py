@@ -24,9 +24,10 @@ from bakeoff.inputs import execute_checked
 from bakeoff.last_made import LastMade
 from bakeoff.locks import Locks
 from bakeoff.loop import TICK_SECONDS, Loop
+from bakeoff.machine import Machine
 from bakeoff.plan import Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress
-from bakeoff.resolve import Machine, import_environment
+from bakeoff.resolve import import_environment
 from bakeoff.scratch import scratch_folder
 from bakeoff.store import Store, write_atomically
 from bakeoff.warm.client import Server

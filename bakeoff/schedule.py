@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from bakeoff.devices import Devices
 from bakeoff.estimates import Estimate
+from bakeoff.machine import Machine
 from bakeoff.plan import Name, Step
-from bakeoff.resolve import Machine
 from bakeoff.resources import free_memory
 
 _MEGABYTE = 2**20

@@ -68,8 +68,9 @@ class Store:
         return self.root / "locks" / f"{stage}-{key[:32]}.lock"
 
     def shared(self, key_inputs: Mapping[str, Any]) -> Path:
-        """Where steps keep what others can use that have the same packages and settings that change numbers."""
-        return self.root / "shared" / digest_value([key_inputs["versions"], key_inputs["settings"]])[:16]
+        """Where steps keep what others can use that have the same packages, settings and lab code."""
+        code = {name: digest for name, digest in key_inputs["code"].items() if name != "notebook"}
+        return self.root / "shared" / digest_value([key_inputs["versions"], key_inputs["settings"], code])[:16]
 
     def digests(self) -> DigestCache:
         """Digests of files, remembered between runs."""

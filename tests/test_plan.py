@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from bakeoff import plan as plan_module
+from bakeoff import resolve
 from bakeoff.code import Code
+from bakeoff.errors import RequestError
+from bakeoff.machine import processor
 from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, make_plan
 from bakeoff.resolve import Resolver
@@ -136,11 +139,199 @@ def test_code_that_computes_changes_results(project: Path) -> None:
 
 def test_another_variants_builder_changes_nothing(project: Path) -> None:
     before = _keys(_plan(project))
-    with (project / "bakeoff/lab/models/dense.py").open("a") as stream:
-        stream.write("\nEXTRA = 1\n")
+    _edit(project / "bakeoff/lab/models/dense.py", 'activation="relu"', 'activation="elu"')
     results, pages = _changed(before, _keys(_plan(project)))
     assert results == {("ann", stage) for stage in ("build", "train", "evaluate")}
     assert not pages
+
+
+NETWORKS = ("simple_cnn", "scratch_cnn", "batchnorm_cnn")
+
+
+def test_one_network_of_a_file_retrains_no_other(project: Path) -> None:
+    path = project / "bakeoff/lab/models/convolutional.py"
+    before = _keys(_plan(project, NETWORKS))
+    _edit(path, 'name="dense_batchnorm")', 'momentum=0.9, name="dense_batchnorm")')
+    after = _keys(_plan(project, NETWORKS))
+    results, pages = _changed(before, after)
+    assert results == {("batchnorm_cnn", stage) for stage in ("build", "train", "evaluate")}
+    assert not pages
+    _edit(path, "def _blocks(", "def _blocks_of(")  # what both of the others call
+    _edit(path, "in enumerate(_blocks(", "in enumerate(_blocks_of(")
+    _edit(path, "in enumerate(_blocks(", "in enumerate(_blocks_of(")
+    results, _ = _changed(after, _keys(_plan(project, NETWORKS)))
+    assert {variant for variant, _ in results} == {"scratch_cnn", "batchnorm_cnn"}
+
+
+def test_a_comment_in_a_network_is_a_matter_of_its_page(project: Path) -> None:
+    path = project / "bakeoff/lab/models/convolutional.py"
+    before = _keys(_plan(project, NETWORKS))
+    _edit(path, '        x = _pool(x, pool_size, f"pool', '        # a comment\n        x = _pool(x, pool_size, f"pool')
+    results, pages = _changed(before, _keys(_plan(project, NETWORKS)))
+    assert not results
+    assert pages == {("simple_cnn", "build")}
+
+
+def test_what_a_figure_is_drawn_with_is_a_matter_of_the_page(project: Path) -> None:
+    (project / "bakeoff/lab/helper.py").write_text("WIDTH = 1\n")
+    _edit(project / "bakeoff/lab/plots/page.py", "\nimport ", "\nfrom .. import helper\nimport ")
+    before = _keys(_plan(project))
+    (project / "bakeoff/lab/helper.py").write_text("WIDTH = 2\n")
+    results, pages = _changed(before, _keys(_plan(project)))
+    assert not results
+    assert {stage for _, stage in pages} == set(STAGES) - {"search"}
+
+
+def test_a_relative_import_is_followed(project: Path) -> None:
+    (project / "bakeoff/lab/helper.py").write_text("WIDTH = 1\n")
+    _edit(project / "bakeoff/lab/fitting.py", "\nimport ", "\nfrom .helper import WIDTH\nimport ")
+    before = _keys(_plan(project, ("ann",)))
+    (project / "bakeoff/lab/helper.py").write_text("WIDTH = 2\n")
+    results, _ = _changed(before, _keys(_plan(project, ("ann",))))
+    assert {stage for _, stage in results} >= {"train", "evaluate"}
+    assert {stage for _, stage in results}.isdisjoint({"load", "preprocess", "build"})
+
+
+def _add_cell(path: Path, source: str, *tags: str) -> None:
+    notebook = json.loads(path.read_text())
+    cell = {"cell_type": "code", "id": f"added-{len(notebook['cells'])}", "source": source, "outputs": []}
+    notebook["cells"].append(cell | {"metadata": {"tags": list(tags)}, "execution_count": None})
+    path.write_text(json.dumps(notebook))
+
+
+def test_a_page_cell_belongs_to_the_page(project: Path) -> None:
+    path = project / "notebooks/5_train.ipynb"
+    (project / "bakeoff/lab/display.py").write_text("WIDTH = 1\n")
+    before = _keys(_plan(project))
+    _add_cell(path, "from bakeoff.lab import display\nwidth = 2\nprint(display.WIDTH * width)", "page")
+    after = _keys(_plan(project))
+    for keys in (_changed(before, after), _changed(after, _with_display(project))):
+        assert not keys[0]
+        assert {stage for _, stage in keys[1]} == {"train"}
+
+
+def _with_display(project: Path) -> Keys:
+    (project / "bakeoff/lab/display.py").write_text("WIDTH = 2\n")
+    return _keys(_plan(project))
+
+
+def test_a_page_cell_assigns_nothing_that_others_read(project: Path) -> None:
+    path = project / "notebooks/5_train.ipynb"
+    _add_cell(path, "width = [a for a in range(2)]", "page")
+    _add_cell(path, "a = 1\nprint(a)")
+    _keys(_plan(project))
+    _add_cell(path, "double = 2 * len(width)")
+    with pytest.raises(RequestError, match=r"5_train.ipynb: .*tag page assigns width, which a cell without"):
+        _plan(project)
+
+
+def test_a_cell_that_is_no_python_is_named(project: Path) -> None:
+    _add_cell(project / "notebooks/5_train.ipynb", "%time 3\nx = = 3")
+    with pytest.raises(RequestError, match=r"5_train.ipynb: code cell \d+ is no Python"):
+        _plan(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KERAS_MAX_EPOCHS", "1"),
+        ("KERAS_MAX_STEPS_PER_EPOCH", "2"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+        ("MKL_CBWR", "AVX"),
+    ],
+)
+def test_a_variable_that_changes_numbers_is_in_the_keys_of_what_computes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    before = _keys(_plan(project))
+    monkeypatch.setenv(name, value)
+    results, _ = _changed(before, _keys(_plan(project)))
+    assert {stage for _, stage in results} == {"build", "train", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("floatx", "float64"), ("epsilon", 1e-5), ("image_data_format", "channels_first")]
+)
+def test_keras_own_settings_are_in_the_keys_of_what_computes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
+    before = _keys(_plan(project))
+    (project / "keras").mkdir()
+    (project / "keras" / "keras.json").write_text(json.dumps({"floatx": "float32", "epsilon": 1e-07}))
+    assert _keys(_plan(project)) == before  # Keras' own defaults
+    (project / "keras" / "keras.json").write_text(json.dumps({name: value}))
+    results, _ = _changed(before, _keys(_plan(project)))
+    assert {stage for _, stage in results} == {"build", "train", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("package", "stages"),
+    [
+        ("python", set(STAGES) - {"search"}),
+        ("tensorflow-datasets", set(STAGES) - {"search"}),
+        ("scipy", {"evaluate"}),
+        ("seaborn", set()),
+        ("pandas", set()),
+    ],
+)
+def test_versions_are_in_the_keys_of_what_they_decide(
+    project: Path, monkeypatch: pytest.MonkeyPatch, package: str, stages: set[str]
+) -> None:
+    before = _keys(_plan(project))
+    real = plan_module.package_version
+    monkeypatch.setattr(plan_module, "package_version", lambda name: "0.0" if name == package else real(name))
+    results, pages = _changed(before, _keys(_plan(project)))
+    assert {stage for _, stage in results} == stages
+    assert {stage for _, stage in pages} == set() if stages else set(STAGES) - {"search"}
+
+
+def test_jax_is_in_the_keys_with_what_it_compiles_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    (train,) = (step for step in _plan(project, ("ann",)).steps if step.stage.name == "train")
+    assert {"python", "jax", "jaxlib", "keras", "numpy"} == set(train.key_inputs["versions"])
+    settings = train.key_inputs["settings"]
+    assert settings["processor"] == processor() != "unknown"
+
+
+def test_shared_features_are_found_by_the_code_that_makes_them(project: Path) -> None:
+    store = Store(project / "runs")
+
+    def shared() -> Path:
+        (train,) = (s for s in _plan(project, ("mobilenetv2_transfer",)).steps if s.stage.name == "train")
+        return store.shared(train.key_inputs)
+
+    before = shared()
+    _edit_cells(project / "notebooks/5_train.ipynb", "code", lambda text: text + "\nextra = 1")
+    assert shared() == before
+    _edit(project / "bakeoff/lab/features.py", ".astype(np.float32)", ".astype(np.float32) * 1")
+    assert shared() != before
+
+
+def _threads(project: Path, cores: int, monkeypatch: pytest.MonkeyPatch, look: bool) -> tuple[int, Keys]:
+    """Threads of the trainings, and keys, as planned by a machine of so many cores."""
+    monkeypatch.setattr(resolve, "usable_cores", lambda: cores)
+    store = Store(project / "runs")
+    resolver = Resolver(store, "full", project / "data", lambda text: None, look)
+    settings = ("threads=0", "dataset=shapes10")
+    plan = make_plan(load_parameters(("ann",), "full", settings), resolver, Code(resolver.digests, project), store)
+    return max(step.threads for step in plan.steps), _keys(plan)
+
+
+def test_a_store_keeps_the_number_of_threads_it_began_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _threads(project, 4, monkeypatch, look=False)[0] == 4
+    assert _threads(project, 2, monkeypatch, look=True)[0] == 2  # only looked at before
+    _, begun = _threads(project, 2, monkeypatch, look=True)
+    assert _threads(project, 16, monkeypatch, look=True) == (2, begun)
+
+
+def test_an_older_store_says_once_that_it_is_not_used(project: Path) -> None:
+    said: list[str] = []
+    (project / "runs" / "load" / "0").mkdir(parents=True)
+    (project / "runs" / "load" / "0" / "step.json").write_text("{}")
+    for look in (False, True, False, True):
+        Resolver(Store(project / "runs"), "smoke", project / "data", said.append, look).machine()
+    assert len(said) == 1 and "its steps are not used" in said[0]
 
 
 def test_a_trainer_retrains_only_who_uses_it(project: Path) -> None:
@@ -154,7 +345,8 @@ def test_a_trainer_retrains_only_who_uses_it(project: Path) -> None:
 
 def test_a_comment_and_a_new_builder_change_nothing(project: Path) -> None:
     before = _keys(_plan(project))
-    _edit(project / "bakeoff/lab/models/dense.py", "\n\n", "\n\n# a comment\n")
+    with (project / "bakeoff/lab/models/dense.py").open("a") as stream:
+        stream.write("\n# a comment\n")
     path = project / "bakeoff/lab/models/__init__.py"
     assert path.read_text().count("BUILDERS") > 1
     _edit(path, '"dense_network":', '"another_network": "dense",\n    "dense_network":')

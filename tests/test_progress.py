@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bakeoff import progress
+from bakeoff.machine import Machine
 from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, Row, Step
-from bakeoff.resolve import Machine
 from bakeoff.store import Store
 from tests import environment
 from tests.stubs import LIGHT, StubProject

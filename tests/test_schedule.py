@@ -15,9 +15,10 @@ import pytest
 from bakeoff.code import Code
 from bakeoff.devices import Devices
 from bakeoff.estimates import Estimate, estimate
+from bakeoff.machine import Machine
 from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, Row, Step, make_plan
-from bakeoff.resolve import Machine, Resolver
+from bakeoff.resolve import Resolver
 from bakeoff.runner import Runner
 from bakeoff.schedule import Running, Schedule
 from bakeoff.store import Store
@@ -28,7 +29,14 @@ GIB = 2**30
 
 def _step(name: str, stage: str = "train", inputs: dict[str, str] | None = None, **fields: Any) -> Step:
     return Step(
-        STAGES[stage], {}, inputs or {}, {"versions": {}, "settings": {}}, name, name, variants=[name], **fields
+        STAGES[stage],
+        {},
+        inputs or {},
+        {"versions": {}, "code": {}, "settings": {}},
+        name,
+        name,
+        variants=[name],
+        **fields,
     )
 
 

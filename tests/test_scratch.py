@@ -17,7 +17,7 @@ from bakeoff import scratch
 HOLD = """
 import sys, time
 from bakeoff.runner import Runner
-from bakeoff.resolve import Machine
+from bakeoff.machine import Machine
 from bakeoff.store import Store
 from pathlib import Path
 with Runner(Store(Path(sys.argv[1])), Machine("tensorflow", 1, {}), Path(sys.argv[1]), print) as runner:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from bakeoff import warm
-from bakeoff.resolve import default_data_dir, find_backend, import_environment
+from bakeoff.machine import find_backend
+from bakeoff.resolve import default_data_dir, import_environment
 from bakeoff.warm.client import Server
 from bakeoff.warm.process import ask
 from bakeoff.warm.provisioner import request_fork

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.errors import RequestError
-from bakeoff.plan import Plan, Step, package_version
+from bakeoff.machine import package_version
+from bakeoff.plan import Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
 from bakeoff.results import stage_folders

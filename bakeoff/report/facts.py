@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bakeoff.code import PROJECT
+from bakeoff.machine import package_version
 from bakeoff.plan import Plan
-from bakeoff.resolve import STAND_IN, package_version
+from bakeoff.resolve import STAND_IN
 
 _PACKAGES = (
     *(

@@ -61,7 +61,8 @@ def main() -> None:
 
 def _take_a_runs_environment() -> None:
     """Begin anew with what the libraries of a run read when they are imported, so that runs can use this server."""
-    from bakeoff.resolve import default_data_dir, find_backend, import_environment
+    from bakeoff.machine import find_backend
+    from bakeoff.resolve import default_data_dir, import_environment
 
     missing = import_environment(find_backend(), default_data_dir()).items() - os.environ.items()
     if missing:
