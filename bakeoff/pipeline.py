@@ -10,8 +10,8 @@ from typing import Any
 
 from bakeoff import claims, results
 from bakeoff.claims import audit
-from bakeoff.claims.checks import NOT_REPRODUCED
 from bakeoff.claims.evidence import Evidence, Run
+from bakeoff.claims.outcomes import NOT_REPRODUCED
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone

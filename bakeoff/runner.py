@@ -55,6 +55,8 @@ class Runner:
     cold_kernels: bool = False
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
+    _running: set[tuple[str, str]] = field(default_factory=set)
+    _shared: set[tuple[str, str]] = field(default_factory=set)  # steps beside which another one ran, whatever it was
     _pool: ProcessPoolExecutor | None = None
     _server: Server | None = None
     _scratch: Path | None = None
@@ -128,6 +130,9 @@ class Runner:
             timeout_seconds=step.timeout_seconds,
             sockets=self._sockets(),
         )
+        self._running.add(step.name)
+        if len(self._running) > 1:
+            self._shared |= self._running
         return self._workers().submit(execute_checked, job, self.store, step.parents)
 
     def finish(self, step: Step, future: Future[float], progress: Lines) -> None:
@@ -142,6 +147,7 @@ class Runner:
             self.failures[step.name] = _in_a_sentence(step, error)
             progress.failed(step, self.failures[step.name])
         finally:
+            self._running.discard(step.name)
             self.devices.release(step)
             self.locks.release(step)
 
@@ -193,7 +199,9 @@ class Runner:
                 "key_inputs": step.key_inputs,
                 "inputs": dict(step.inputs),
                 "machine": self.machine.record(),
-                "seconds": before.get("seconds", seconds),  # a page made again does not change what the work took
+                # A page made again does not change what the work took, nor whether it had the machine for itself.
+                "seconds": before.get("seconds", seconds),
+                "ran_alone": before.get("ran_alone") if before else step.name not in self._shared,
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "status": "ok",
             },

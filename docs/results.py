@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeoff.claims.audit import STATUSES
-from bakeoff.claims.checks import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, STATUSES, UNDECIDED
 from bakeoff.params import load_parameters
 
 PAGE = Path(__file__).resolve().with_suffix(".md")
@@ -117,7 +116,7 @@ def _result(row: Row) -> dict[str, str]:
 
 def _audit(claims: Sequence[Row]) -> list[str]:
     lines = ["### What the sources claim", "", _counted(claims), ""]
-    for status in (REPRODUCED, NOT_REPRODUCED):
+    for status in (REPRODUCED, NOT_REPRODUCED, UNDECIDED):
         rows = [_claim(claim) for claim in claims if claim["status"] == status]
         lines += [f"**{status.capitalize()}:**", "", *table(rows), ""] if rows else []
     untested = Counter(claim["reason"] for claim in claims if claim["status"] == NOT_TESTED)

@@ -11,13 +11,13 @@ from itertools import groupby
 from typing import Any
 
 from bakeoff.claims import Claim, whole_logs
-from bakeoff.claims.checks import CHECKS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, Outcome
+from bakeoff.claims.checks import CHECKS
 from bakeoff.claims.evidence import Evidence, UntestedError
+from bakeoff.claims.outcomes import NOT_TESTED, STATUSES, Outcome, together
 
-STATUSES = (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
 COLUMNS = (
     *("source", "variant", "kind", "where", "metric", "epoch", "claimed", "against", "ours", "difference"),
-    *("tolerance", "status", "reason", "note", "log"),
+    *("low", "high", "tolerance", "status", "reason", "note", "log"),
 )
 
 
@@ -33,7 +33,9 @@ class Finding:
         """The finding by the names of COLUMNS."""
         claim, outcome = self.claim, self.outcome
         shared = {name: getattr(claim, name, "") for name in COLUMNS}
-        measured = {"difference": _rounded(outcome.difference), "tolerance": _rounded(outcome.tolerance)}
+        low, high = outcome.bounds or (None, None)
+        numbers = {"difference": outcome.difference, "low": low, "high": high, "tolerance": outcome.tolerance}
+        measured = {name: _rounded(value) for name, value in numbers.items()}
         judged = {"ours": outcome.ours, "status": outcome.status, "reason": outcome.reason}
         return shared | measured | judged | {"claimed": outcome.claimed or claim.value}
 
@@ -58,7 +60,7 @@ def _judge(claim: Claim, evidence: Evidence) -> Outcome:
             parts.append(CHECKS[words[0]](words[1:], claim, evidence, evidence.tolerances[tolerance]))
         except UntestedError as error:
             parts.append(replace(_shown(words, claim, evidence, tolerance), status=NOT_TESTED, reason=str(error)))
-    return parts[0] if len(parts) == 1 else _together(parts)
+    return together(parts)
 
 
 def _shown(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: str) -> Outcome:
@@ -69,15 +71,6 @@ def _shown(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: st
     except UntestedError:
         return Outcome(NOT_TESTED, "")
     return Outcome(NOT_TESTED, "", outcome.ours, outcome.claimed)
-
-
-def _together(parts: Sequence[Outcome]) -> Outcome:
-    """A claim of several halves holds when each does, and fails when one does."""
-    statuses = {part.status for part in parts}
-    status = next(each for each in (NOT_REPRODUCED, NOT_TESTED, REPRODUCED) if each in statuses)
-    reason = "; ".join(dict.fromkeys(part.reason for part in parts if part.status == status or status == REPRODUCED))
-    ours = "; ".join(part.ours for part in parts if part.ours)
-    return Outcome(status, reason, ours, difference=parts[0].difference, tolerance=parts[0].tolerance)
 
 
 def to_csv(findings: Sequence[Finding]) -> str:
@@ -101,7 +94,7 @@ def describe(findings: Sequence[Finding]) -> list[str]:
     for heading, group in groupby(sorted(findings, key=_heading), key=_heading):
         lines += [heading, *(f"    {_line(finding.row)}" for finding in group)]
     counts = count(findings)
-    words = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+    words = ", ".join(f"{number} {status}" for status, number in counts.items())
     return [*lines, f"{len(findings)} claim{'s' if len(findings) != 1 else ''}: {words}."]
 
 

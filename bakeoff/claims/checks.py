@@ -2,109 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from dataclasses import replace
+from itertools import pairwise
+from statistics import fmean
 
 from bakeoff.claims import BEST, Claim, Tolerance, log_values
 from bakeoff.claims.evidence import Evidence, Run, UntestedError, number
+from bakeoff.claims.measured import (
+    Measured,
+    accuracy_difference,
+    difference_of_best,
+    mean_of,
+    over_seeds,
+    overfitting_steps,
+    test_accuracy,
+    test_loss,
+)
+from bakeoff.claims.outcomes import NOT_REPRODUCED, UNDECIDED, Outcome, agreeing, direction, figure, together
+from bakeoff.claims.times import compared_seconds
 
-REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
-BOUND = 1.96  # standard errors of a 95 % bound
-FAR = 3  # standard errors that chance hardly ever exceeds
 MILLION = 1_000_000
-_DIGITS = {"exact": 0, "epochs": 0, "time": 2, "million": 2}
 _COUNTS = {"trainable": "trainable_parameters", "fixed": "non_trainable_parameters"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a claim, or of one of its checks."""
-
-    status: str
-    reason: str
-    ours: str = ""
-    claimed: str = ""  # where what is compared is not what the source prints
-    difference: float | None = None
-    tolerance: float | None = None
-
-
-def figure(ours: float, stated: float, claim: Claim, tolerance: Tolerance, chance: float = 0.0) -> Outcome:
-    """Ours beside the source's figure, and beside its other one where it contradicts itself.
-
-    `chance` is what the number of test images allows; the larger of it and the tolerance counts.
-    """
-    allowed = max(tolerance.amount * (abs(stated) if tolerance.name == "loss" else 1), chance)
-    apart = ours - stated
-
-    def outcome(status: str, reason: str) -> Outcome:
-        return Outcome(status, reason, _text(ours, tolerance), "", apart, allowed)
-
-    near = _near(ours, stated, allowed, tolerance)
-    if claim.against:
-        return outcome(*_which(ours, (stated, float(claim.against)), allowed, tolerance))
-    if near:
-        return outcome(REPRODUCED, "within the tolerance" if allowed else "the same")
-    if tolerance.name == "time":
-        return outcome(NOT_REPRODUCED, f"more than a factor of {allowed:g} apart")
-    direction = "more" if apart > 0 else "less"
-    words = f"{_text(abs(apart), tolerance)} {direction} here; {_text(allowed, tolerance)} is allowed"
-    return outcome(NOT_REPRODUCED, words)
-
-
-def _near(ours: float, stated: float, allowed: float, tolerance: Tolerance) -> bool:
-    if tolerance.name == "time":
-        return ours > 0 and stated > 0 and abs(math.log(ours / stated)) <= math.log(allowed)
-    return abs(ours - stated) <= allowed
-
-
-def _which(ours: float, theirs: tuple[float, float], allowed: float, tolerance: Tolerance) -> tuple[str, str]:
-    """Which of the two values of a source that contradicts itself ours agrees with."""
-    stated, other = (_text(value, tolerance) for value in theirs)
-    near = [_near(ours, value, allowed, tolerance) for value in theirs]
-    if all(near):
-        return REPRODUCED, f"ours agrees with both of the source's values, {stated} and {other}"
-    if any(near):
-        right, wrong = (stated, other) if near[0] else (other, stated)
-        return REPRODUCED, f"ours agrees with {right}, not with {wrong}; the source gives both"
-    return NOT_REPRODUCED, f"ours agrees with neither of the source's values, {stated} and {other}"
-
-
-def direction(difference: float, allowed: float, ours: str, margin: float = 0.0, unit: str = "points") -> Outcome:
-    """An order holds when its difference, less the margin claimed, exceeds what chance gives.
-
-    It fails when it falls short by more than chance; between the two it is undecided, and so not tested.
-    `difference`, `allowed` and `margin` are shares; the words give them as points or percent.
-    """
-    left = difference - margin
-    size, chance = f"{abs(100 * left):.1f} {unit}", f"{100 * allowed:.1f}"
-    status, words = REPRODUCED, f"by {size}{f' more than the {100 * margin:.1f} claimed' if margin else ''}"
-    if abs(left) <= allowed:
-        words = f"undecided: {size} {'from the margin claimed' if margin else 'apart'}, and chance gives {chance}"
-        return Outcome(NOT_TESTED, words, ours, "", left, allowed)
-    if left < 0:
-        status = NOT_REPRODUCED
-        words = f"{size} less than the {100 * margin:.1f} claimed" if margin else f"the other way round, by {size}"
-    return Outcome(status, f"{words}; chance gives {chance}", ours, "", left, allowed)
-
-
-def _text(value: float, tolerance: Tolerance) -> str:
-    return f"{value:.{_DIGITS.get(tolerance.name, 4)}f}"
-
-
-def _variance(run: Run, accuracy: float) -> float:
-    """Of a test accuracy, by the number of test images alone."""
-    return accuracy * (1 - accuracy) / max(run.number("test_images"), 1)
-
-
-def _mean(runs: Sequence[Run], column: str) -> float:
-    """The mean over replicates; epoch_seconds comes from the histories."""
-    if column == "epoch_seconds":
-        return fmean(run.at("seconds", epoch) for run in runs for epoch in run.history)
-    return fmean(run.number(column) for run in runs)
-
+_WITH_INTERVALS = {"test_accuracy": test_accuracy, "test_loss": test_loss}
 
 # The checks. Each takes its words after the name, the claim, the evidence and the tolerance.
 
@@ -112,9 +33,9 @@ def _mean(runs: Sequence[Run], column: str) -> float:
 def result(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`result COLUMN [VARIANT]`: a figure of results.csv."""
     runs = evidence.fit(words[1] if len(words) > 1 else claim.variant, claim.needs)
-    ours = _mean(runs, words[0])
-    chance = FAR * math.sqrt(_variance(runs[0], ours)) if words[0] == "test_accuracy" else 0.0
-    outcome = figure(ours, claim.numbers[0], claim, tolerance, chance)
+    if words[0] not in _WITH_INTERVALS:
+        return figure(over_seeds([run.number(words[0]) for run in runs]), claim.numbers[0], claim, tolerance)
+    outcome = figure(_WITH_INTERVALS[words[0]](runs), claim.numbers[0], claim, tolerance)
     if outcome.status == NOT_REPRODUCED and words[0] == "test_accuracy":
         return replace(outcome, reason=outcome.reason + _out_of_reach(runs, claim.numbers[0], outcome.tolerance or 0.0))
     return outcome
@@ -132,10 +53,32 @@ def _out_of_reach(runs: Sequence[Run], stated: float, allowed: float) -> str:
 
 
 def history(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`history COLUMN`: a figure of history.csv at the claim's epoch, or at the last one."""
+    """`history COLUMN`: a figure of history.csv at the claim's epoch, or at the last one; of a log the whole curve."""
     runs = evidence.fit(claim.variant, claim.needs)
-    ours = fmean(run.at(words[0], int(claim.epoch or 0)) for run in runs)
-    return figure(ours, claim.numbers[0], claim, tolerance)
+    if claim.log:
+        return _curve(words[0], claim, runs, tolerance)
+    return figure(_at(runs, words[0], int(claim.epoch or 0)), claim.numbers[0], claim, tolerance)
+
+
+def _at(runs: Sequence[Run], column: str, epoch: int) -> Measured:
+    return over_seeds([run.at(column, epoch) for run in runs])
+
+
+def _curve(column: str, claim: Claim, runs: Sequence[Run], tolerance: Tolerance) -> Outcome:
+    """A log holds when each epoch does, and fails when one does; the farthest epoch is named, ours is the last one."""
+    printed = log_values(claim.log)
+    last = max(printed)
+    ours = figure(_at(runs, column, last), printed[last], claim, tolerance).ours
+    there = [epoch for epoch in printed if all(epoch in run.history for run in runs)]
+    outcomes = {epoch: figure(_at(runs, column, epoch), printed[epoch], claim, tolerance) for epoch in there}
+    found = together(list(outcomes.values()))
+    if len(there) < len(printed) and found.status != NOT_REPRODUCED:
+        raise UntestedError(f"our training of {claim.variant} has {len(there)} of the log's {len(printed)} epochs")
+    farthest = max(there, key=lambda epoch: abs(outcomes[epoch].difference or 0) / (outcomes[epoch].tolerance or 1))
+    worst = outcomes[farthest]
+    where = f"farthest at epoch {farthest}, {worst.ours} against {printed[farthest]:g}"
+    reason = f"{len(there)} epochs, {where}: {worst.reason}"
+    return replace(worst, status=found.status, reason=reason, ours=ours)
 
 
 def parameters(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
@@ -145,10 +88,8 @@ def parameters(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance
         _require_best_point(run, evidence)
     unit = MILLION if tolerance.name == "million" else 1
     pairs = zip(words, claim.numbers, strict=True)
-    outcomes = [figure(_count(run, word) / unit, stated, claim, tolerance) for word, stated in pairs]
-    worst = max(outcomes, key=lambda each: abs(each.difference or 0))
-    shown = " / ".join(each.ours for each in outcomes)
-    return Outcome(worst.status, worst.reason, shown, "", worst.difference, worst.tolerance)
+    outcomes = [figure(Measured(_count(run, word) / unit), stated, claim, tolerance) for word, stated in pairs]
+    return replace(together(outcomes), ours=" / ".join(each.ours for each in outcomes))
 
 
 def _count(run: Run, which: str) -> float:
@@ -176,25 +117,19 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
 def layers(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`layers KIND`: how many layers of a kind the network has."""
     network = evidence.fit(claim.variant, claim.needs)[0].file("build", "network.json")
-    return figure(Counter(layer["kind"] for layer in network["layers"])[words[0]], claim.numbers[0], claim, tolerance)
+    layers_of_kind = Counter(layer["kind"] for layer in network["layers"])[words[0]]
+    return figure(Measured(layers_of_kind), claim.numbers[0], claim, tolerance)
 
 
 def ratio(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`ratio SECONDS VARIANT THEIRS`: the claim's time as a share of the variant's, for which the source has THEIRS."""
     column, other, theirs = words
-    runs = [evidence.fit(name, claim.needs) for name in (claim.variant, other)]
-    _require_one_machine([run for each in runs for run in each])
+    seconds, note = compared_seconds(column, (claim.variant, other), claim, evidence)
     stated = fmean(log_values(claim.log).values()) if claim.log else claim.numbers[0]
-    ours = _mean(runs[0], column) / _mean(runs[1], column)
-    outcome = figure(ours, stated / float(theirs), claim, tolerance)
+    ours = seconds[claim.variant] / seconds[other]
+    outcome = figure(Measured(ours), stated / float(theirs), claim, tolerance)
     claimed = f"{stated / float(theirs):.2f} times {other}"
-    return Outcome(outcome.status, outcome.reason, outcome.ours, claimed, outcome.difference, outcome.tolerance)
-
-
-def _require_one_machine(runs: Sequence[Run]) -> None:
-    machines = [run.file("train", "step.json")["machine"] for run in runs]
-    if any(machine != machines[0] for machine in machines):
-        raise UntestedError("they were trained on different machines, so their times do not compare")
+    return replace(outcome, claimed=claimed, reason=outcome.reason + note)
 
 
 def order(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
@@ -202,54 +137,80 @@ def order(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tol
     column, first, _, *rest = words
     margin = float(rest[-1]) if "+" in rest else 0.0
     others = rest[: rest.index("+")] if "+" in rest else rest
+    if column.endswith("seconds"):
+        return _order_of_seconds(column, first, others, claim, evidence, tolerance)
     runs = {name: evidence.fit(name, claim.needs) for name in (first, *others)}
-    values = {name: _mean(each, column) for name, each in runs.items()}
-    strongest = max(others, key=lambda name: values[name])
-    timed = column.endswith("seconds")
-    ours = ", ".join(f"{name} {f'{value:.1f} s' if timed else f'{value:.4f}'}" for name, value in values.items())
-    if timed:
-        _require_one_machine([run for each in runs.values() for run in each])
-        share = (values[first] - values[strongest]) / min(values[first], values[strongest])
-        return direction(share, tolerance.amount, ours, unit="% of the time")
-    spread = math.sqrt(sum(_variance(runs[name][0], values[name]) for name in (first, strongest)))
-    return direction(values[first] - values[strongest], max(tolerance.amount, BOUND * spread), ours, margin)
+    ours = ", ".join(f"{name} {fmean(run.number(column) for run in each):.4f}" for name, each in runs.items())
+    found = [accuracy_difference(runs[first], runs[name]) for name in others]
+    return together([direction(each, tolerance.amount, ours, margin) for each in found])
+
+
+def _order_of_seconds(
+    column: str, first: str, others: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance
+) -> Outcome:
+    seconds, note = compared_seconds(column, (first, *others), claim, evidence)
+    ours = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    shares = [(seconds[first] - seconds[name]) / min(seconds[first], seconds[name]) for name in others]
+    found = [direction(Measured(share), tolerance.amount, ours, unit="% of the time") for share in shares]
+    outcome = together(found)
+    return replace(outcome, reason=outcome.reason + note)
 
 
 def gain(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`gain COLUMN VARIANT VARIANT`: by how much the first exceeds the second."""
-    runs = [evidence.fit(name, claim.needs) for name in words[1:]]
-    values = [_mean(each, words[0]) for each in runs]
-    spread = math.sqrt(sum(_variance(each[0], value) for each, value in zip(runs, values, strict=True)))
-    return figure(values[0] - values[1], claim.numbers[0], claim, tolerance, FAR * spread)
+    """`gain test_accuracy VARIANT VARIANT`: by how much the first exceeds the second."""
+    first, second = (evidence.fit(name, claim.needs) for name in words[1:])
+    return figure(accuracy_difference(first, second), claim.numbers[0], claim, tolerance)
 
 
 def gap(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`gap train_accuracy VARIANT`: overfitting is a training accuracy well above the test accuracy."""
     runs = evidence.fit(words[1], claim.needs)
-    train, test = _mean(runs, words[0]), _mean(runs, "test_accuracy")
-    ours = f"training {train:.4f}, test {test:.4f} in {words[1]}"
-    size = f"{100 * (train - test):+.1f} points, and overfitting begins at {100 * tolerance.amount:.0f}"
-    status = REPRODUCED if train - test > tolerance.amount else NOT_REPRODUCED
-    return Outcome(status, f"training less test accuracy is {size}", ours, "", train - test, tolerance.amount)
+    steps, least = min(run.number("optimizer_steps") for run in runs), overfitting_steps()
+    if steps < least:
+        raise UntestedError(f"{words[1]}: {steps:.0f} optimizer steps, and below {least} no gap tells of overfitting")
+    train, test = fmean(run.number(words[0]) for run in runs), test_accuracy(runs)
+    ours = f"training {train:.4f}, test {test.value:.4f} in {words[1]}"
+    low, high = (train - each for each in reversed(test.bounds or (test.value, test.value)))
+    begins = Measured(train - test.value - tolerance.amount, (low - tolerance.amount, high - tolerance.amount))
+    found = direction(begins, 0.0, ours)
+    size = f"training less test accuracy is {100 * (train - test.value):+.1f} points"
+    reason = f"{size}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}; overfitting begins at "
+    reason = ("undecided: " if found.status == UNDECIDED else "") + f"{reason}{100 * tolerance.amount:g}"
+    return Outcome(found.status, reason, ours, "", train - test.value, tolerance.amount, (low, high))
 
 
 def peak(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`peak COLUMN`: the epoch at which a figure of history.csv is highest."""
-    run = evidence.fit(claim.variant, claim.needs)[0]
-    values = {epoch: run.at(words[0], epoch) for epoch in run.history or (1,)}
-    return figure(max(values, key=lambda epoch: values[epoch]), claim.numbers[0], claim, tolerance)
+    """`peak COLUMN`: the epoch at which a figure of history.csv is highest, with every seed."""
+
+    def of(run: Run) -> Outcome:
+        values = {epoch: run.at(words[0], epoch) for epoch in run.history or (1,)}
+        highest = max(values, key=lambda epoch: values[epoch])
+        return figure(Measured(highest), claim.numbers[0], claim, tolerance)
+
+    return agreeing([of(run) for run in evidence.fit(claim.variant, claim.needs)])
 
 
 def flat(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`flat COLUMN EPOCH`: after that epoch a figure of history.csv gains next to nothing (mean of the last two)."""
-    run, epoch = evidence.fit(claim.variant, claim.needs)[0], int(words[1])
-    last = max(run.history, default=0)
-    if last < epoch + 2:
-        raise UntestedError(f"our training of {claim.variant} ends at epoch {last}")
-    start, end = run.at(words[0], epoch), fmean((run.at(words[0], last - 1), run.at(words[0], last)))
-    status = REPRODUCED if end - start <= tolerance.amount else NOT_REPRODUCED
-    reason = f"{100 * (end - start):+.1f} points after it; up to {100 * tolerance.amount:.0f} is flat"
-    return Outcome(status, reason, f"{start:.4f}, then {end:.4f}", "", end - start, tolerance.amount)
+    """`flat COLUMN EPOCH`: after that epoch a figure of history.csv goes nowhere, neither up nor down, with every seed.
+
+    Judged by the mean of two neighbouring epochs that is farthest from the figure at that epoch.
+    """
+    column, after = words[0], int(words[1])
+
+    def of(run: Run) -> Outcome:
+        last = max(run.history, default=0)
+        if last < after + 2:
+            raise UntestedError(f"our training of {claim.variant} ends at epoch {last}")
+        values = {epoch: run.at(column, epoch) for epoch in range(after, last + 1)}
+        means = {two: fmean(values[each] for each in two) for two in pairwise(range(after + 1, last + 1))}
+        two = max(means, key=lambda each: abs(means[each] - values[after]))
+        outcome = figure(Measured(means[two] - values[after]), 0.0, claim, tolerance)
+        where = f"{100 * (means[two] - values[after]):+.1f} points at epochs {two[0]} and {two[1]}"
+        reason = f"{where}; up to {100 * tolerance.amount:g} either way is flat"
+        undecided = "undecided: " if outcome.status == UNDECIDED else ""
+        return replace(outcome, reason=undecided + reason, ours=f"{values[after]:.4f}, then {means[two]:.4f}")
+
+    return agreeing([of(run) for run in evidence.fit(claim.variant, claim.needs)])
 
 
 def grid(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
@@ -259,13 +220,10 @@ def grid(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tole
     outcomes = []
     for better in words[1:split]:
         for worse in words[split + 1 :]:
-            pairs = _pairs(run, name, better, worse)
-            chance = BOUND * stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else 1.0
-            ours = f"{better} over {worse}: {100 * fmean(pairs):+.1f} points in {len(pairs)} pairs"
-            outcomes.append(direction(fmean(pairs), max(tolerance.amount, chance), ours))
-    weakest = min(outcomes, key=lambda each: each.difference or 0)
-    ours = "; ".join(each.ours for each in outcomes)
-    return Outcome(weakest.status, weakest.reason, ours, "", weakest.difference, weakest.tolerance)
+            found = mean_of(_pairs(run, name, better, worse), "pairs of points")
+            ours = f"{better} over {worse}: {100 * found.value:+.1f} points"
+            outcomes.append(direction(found, tolerance.amount, ours))
+    return together(outcomes)
 
 
 def _whole_grid(claim: Claim, evidence: Evidence) -> Run:
@@ -293,7 +251,11 @@ def _score(trial: Mapping[str, str]) -> float:
 
 
 def best(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`best NAME=VALUE ...`: the best point with these values beats the best point with other ones."""
+    """`best NAME=VALUE ...`: the best point with these values beats the best point with other ones.
+
+    Of many points the best is so partly by luck: the interval is for as many comparisons as there are pairs of a
+    point with these values and one without. Unpaired, since a trial's predictions are not stored.
+    """
     run, wanted = _whole_grid(claim, evidence), _settings(words)
     inside = [trial for trial in run.trials if all(trial[name] == value for name, value in wanted.items())]
     outside = [trial for trial in run.trials if trial not in inside]
@@ -302,8 +264,9 @@ def best(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tole
     theirs, other = max(inside, key=_score), max(outside, key=_score)
     shown = " ".join(f"{name}={other[name]}" for name in wanted)
     ours = f"{_score(theirs):.4f} at best; {_score(other):.4f} with {shown}"
-    spread = math.sqrt(sum(_variance(run, _score(each)) for each in (theirs, other)))
-    return direction(_score(theirs) - _score(other), max(tolerance.amount, BOUND * spread), ours)
+    images = int(number(run.file("search", "best.json").get("test_images"), "the search scored no test image"))
+    found = difference_of_best(_score(theirs), _score(other), images, len(inside) * len(outside))
+    return direction(found, tolerance.amount, ours)
 
 
 Check = Callable[[Sequence[str], Claim, Evidence, Tolerance], Outcome]

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
-STATUSES = (REPRODUCED, NOT_REPRODUCED, NOT_TESTED)
+REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_TESTED = "reproduced", "not reproduced", "undecided", "not tested"
+STATUSES = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_TESTED)
+NUMBERS = ("difference", "low", "high", "tolerance")
 COLUMNS = (
     *("source", "variant", "kind", "where", "metric", "epoch", "claimed", "against", "ours", "difference"),
-    *("tolerance", "status", "reason", "note", "log"),
+    *("low", "high", "tolerance", "status", "reason", "note", "log"),
 )
 CONCLUSIONS = ("ordering", "conclusion", "hypothesis", "argument")
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """The audit, all as text but `difference` and `tolerance`; NaN there where nothing was compared.
+    """The audit, all as text but NUMBERS; NaN there where nothing was compared, or a figure has no interval.
 
     Raises ValueError where a column is missing or a status is none of STATUSES.
     """
@@ -27,7 +28,7 @@ def read(path: str | Path) -> pd.DataFrame:
     unknown = sorted(set(audit["status"]) - set(STATUSES))
     if unknown:
         raise ValueError(f"claims.csv has the status {unknown[0]!r}; known are {', '.join(STATUSES)}")
-    for name in ("difference", "tolerance"):
+    for name in NUMBERS:
         audit[name] = pd.to_numeric(audit[name], errors="coerce")
     return audit
 

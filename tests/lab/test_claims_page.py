@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bakeoff.lab import claims
-from bakeoff.lab.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from bakeoff.lab.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED
 from bakeoff.lab.plots import claims as pages
+from bakeoff.lab.plots.words import percent, points
 
 Row = dict[str, object]
 LIMITED = "a: epochs 1 (catalogue: 5)"
@@ -21,7 +23,11 @@ pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 def row(status: str = REPRODUCED, **more: object) -> Row:
     base: Row = dict.fromkeys(claims.COLUMNS, "")
     base |= {"source": "s", "variant": "a", "kind": "number", "where": "table", "metric": "test_accuracy"}
-    compared = {"ours": "0.7100", "difference": 0.0129, "tolerance": 0.03} if status != NOT_TESTED else {}
+    compared = (
+        {"ours": "0.7100", "difference": 0.0129, "low": 0.004, "high": 0.022, "tolerance": 0.03}
+        if status != NOT_TESTED
+        else {}
+    )
     reason = LIMITED if status == NOT_TESTED else "within the tolerance"
     return base | {"claimed": "0.6971", "status": status, "reason": reason} | compared | more
 
@@ -46,13 +52,16 @@ def test_a_file_that_is_no_audit_is_refused(tmp_path: Path) -> None:
 
 COUNTS = [
     ([], "No source makes a claim"),
-    ([row()], "Of the only claim about these variants 1 is reproduced, 0 are not reproduced, and 0 are not tested"),
+    (
+        [row()],
+        "Of the only claim about these variants 1 is reproduced, 0 are not reproduced, 0 are undecided, and 0 are",
+    ),
     ([row(), row(NOT_REPRODUCED)], "Of 2 claims about these variants 1 is reproduced, 1 is not reproduced"),
     ([row(NOT_TESTED)] * 2, "2 are not tested.** So this run says nothing for or against any source."),
     ([row(NOT_TESTED)], "1 would need a finished run on the source's data"),
     ([row(NOT_TESTED, reason="it would take the pictures")], "1 can be tested by no run"),
     ([row(NOT_TESTED, reason="b is not part of this run")], "1 would need a variant that is not part of this run"),
-    ([row(NOT_TESTED, reason="undecided: 1 apart")], "1 came out too close to decide"),
+    ([row(UNDECIDED)], "1 is undecided, and 0 are not tested.** So this run says nothing for or against any source."),
 ]
 
 
@@ -60,10 +69,16 @@ COUNTS = [
 def test_the_sentence_that_counts(tmp_path: Path, rows: list[Row], words: str) -> None:
     text = pages.counts(read(tmp_path, *rows))
     assert words in text
-    assert ("nothing for or against" in text) == bool(rows and all(each["status"] == NOT_TESTED for each in rows))
+    assert ("nothing for or against" in text) == bool(
+        rows and all(each["status"] in (NOT_TESTED, UNDECIDED) for each in rows)
+    )
 
 
 PARAMETERS = [
+    (
+        [row(kind="parameters")] * 2 + [row(kind="parameters", source="")],
+        "Of 2 numbers of parameters that were compared, all are exactly the source's.",
+    ),
     ([row()], "No source prints a number of parameters"),
     ([row(NOT_TESTED, kind="parameters")], "None of the 1 numbers"),
     ([row(kind="parameters")] * 2, "Of 2 numbers of parameters that were compared, all are exactly the source's."),
@@ -85,6 +100,7 @@ def test_the_sentence_on_parameters(tmp_path: Path, rows: list[Row], words: str)
 
 def test_figures_stand_beside_ours_in_their_units(tmp_path: Path) -> None:
     times = {"metric": "train_hours", "claimed": "1.00 times b", "ours": "0.31", "tolerance": 2.0, "difference": -0.69}
+    times |= {"low": "", "high": ""}
     rows = [
         row(),
         row(NOT_REPRODUCED, metric="test_loss", claimed="0.95", ours="1.2000", difference=0.25),
@@ -96,9 +112,31 @@ def test_figures_stand_beside_ours_in_their_units(tmp_path: Path) -> None:
     assert table["source"].tolist() == ["69.7 %", "0.95", "1.00 times b", "69.7 %"]
     assert table["here"].tolist() == ["71.0 %", "1.2000", "0.31 times", "10.0 %"]
     assert table["difference"].tolist() == ["+1.3 points", "+0.25", "", ""]
+    assert table["95 % interval"].tolist() == ["+0.4 to +2.2 points", "+0.004 to +0.022", "", ""]
     assert table["allowed"].tolist() == ["3.0 points", "0.03", "a factor of 2", ""]
     assert table["reading"].tolist()[:2] == [REPRODUCED, NOT_REPRODUCED]
     assert table["reading"][3] == "not tested: epochs 1 (catalogue: 5)"
+
+
+def test_a_difference_is_that_of_the_two_figures_as_printed(tmp_path: Path) -> None:
+    """12.64 and 11.86 % are printed as 12.6 and 11.9: 0.7 points, although 0.78 is nearer to 0.8."""
+    audit = read(tmp_path, row(ours="0.1264", claimed="0.1186", difference=0.0078))
+    assert pages.figures(audit, "s").iloc[0][["source", "here", "difference"]].tolist() == [
+        "11.9 %",
+        "12.6 %",
+        "+0.7 points",
+    ]
+    assert points(0.1264, 0.1186) == 0.7 and percent(float(np.float32(0.7105))) == percent(0.7105)
+
+
+def test_undecided_claims_say_so_and_where_a_log_is_farthest(tmp_path: Path) -> None:
+    reason = "3 epochs, farthest at epoch 1, 0.3400 against 0.3: undecided: 4.0 points more here"
+    audit = read(tmp_path, row(UNDECIDED), log(UNDECIDED, reason=reason), row(UNDECIDED, kind="ordering"))
+    assert pages.figures(audit, "s")["reading"].tolist() == [UNDECIDED, f"{UNDECIDED}: {reason}"]
+    assert pages.conclusions(audit).startswith(
+        "Of 1 conclusion about these variants, 0 hold here, 0 do not hold, 1 is undecided."
+    )
+    assert "**These data cannot tell**" in pages.conclusions(audit)
 
 
 def test_a_long_reason_is_cut_in_the_table(tmp_path: Path) -> None:

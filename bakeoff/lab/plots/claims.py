@@ -12,19 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from bakeoff.lab.claims import CONCLUSIONS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, logs, of_kind
+from bakeoff.lab.claims import CONCLUSIONS, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, logs, of_kind
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import percent
+from bakeoff.lab.plots.words import percent, points
 
 LONGEST_REASON = 110  # characters in a table
 LONGEST_SENTENCE = 260  # in a list
 CURVES = {"train_accuracy": ("training", COLORS[0]), "validation_accuracy": ("validation", COLORS[1])}
-_HOLDS = {REPRODUCED: "**It holds here**", NOT_REPRODUCED: "**It does not hold here**", NOT_TESTED: "Not tested"}
-# How a reason begins -> why a claim is not tested, for the sentence that counts
-_WHY = {
-    "it would take": "can be tested by no run of these variants",
-    "undecided": "came out too close to decide",
+_HOLDS = {
+    REPRODUCED: "**It holds here**",
+    NOT_REPRODUCED: "**It does not hold here**",
+    UNDECIDED: "**These data cannot tell**",
+    NOT_TESTED: "Not tested",
 }
+# How a reason begins -> why a claim is not tested, for the sentence that counts
+_WHY = {"it would take": "can be tested by no run of these variants"}
 
 
 def counts(audit: pd.DataFrame) -> str:
@@ -32,10 +34,13 @@ def counts(audit: pd.DataFrame) -> str:
     if audit.empty:
         return "**No source makes a claim about these variants.**"
     number = audit["status"].value_counts()
-    held, failed, untested = (int(number.get(each, 0)) for each in (REPRODUCED, NOT_REPRODUCED, NOT_TESTED))
+    number = number.reindex([REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_TESTED], fill_value=0)
     claims = "the only claim" if len(audit) == 1 else f"{len(audit)} claims"
-    parts = f"{_are(held, 'reproduced')}, {_are(failed, 'not reproduced')}, and {_are(untested, 'not tested')}"
-    judged = "" if held + failed else " So this run says nothing for or against any source."
+    *first, last = (_are(int(many), status) for status, many in number.items())
+    parts = f"{', '.join(first)}, and {last}"
+    judged = (
+        "" if number[[REPRODUCED, NOT_REPRODUCED]].sum() else " So this run says nothing for or against any source."
+    )
     return f"**Of {claims} about these variants {parts}.**{judged}{_why_untested(audit)}"
 
 
@@ -63,7 +68,8 @@ def _kind_of_reason(reason: str) -> str:
 
 def parameter_words(audit: pd.DataFrame) -> str:
     """The numbers of parameters in a sentence: a network is the source's only if it has as many as the source says."""
-    rows = of_kind(audit, "parameters")
+    every = of_kind(audit, "parameters")
+    rows = every[every["source"] != ""]  # what the catalogue says of itself is no source's number
     if rows.empty:
         return "No source prints a number of parameters of these variants."
     status = rows["status"]
@@ -90,6 +96,7 @@ def figures(audit: pd.DataFrame, source: str) -> pd.DataFrame:
                 "source": _value(row["claimed"], row["metric"]),
                 "here": _here(row),
                 "difference": _difference(row),
+                "95 % interval": _interval(row),
                 "allowed": _allowed(row),
                 "reading": _reading(row),
             }
@@ -129,13 +136,13 @@ def conclusions(audit: pd.DataFrame) -> str:
     if rows.empty:
         return "No source draws a conclusion about these variants."
     number = rows["status"].value_counts()
-    held, failed = int(number.get(REPRODUCED, 0)), int(number.get(NOT_REPRODUCED, 0))
+    held, failed, open_ = (int(number.get(each, 0)) for each in (REPRODUCED, NOT_REPRODUCED, UNDECIDED))
     drawn = "1 conclusion" if len(rows) == 1 else f"{len(rows)} conclusions"
-    tested = "none is tested"
-    if held + failed:
-        left = len(rows) - held - failed
+    tested, left = "none is tested", len(rows) - held - failed - open_
+    if held + failed + open_:
         tested = f"{_holds(held)} here, {_holds(failed, 'does not hold', 'do not hold')}"
-        tested += f", {left} {'is' if left == 1 else 'are'} not tested" if left else ""
+        tested += f", {_are(open_, 'undecided')}" if open_ else ""
+        tested += f", {_are(left, 'not tested')}" if left else ""
     items = [_item(group) for _, group in rows.groupby(_same_outcome(rows), sort=False)]
     return "\n".join([f"Of {drawn} about these variants, {tested}.", "", *items])
 
@@ -154,7 +161,8 @@ def _item(group: pd.DataFrame) -> str:
     says = "; ".join(f"*{each['metric']}*{_in_brackets(each['claimed'])}" for _, each in group.iterrows())
     ours = f" Here: {row['ours']}." if row["ours"] else ""
     note = f" Note: {row['note']}." if row["note"] else ""
-    return f"- {origin}{about}: {says}. {_HOLDS[row['status']]}: {_short(_reason(row), LONGEST_SENTENCE)}.{ours}{note}"
+    reason = _short(_reason(row).removeprefix("undecided: "), LONGEST_SENTENCE)
+    return f"- {origin}{about}: {says}. {_HOLDS[row['status']]}: {reason}.{ours}{note}"
 
 
 def _in_brackets(text: str) -> str:
@@ -192,9 +200,21 @@ def _here(row: pd.Series) -> str:
 def _difference(row: pd.Series) -> str:
     if math.isnan(row["difference"]) or _is_ratio(row):
         return ""
-    if "accuracy" in row["metric"]:
+    if "accuracy" not in row["metric"]:
+        return f"{row['difference']:+.4g}"
+    try:  # of the two figures as they are printed beside it
+        return f"{points(float(row['ours']), float(row['claimed'])):+.1f} points"
+    except ValueError:
         return f"{100 * row['difference']:+.1f} points"
-    return f"{row['difference']:+.4g}"
+
+
+def _interval(row: pd.Series) -> str:
+    """The interval of the difference; a figure of a single training has none."""
+    if math.isnan(row["low"]) or _is_ratio(row):
+        return ""
+    if "accuracy" in row["metric"]:
+        return f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} points"
+    return f"{row['low']:+.3g} to {row['high']:+.3g}"
 
 
 def _allowed(row: pd.Series) -> str:
@@ -206,9 +226,12 @@ def _allowed(row: pd.Series) -> str:
 
 
 def _reading(row: pd.Series) -> str:
-    if row["kind"] != "contradiction" and row["status"] != NOT_TESTED:
+    """The outcome; with its reason where that is more than the columns beside it say."""
+    farthest = row["log"] != "" and row["status"] != REPRODUCED  # the columns are those of one epoch: which one
+    if row["kind"] != "contradiction" and row["status"] != NOT_TESTED and not farthest:
         return str(row["status"])
-    return _short(row["reason"] if row["status"] == REPRODUCED else f"{row['status']}: {_reason(row)}")
+    reason = _reason(row).removeprefix(f"{row['status']}: ").removeprefix(f"{row['status']} ")
+    return _short(row["reason"] if row["status"] == REPRODUCED else f"{row['status']}: {reason}")
 
 
 def _reason(row: pd.Series) -> str:

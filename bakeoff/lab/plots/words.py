@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 LONGEST_NAME = 20
+ACCURACY_DECIMALS = 6
 
 
 def short(name: object, most: int = LONGEST_NAME) -> str:
@@ -14,9 +15,20 @@ def short(name: object, most: int = LONGEST_NAME) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def points(share: float, other: float) -> float:
+    """A share less another one in percentage points, as a reader gets it from the two percentages that are printed."""
+    return round(_one_decimal(share) - _one_decimal(other), 1)
+
+
+def _one_decimal(share: float) -> float:
+    return float(percent(share).removesuffix(" %"))
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage, or "not measured"."""
-    return "not measured" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+    if share is None or math.isnan(share):
+        return "not measured"
+    return f"{100 * round(share, ACCURACY_DECIMALS):.{digits}f} %"  # one number, be it stored as float32 or as text
 
 
 def whole(number: float) -> str:

@@ -1,0 +1,133 @@
+"""Our figures with their intervals, by the lab's own statistics: the audit and the tables cannot disagree.
+
+The one place outside the notebooks that imports from `bakeoff.lab`: modules that know arrays and files of predictions,
+and no network. They are imported where they are needed, since a run without such a claim has no use for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from bakeoff.claims.evidence import Run, UntestedError
+
+if TYPE_CHECKING:
+    from bakeoff.lab.tested import Tested
+
+Bounds = tuple[float, float]
+FAR_LOSS = 1e-3  # share by which a stored loss may differ from that of the stored predictions, which belong to it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of ours with its 95 % interval, and what that rests on; no bounds where nothing tells its variance."""
+
+    value: float
+    bounds: Bounds | None = None
+    over: str = ""
+
+
+def over_seeds(values: Sequence[float]) -> Measured:
+    """The mean of a figure of the training; from three seeds on with the t interval over them."""
+    if len(values) < 2:
+        return Measured(values[0])
+    import numpy as np
+
+    from bakeoff.lab.statistics import seeds_interval
+
+    bounds = seeds_interval(np.array(values))
+    return Measured(fmean(values), bounds, f"{len(values)} seeds" if bounds else "")
+
+
+def test_accuracy(runs: Sequence[Run]) -> Measured:
+    """The mean test accuracy with Wilson's interval; from three seeds on with that of the seeds joined to it."""
+    import numpy as np
+
+    from bakeoff.lab.statistics import accuracy_interval
+
+    values, images = [run.number("test_accuracy") for run in runs], _test_images(runs)
+    return Measured(fmean(values), accuracy_interval(np.array(values), images), _over(images, runs))
+
+
+def test_loss(runs: Sequence[Run]) -> Measured:
+    """The mean test loss with the t interval over the images, where the predictions are stored; seeds as above.
+
+    Without predictions it is a figure like those of the training.
+    """
+    from bakeoff.lab.statistics import mean_interval
+    from bakeoff.lab.tested import read_losses
+
+    values = [run.number("test_loss") for run in runs]
+    paths = [_predictions(run) for run in runs]
+    found = read_losses(paths, str(runs[0].file("evaluate", "metrics.json").get("loss_name"))) if all(paths) else None
+    if found is None or any(abs(a - b) > FAR_LOSS * abs(b) for a, b in zip(found.mean(axis=1), values, strict=True)):
+        return over_seeds(values)
+    return Measured(fmean(values), mean_interval(found), _over(found.shape[1], runs))
+
+
+def accuracy_difference(first: Sequence[Run], second: Sequence[Run]) -> Measured:
+    """By how much the mean test accuracy of the first variant exceeds the second's: as every table compares two."""
+    from bakeoff.lab.tested import compare
+
+    found = compare(_tested(first), _tested(second))
+    return Measured(found.difference, (found.low, found.high), found.test)
+
+
+def difference_of_best(first: float, second: float, images: int, comparisons: int) -> Measured:
+    """By how much one test accuracy exceeds another where each is the largest of many: so many comparisons.
+
+    The largest of many is too large by luck (the winner's curse), so the interval is widened by Bonferroni's method.
+    """
+    from bakeoff.lab.differences import unpaired_difference
+    from bakeoff.lab.statistics import LEVEL
+
+    found = unpaired_difference(first, second, images, 1 - (1 - LEVEL) / comparisons)
+    return Measured(found.difference, (found.low, found.high), f"{images} test images, {comparisons} comparisons")
+
+
+def mean_of(values: Sequence[float], what: str) -> Measured:
+    """The mean of differences with its t interval; the whole line for a single one."""
+    import numpy as np
+
+    from bakeoff.lab.statistics import mean_interval
+
+    bounds = mean_interval(np.array([values])) if len(values) > 1 else (-1.0, 1.0)
+    return Measured(fmean(values), bounds, f"{len(values)} {what}")
+
+
+def overfitting_steps() -> int:
+    """From how many optimizer steps on a gap tells whether a network overfits, for pages and audit alike."""
+    from bakeoff.lab.overfitting import MINIMUM_STEPS
+
+    return MINIMUM_STEPS
+
+
+def _tested(runs: Sequence[Run]) -> Tested:
+    import numpy as np
+
+    from bakeoff.lab.tested import Tested, read_answers
+
+    accuracies = np.array([run.number("test_accuracy") for run in runs])
+    answers = read_answers([_predictions(run) for run in runs], accuracies)
+    return Tested(accuracies, _test_images(runs), answers)
+
+
+def _test_images(runs: Sequence[Run]) -> int:
+    images = int(runs[0].number("test_images"))
+    if images < 1:
+        raise UntestedError(f"{runs[0].row['variant']} was tested on no image")
+    return images
+
+
+def _predictions(run: Run) -> Path | None:
+    path = Path(run.folders.get("evaluate", "")) / "predictions.npz"
+    return path if "evaluate" in run.folders and path.is_file() else None
+
+
+def _over(images: int, runs: Sequence[Run]) -> str:
+    from bakeoff.lab.statistics import SEEDS
+
+    return f"{images} test images" + (f" and {len(runs)} seeds" if len(runs) >= SEEDS else "")
