@@ -34,7 +34,7 @@ COLUMNS = (
         "gflop_per_image",
     ),
     *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
-    "unseen_classes",
+    *("unseen_classes", "diverged_epoch"),
 )
 
 
@@ -109,7 +109,7 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     build, train, metrics = files["build"], files["train"], files["evaluate"]
     names = (
         *("test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high", "top_k", "top_k_accuracy"),
-        *("balanced_accuracy", "expected_calibration_error", "milliseconds_per_image"),
+        *("balanced_accuracy", "expected_calibration_error", "milliseconds_per_image", "diverged_epoch"),
     )
     trained = (
         "train_images",
@@ -159,6 +159,8 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
         there = train["train_images_available"] + (train["validation_images_available"] if split else 0)
         if used < there:
             words.append(f"searched on the first {used} of {there} images by the limit of arithmetic")
+    if metrics.get("diverged_epoch") is not None:
+        words.append(f"diverged at epoch {metrics['diverged_epoch']} of {train['epochs_planned']}")
     for name, file in (("train", train), ("test", metrics)):
         used, there = file.get(f"{name}_images"), file.get(f"{name}_images_available")
         if used and there and used < there:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,8 +43,8 @@ class Evaluation:
 
     @property
     def measured(self) -> bool:
-        """Whether the network's classes are those of the data, so that there is an accuracy."""
-        return self.metrics["task"] != "labels_only"
+        """Whether the network answers with likelihoods of the data's classes, so that there is an accuracy."""
+        return self.metrics["task"] != "labels_only" and self.metrics.get("diverged_epoch") is None
 
     @property
     def class_names(self) -> list[str]:
@@ -80,8 +79,11 @@ def evaluate(
     loss: str,
     label_smoothing: float,
 ) -> Evaluation:
-    """Predict the test images, measure, and write predictions.npz and metrics.json; or return what is there already."""
-    from bakeoff.lab.training import load_trained
+    """Predict the test images, measure, and write predictions.npz and metrics.json; or return what is there already.
+
+    Of a network whose training diverged nothing is measured, and no prediction is stored.
+    """
+    from bakeoff.lab.training import diverged_epoch, load_trained
 
     folder = Path(folder)
     if (folder / "metrics.json").exists():
@@ -95,6 +97,9 @@ def evaluate(
     function = function_of(model)
     predict = predictor(function, test, test_time_augmentation)
     probabilities = np.concatenate([predict(chunk) for chunk in _chunks(count, step)])
+    diverged = diverged_epoch(inputs, probabilities)
+    if diverged is not None:
+        count, probabilities = 0, probabilities[:0]
     ids, labels = np.asarray(test.ids[:count]), np.asarray(test.labels[:count])
     metrics = {
         "task": task,
@@ -105,12 +110,13 @@ def evaluate(
         "weights": network["weights"],
         "test_time_augmentation": test_time_augmentation,
         "images_per_step": step,
+        "diverged_epoch": diverged,
         **measure(probabilities, labels, names, task, top_k, loss, label_smoothing),
         "milliseconds_per_image": milliseconds_per_image(predict),
-        "validation_accuracy": held_out_accuracy(
-            prepared, function, test_time_augmentation, step, gflop, max_evaluation_tflop
-        ),
-        "round_trip_identical": None if task == "labels_only" else survives_saving(model, test, step),
+        "validation_accuracy": None
+        if diverged is not None
+        else held_out_accuracy(prepared, function, test_time_augmentation, step, gflop, max_evaluation_tflop),
+        "round_trip_difference": round_trip_difference(inputs, model, prepared),
     }
     files.write_npz(folder / "predictions.npz", ids=ids, labels=labels, probabilities=probabilities)
     files.write_json(folder / "metrics.json", metrics)
@@ -215,18 +221,21 @@ def milliseconds_per_image(predict: Function) -> float:
     return float(np.median(seconds)) * 1000
 
 
-def survives_saving(model: keras.Model, view: preprocessing.View, images: int) -> bool:
-    """Whether the network, saved and loaded again, predicts the first `images` test images bit for bit the same."""
-    import keras
+def round_trip_difference(
+    inputs: Mapping[str, str], model: keras.Model, prepared: preprocessing.Prepared
+) -> float | None:
+    """The largest distance between the likelihoods of the loaded network and those of the network that was trained.
 
-    batch = view.batch(np.arange(min(images, len(view))))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.keras"
-        model.save(path)
-        again = keras.saving.load_model(path, compile=False)
-    # Layer by layer: to build a graph of each takes longer.
-    before, after = (keras.ops.convert_to_numpy(each(batch, training=False)) for each in (model, again))
-    return before.tobytes() == after.tobytes()
+    The training kept the latter, of its first images; 0 means bit for bit the same. None where nothing was trained,
+    or where they are no numbers.
+    """
+    from bakeoff.lab.training import ANSWERS, first_answers
+
+    kept = files.read_npz_if_whole(Path(inputs["train"]) / ANSWERS)
+    if not kept or not np.isfinite(kept["probabilities"]).all():
+        return None
+    difference = np.abs(first_answers(model, prepared) - kept["probabilities"]).max()
+    return float(difference) if np.isfinite(difference) else math.inf
 
 
 def held_out_accuracy(
@@ -263,8 +272,8 @@ def measure(
     loss: str,
     label_smoothing: float,
 ) -> dict[str, Any]:
-    """Every number that compares predictions with labels; each is None for labels_only."""
-    if task == "labels_only":
+    """Every number that compares predictions with labels; each is None for labels_only, and without predictions."""
+    if task == "labels_only" or not len(labels):
         numbers = ("accuracy_low", "accuracy_high", "test_accuracy", "test_loss", "top_k_accuracy")
         empty = dict.fromkeys(
             (*numbers, "balanced_accuracy", "expected_calibration_error", "loss_name", "label_smoothing")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,12 +24,20 @@ from bakeoff.lab.models import split_base
 IMAGES_AT_ONCE = 100  # through the base
 
 
+class Features(NamedTuple):
+    """What the base gives for every example, (n, ...) float32, and the seconds that it took to compute."""
+
+    values: np.ndarray
+    seconds: float
+
+
 def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
     """Compute the features, adapt the head's Normalization layers to them, and train the head.
 
     With `mirror`, each training image counts twice: as it is and as its mirror image. `feature_batch_size` (100)
-    images go through the base at once. Features that the folder `job.shared` holds are taken from there. The
-    weights of `model` are those of the trained head afterwards.
+    images go through the base at once. Features that the folder `job.shared` holds are taken from there; the seconds
+    that they took then count for this training, too, as if it had been the first. The weights of `model` are those of
+    the trained head afterwards.
 
     Raises ValueError when augmentation is asked for (the features are computed once), or without a layer `base`.
     """
@@ -37,8 +45,8 @@ def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
         raise ValueError("trainer features sees every image once: use its option mirror, or leave augmentation empty")
     base, head = split_base(model)
     begun = time.perf_counter()
-    train, validation = _features(base, job)
-    seconds = time.perf_counter() - begun
+    train, validation, seconds = _features(base, job)
+    history.seconds_elsewhere = max(0.0, seconds - (time.perf_counter() - begun))
     labels = np.tile(job.train.labels, 2 if job.option("mirror", False) else 1)
     job = replace(
         job,
@@ -63,26 +71,28 @@ def trained_part(model: keras.Model) -> keras.Model:
     return split_base(model)[1]
 
 
-def _features(base: keras.Model, job: Job) -> tuple[np.ndarray, ArrayExamples | None]:
-    """Features (n, ...) float32 of the training images (then of their mirror images), and those to validate on."""
+def _features(base: keras.Model, job: Job) -> tuple[np.ndarray, ArrayExamples | None, float]:
+    """Features (n, ...) float32 of the training images (then of their mirror images), those to validate on, seconds."""
     batch_size = int(job.option("feature_batch_size", IMAGES_AT_ONCE))
     sides = [False, True] if job.option("mirror", False) else [False]
     train = [_kept(base, job.train, batch_size, side, job.shared) for side in sides]
+    values, seconds = np.concatenate([each.values for each in train]), sum(each.seconds for each in train)
     if job.validation is None:
-        return np.concatenate(train), None
+        return values, None, seconds
     validation = _kept(base, job.validation, batch_size, False, job.shared)
-    return np.concatenate(train), ArrayExamples(validation, job.validation.labels)
+    return values, ArrayExamples(validation.values, job.validation.labels), seconds + validation.seconds
 
 
-def _kept(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool, shared: Path | None) -> np.ndarray:
+def _kept(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool, shared: Path | None) -> Features:
     """The base's features of all examples: those in the folder `shared` where they are whole, else computed."""
     if shared is None:
         return _pass(base, examples, batch_size, mirrored)
     path = shared / f"features-{_digest(base, examples, batch_size, mirrored)}.npz"
-    features = read_npz_if_whole(path).get("features")
-    if features is None:
-        features = _pass(base, examples, batch_size, mirrored)
-        write_npz(path, features=features)
+    kept = read_npz_if_whole(path)
+    if {"features", "seconds"} <= set(kept):
+        return Features(kept["features"], float(kept["seconds"]))
+    features = _pass(base, examples, batch_size, mirrored)
+    write_npz(path, features=features.values, seconds=np.array(features.seconds))
     return features
 
 
@@ -97,13 +107,13 @@ def _digest(base: keras.Model, examples: Examples, batch_size: int, mirrored: bo
     return digest.hexdigest()
 
 
-def _pass(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool) -> np.ndarray:
+def _pass(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool) -> Features:
     """The base's features of all examples, `batch_size` at a time."""
-    parts = []
+    parts, begun = [], time.perf_counter()
     for start in range(0, len(examples), batch_size):
         images = examples.batch(np.arange(start, min(start + batch_size, len(examples))))
         parts.append(base.predict_on_batch(images[:, :, ::-1] if mirrored else images))
-    return np.concatenate(parts).astype(np.float32)
+    return Features(np.concatenate(parts).astype(np.float32), time.perf_counter() - begun)
 
 
 TRAINER = Trainer(run, options=("mirror", "feature_batch_size"), passes=passes, trained_part=trained_part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pandas as pd
 
 from bakeoff.lab.batches import Batches, Examples
 from bakeoff.lab.files import write_csv
+from bakeoff.lab.models.size import require_memory
 from bakeoff.lab.resume import Keeper, Resume, as_array, from_array
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "sgd": keras.optimizers.SGD,
     "rmsprop": keras.optimizers.RMSprop,
 }
+OPTIMIZER_SLOTS = {"adam": 2, "adamw": 2}  # numbers that they keep for each weight; the others one, or none
 SPARSE, CATEGORICAL, BINARY = (
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
@@ -100,7 +103,10 @@ class Trainer:
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Keeps a row for each epoch and rewrites history.csv after each: result and sign of progress in one."""
+    """Keeps a row for each epoch and rewrites history.csv after each: result and sign of progress in one.
+
+    A training whose loss is no longer a finite number ends with that epoch: nothing is learned after it.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         """`folder` None keeps the rows in memory only."""
@@ -109,6 +115,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.rows: list[dict[str, Any]] = []
         self.training_seconds = 0.0  # without validation
         self.seconds_before = 0.0  # of the epochs that were done before this training was taken up again
+        self.seconds_elsewhere = 0.0  # of work that an earlier training has done for this one
         self.steps = 0
         self._steps_of_epoch = 0
         self._begun = 0.0
@@ -119,6 +126,13 @@ class HistoryFile(keras.callbacks.Callback):
     def frame(self) -> pd.DataFrame:
         """The rows so far, with the columns of history.csv."""
         return pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch whose loss was no finite number, on training or validation images; None while there is none."""
+        losses = ("train_loss", "validation_loss")
+        lost = (row["epoch"] for row in self.rows if any(not math.isfinite(row[n] or 0.0) for n in losses))
+        return next(lost, None)
 
     def state(self) -> dict[str, np.ndarray]:
         """What a training that is taken up again goes on from."""
@@ -152,6 +166,8 @@ class HistoryFile(keras.callbacks.Callback):
         row = [epoch + 1, *(None if value is None else float(value) for value in values), now - self._begun, rate]
         self.rows.append(dict(zip(HISTORY_COLUMNS, row, strict=True)))
         self._write()
+        if self.diverged:
+            self.model.stop_training = True
 
     def _write(self) -> None:
         if self.path is not None:
@@ -171,13 +187,16 @@ def fit(
 ) -> None:
     """Fit a compiled network on the epochs from `first_epoch` up to, but without, `last_epoch` (None: to the end).
 
-    A training that was cut short goes on after its last saved epoch; `keepers` are the callbacks with a state.
+    A training that was cut short goes on after its last saved epoch; `keepers` are the callbacks with a state. One
+    that has diverged does not go on.
     """
     recipe = job.recipe
     last_epoch = recipe.epochs if last_epoch is None else last_epoch
     epochs = last_epoch - first_epoch  # all of them, also when a part is done: it decides how every part runs
     resume = Resume(history.path.parent if history.path else None, [history, *keepers])
     first_epoch = resume.restore(model, first_epoch, last_epoch)
+    if history.diverged:
+        return
     train = batches_for(job, job.train, shuffle=True, first_epoch=first_epoch, drop_last=drop_last)
     model.run_eagerly = len(train) * epochs <= STEPS_WITHOUT_GRAPH and not model.jit_compile
     validation = batches_for(job, job.validation) if job.validation is not None else None
@@ -225,7 +244,13 @@ def compile_model(
     optimizer: keras.optimizers.Optimizer | None = None,
     steps_per_execution: int | None = None,
 ) -> None:
-    """Compile a network with the recipe's loss, the accuracy that belongs to the task, and its optimizer."""
+    """Compile a network with the recipe's loss, the accuracy that belongs to the task, and its optimizer.
+
+    Raises ValueError for a network that this machine's memory cannot hold together with what training it takes.
+    """
+    slots = OPTIMIZER_SLOTS.get(recipe.optimizer, 1)
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    require_memory(parameters, 2 + slots, "to train a network")  # its weights, their gradients, the optimizer's own
     model.compile(
         optimizer=optimizer or make_optimizer(recipe),
         loss=make_loss(recipe, num_outputs),

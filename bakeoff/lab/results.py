@@ -25,8 +25,7 @@ NUMBERS = (
     *("replicate", "seed", "parameters", "train_images", "epochs", "optimizer_steps", "train_accuracy"),
     *("validation_accuracy", "test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high"),
     *("top_k_accuracy", "balanced_accuracy", "expected_calibration_error", "train_seconds", "search_seconds"),
-    *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy"),
-    "unseen_classes",
+    *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy", "unseen_classes", "diverged_epoch"),
 )
 
 
@@ -93,6 +92,8 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
     """Why no conclusion may be drawn from a finished row, in words; empty when one may."""
     if row["task"] == "labels_only":
         return ["its labels are not the data's classes, so it has no accuracy"]
+    if not np.isnan(row["diverged_epoch"]):
+        return [f"its training diverged at epoch {row['diverged_epoch']:.0f}, so its answers are not numbers"]
     reasons = []
     if row["task"] == "binary":
         reasons.append("another task: one class against all others")

@@ -13,7 +13,8 @@ import keras
 from bakeoff.lab import models, splits
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
 from bakeoff.lab.models.arithmetic import forward_gflop
-from bakeoff.lab.search_space import OF_TRAINING, Values, corners
+from bakeoff.lab.search_space import OF_TRAINING, Values, cells, costliest
+from bakeoff.lab.training import use_precision
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared, View
@@ -35,6 +36,15 @@ class Study:
     network: Mapping[str, Any]  # arguments of models.build besides the options
     builder_options: Mapping[str, Any]
     recipe: Recipe
+    precision: str = "float32"
+
+    def cells(self, values: Values) -> Values:
+        """A point as tables hold it."""
+        return {name: cells(self.space[name])[self.space[name].index(value)] for name, value in values.items()}
+
+    def point(self, row: Mapping[Any, Any]) -> Values:
+        """The point of a row of cells."""
+        return {name: values[cells(values).index(row[name])] for name, values in self.space.items()}
 
     def options(self, values: Values) -> dict[str, Any]:
         """The builder's options at a point of the space."""
@@ -49,7 +59,9 @@ class Study:
         return {"optimizer": optimizer, "learning_rate": rate, "optimizer_options": dict(options)}
 
     def build(self, values: Values) -> keras.Model:
-        """The untrained network at a point."""
+        """The untrained network at a point, in a fresh session of Keras."""
+        keras.backend.clear_session()
+        use_precision(self.precision)  # a session begins with float32
         return models.build(
             input_shape=self.input_shape,
             num_classes=self.num_outputs,
@@ -58,9 +70,18 @@ class Study:
         )
 
     def score(self, values: Values) -> dict[str, Any]:
-        """Train the network of a point and measure it: a row of trials.csv without its number."""
-        keras.backend.clear_session()
+        """Train the network of a point and measure it: a row of trials.csv without its number.
+
+        Where that cannot be done, or the training diverges, the row has a `problem` in place of accuracies.
+        """
         begun = time.perf_counter()
+        try:
+            row = self._measured(values)
+        except Exception as error:  # whatever it is, the other points are tried
+            row = {"problem": (str(error).strip() or type(error).__name__).splitlines()[0]}
+        return self.cells(values) | row | {"seconds": time.perf_counter() - begun}
+
+    def _measured(self, values: Values) -> dict[str, Any]:
         model = self.build(values)
         job = Job(
             self.train,
@@ -73,13 +94,14 @@ class Study:
         compile_model(model, job.recipe, self.num_outputs)
         history = HistoryFile(None)
         fit(model, job, history)
+        if history.diverged:
+            return {"parameters": model.count_params(), "problem": f"diverged at epoch {history.diverged}"}
         last = history.frame.iloc[-1]
-        return values | {
+        return {
             "validation_accuracy": last["validation_accuracy"],
             "test_accuracy": self._test_accuracy(model, job),
             "train_accuracy": last["train_accuracy"],
             "parameters": model.count_params(),
-            "seconds": time.perf_counter() - begun,
         }
 
     def _test_accuracy(self, model: keras.Model, job: Job) -> float | None:
@@ -105,8 +127,16 @@ def within_budget(study: Study, budget_tflop: float | None, trials: int) -> Stud
     """The study on as many images as half of the budget pays for, if every trial had the costliest network."""
     if budget_tflop is None:
         return study
-    gflop = max(forward_gflop(study.build(values)) for values in corners(study.space))
-    keras.backend.clear_session()
+
+    def cost(values: Values) -> float:
+        try:
+            return forward_gflop(study.build(values))
+        except ValueError:  # the trial will say why
+            return 0.0
+
+    gflop = costliest(study.space, cost)
+    if not gflop:
+        return study
     epochs = study.recipe.epochs
     train, validation = cut_to_budget(
         study.train,

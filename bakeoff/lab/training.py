@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from bakeoff.lab import resume
-from bakeoff.lab.files import read_json, replacing, write_json
+from bakeoff.lab.files import read_json, replacing, write_json, write_npz
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, Trainer, cut_to_budget
 from bakeoff.lab.models import check_name, rebuild
 from bakeoff.lab.models.arithmetic import forward_gflop
@@ -31,7 +32,8 @@ TRAINERS: dict[str, str] = {
 }
 PARTLY_SAVED = ("features", "none")  # the rest of the network is built again
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-MODEL, SUMMARY, HISTORY = "model.keras", "training.json", "history.csv"
+MODEL, SUMMARY, HISTORY, ANSWERS = "model.keras", "training.json", "history.csv", "answers.npz"
+ANSWERED = 16  # training images whose likelihoods are kept, so that the stored file can be compared with the network
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,22 @@ def train(
     history = HistoryFile(folder)
     begun = time.perf_counter()
     extra = found.run(model, job, history)
-    seconds = time.perf_counter() - begun + history.seconds_before
-    summary = {"trainer": trainer, "precision": precision} | _summarise(job, prepared, history, seconds)
-    summary |= {"model_file": _save(found.trained_part(model), folder)}
+    seconds = time.perf_counter() - begun + history.seconds_before + history.seconds_elsewhere
+    summary: dict[str, Any] = {"trainer": trainer, "precision": precision}
+    summary |= _summarise(job, prepared, history, seconds, _diverged(model, history))
+    part = found.trained_part(model)
+    summary |= {"model_file": _save(part, folder)}
+    if part is not None:
+        write_npz(folder / ANSWERS, probabilities=first_answers(model, prepared))
     resume.forget(folder)
     write_json(folder / SUMMARY, summary | extra)
     return open_training(folder)
+
+
+def first_answers(model: keras.Model, prepared: Prepared) -> np.ndarray:
+    """What a network says of the first training images, (at most ANSWERED, outputs); computed without a graph."""
+    images = prepared.train.batch(np.arange(min(ANSWERED, len(prepared.train))))
+    return np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
 
 
 def find_trainer(name: str) -> Trainer:
@@ -148,6 +160,14 @@ def load_trained(inputs: Mapping[str, str]) -> keras.Model:
     if part is not None:
         part.load_weights(folder / MODEL)
     return model
+
+
+def diverged_epoch(inputs: Mapping[str, str], probabilities: np.ndarray) -> int | None:
+    """The epoch in which the training diverged; its last, where only the answers (n, k) show it; None where neither."""
+    summary = read_json(Path(inputs["train"]) / SUMMARY)
+    if summary["diverged_epoch"] is not None:
+        return int(summary["diverged_epoch"])
+    return None if np.isfinite(probabilities).all() else int(summary["epochs"])
 
 
 def chosen_by_search(inputs: Mapping[str, str] | None) -> dict[str, Any]:
@@ -186,10 +206,20 @@ def _save(part: keras.Model | None, folder: Path) -> str | None:
     return MODEL
 
 
-def _summarise(job: Job, prepared: Prepared, history: HistoryFile, seconds: float) -> dict[str, Any]:
-    """training.json: how it was trained, on how much, and how the last epoch ended."""
+def _diverged(model: keras.Model, history: HistoryFile) -> int | None:
+    """The epoch that left the network with numbers that are not finite; None where all is well."""
+    if history.diverged or not history.rows:
+        return history.diverged
+    numbers = [each for each in model.get_weights() if np.issubdtype(each.dtype, np.floating)]
+    return None if all(np.isfinite(each).all() for each in numbers) else int(history.rows[-1]["epoch"])
+
+
+def _summarise(
+    job: Job, prepared: Prepared, history: HistoryFile, seconds: float, diverged: int | None
+) -> dict[str, Any]:
+    """training.json: how it was trained, on how much, and how the last epoch ended, unless it diverged."""
     recipe, frame = job.recipe, history.frame
-    last = frame.iloc[-1].to_dict() if len(frame) else {}
+    last = frame.iloc[-1].to_dict() if len(frame) and not diverged else {}
     images = min(history.steps * recipe.batch_size, len(job.train) * len(frame))
     names = ("train_accuracy", "train_loss", "validation_accuracy", "validation_loss")
     return {
@@ -198,6 +228,8 @@ def _summarise(job: Job, prepared: Prepared, history: HistoryFile, seconds: floa
         "loss": recipe.loss,
         "batch_size": recipe.batch_size,
         "epochs": len(frame),
+        "epochs_planned": recipe.epochs,
+        "diverged_epoch": diverged,
         "optimizer_steps": history.steps,
         "train_images": len(job.train) if len(frame) else 0,
         "train_images_available": len(prepared.train),

@@ -14,16 +14,17 @@ import pandas as pd
 from bakeoff.lab import models
 from bakeoff.lab.files import read_json, write_csv, write_json
 from bakeoff.lab.fitting import Recipe
-from bakeoff.lab.search_space import Values, grid_points, list_values
+from bakeoff.lab.search_space import Values, cells, grid_points, list_values
 from bakeoff.lab.streams import generator
 from bakeoff.lab.study import Study, views_to_choose_by, within_budget
-from bakeoff.lab.training import use_precision
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared
 
 HELD_OUT = {"tuner": 0.1, "grid": 0.2}  # share of the training images, where the variant holds none out itself
 SCORES = ("validation_accuracy", "test_accuracy", "train_accuracy", "parameters", "seconds")
+PROBLEM = "problem"  # why a trial has no accuracies; empty where it has
+FAILED = -1.0  # what Keras Tuner is told of a trial without an accuracy: after three errors in a row it would give up
 TRIALS, BEST = "trials.csv", "best.json"
 
 
@@ -39,25 +40,31 @@ class Search:
         """The names that were searched."""
         return list(self.best["values"])
 
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The trials that have accuracies."""
+        return self.trials[self.trials["validation_accuracy"].notna()].reset_index(drop=True)
+
 
 class TrialsFile:
     """The rows of trials.csv, rewritten after each trial; a second try finds the trials of the first."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, space: Mapping[str, Sequence[Any]]) -> None:
+        """`space`: each name with the cells that it may have."""
         self.path = folder / TRIALS
-        self.names = list(names)
+        self.names = list(space)
         self.rows: list[dict[Any, Any]] = []
-        with suppress(OSError, ValueError):  # none there, or none that can be read
-            there = pd.read_csv(self.path, float_precision="round_trip")
+        with suppress(OSError, ValueError, KeyError):  # none there, or none that can be read
+            there = read_trials(self.path, space)
             self.rows = there.to_dict("records") if list(there.columns) == self.columns else []
 
     @property
     def columns(self) -> list[str]:
         """The columns of trials.csv."""
-        return ["trial", *self.names, *SCORES]
+        return ["trial", *self.names, *SCORES, PROBLEM]
 
     def find(self, values: Mapping[str, Any]) -> dict[Any, Any] | None:
-        """The row of the trial that tried these values."""
+        """The row of the trial that tried these values, as cells."""
         return next((row for row in self.rows if all(row[name] == values[name] for name in self.names)), None)
 
     def add(self, trial: int, row: Mapping[str, Any]) -> None:
@@ -96,18 +103,18 @@ def search(
     """Try points of the space, each for `search_epochs` epochs; write trials.csv and best.json to `folder`.
 
     `tuner` runs `search_trials` trials of Keras Tuner's RandomSearch; `grid` every point, or `search_trials` of them.
-    The point with the highest validation accuracy after its last epoch is the best. Where the variant holds out no
+    The point with the highest validation accuracy after its last epoch is the best; a point that cannot be built, or
+    diverges, is recorded with its reason, and the others are tried. Where the variant holds out no
     training images, the last tenth (tuner) or fifth (grid) of them validates; a grid scores the test set besides.
     Half of the arithmetic budget is shared by the trials, all with the same number of images. A search that
     `folder` holds already is opened, a broken one continued.
 
-    Raises ValueError for an unknown kind of search, or a space that is empty or cannot be read.
+    Raises ValueError for an unknown kind of search, a space that is empty or cannot be read, or if every trial fails.
     """
     folder = Path(folder)
     if (folder / BEST).is_file():
         return open_search(folder)
     models.check_name("search", search, HELD_OUT)
-    use_precision(precision)
     recipe = Recipe(
         loss=loss,
         optimizer=optimizer,
@@ -130,6 +137,7 @@ def search(
         network={"builder": builder, "weights": weights, "image_size": image_size, "seed": seed},
         builder_options=builder_options,
         recipe=recipe,
+        precision=precision,
     )
     if not study.space:
         raise ValueError("search_space is empty: name options of the builder, optimizer or learning_rate in it")
@@ -144,14 +152,26 @@ def search(
 def open_search(folder: str | Path) -> Search:
     """Read what `search` wrote."""
     folder = Path(folder)
-    return Search(pd.read_csv(folder / TRIALS), read_json(folder / BEST))
+    best = read_json(folder / BEST)
+    return Search(read_trials(folder / TRIALS, best["space"]), best)
+
+
+def read_trials(path: Path, space: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """trials.csv with the very values of the space, which CSV alone does not tell from other kinds."""
+    frame = pd.read_csv(
+        path, float_precision="round_trip", dtype=dict.fromkeys(space, str), keep_default_na=False, na_values=[""]
+    )
+    for name, values in space.items():
+        frame[name] = frame[name].map({str(value): value for value in values}.__getitem__).astype(object)
+    return frame.infer_objects()
 
 
 def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
     """Keras Tuner's random search; its own records are in the folder `tuner`."""
     import keras_tuner
 
-    rows = TrialsFile(study.folder, list(study.space))
+    choices = {name: cells(values) for name, values in study.space.items()}
+    rows = TrialsFile(study.folder, choices)
 
     class Tuner(keras_tuner.RandomSearch):
         """Keras Tuner chooses the values and keeps the books; the study trains and measures.
@@ -163,16 +183,14 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
             values = {name: trial.hyperparameters.get(name) for name in study.space}
             row = rows.find(values)
             if row is None:
-                try:
-                    row = study.score(values)
-                except Exception as error:  # or it would try the same twice more, and then say something else
-                    raise keras_tuner.errors.FatalError(str(error)) from error
+                row = study.score(study.point(values))
                 rows.add(int(trial.trial_id) + 1, row)
-            return float(row["validation_accuracy"])
+            accuracy = row.get("validation_accuracy")
+            return FAILED if accuracy is None or math.isnan(accuracy) else float(accuracy)
 
     space = keras_tuner.HyperParameters()
-    for name, values in study.space.items():
-        space.Choice(name, list(values))
+    for name, values in choices.items():
+        space.Choice(name, values)
     tuner = Tuner(
         hyperparameters=space,
         objective=keras_tuner.Objective("val_accuracy", "max"),
@@ -182,19 +200,17 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
         project_name="tuner",
         overwrite=True,
     )
-    try:
-        tuner.search(verbose=0)
-    except keras_tuner.errors.FatalError as error:
-        raise error.__cause__ or error from None
+    tuner.search(verbose=0)
     return rows.frame
 
 
 def _run_grid(study: Study, count: int, seed: int) -> pd.DataFrame:
     """Every chosen point, logged with TensorBoard HParams in the folder `hparams`."""
-    rows = TrialsFile(study.folder, list(study.space))
-    for trial, values in enumerate(grid_points(study.space, count, seed), start=1):
+    rows = TrialsFile(study.folder, {name: cells(values) for name, values in study.space.items()})
+    for trial, point in enumerate(grid_points(study.space, count, seed), start=1):
+        values = study.cells(point)
         if rows.find(values) is None:
-            row = study.score(values)
+            row = study.score(point)
             _log_hparams(study.folder / "hparams" / f"{trial:03d}", values, row)
             rows.add(trial, row)
     return rows.frame
@@ -209,14 +225,20 @@ def _log_hparams(folder: Path, values: Values, row: Mapping[str, Any]) -> None:
     with writer.as_default():
         api.hparams(values, trial_id=folder.name)
         for name in ("validation_accuracy", "test_accuracy", "train_accuracy"):
-            tf.summary.scalar(name, row[name], step=1)
+            if row.get(name) is not None:
+                tf.summary.scalar(name, row[name], step=1)
     writer.close()
 
 
 def _best(study: Study, trials: pd.DataFrame, total: int) -> dict[str, Any]:
     """best.json: the point of the highest validation accuracy, the first of equals."""
-    row = trials.iloc[int(trials["validation_accuracy"].fillna(-1.0).argmax())]
-    values = {name: next(v for v in study.space[name] if v == row[name]) for name in study.space}
+    scored = trials[trials["validation_accuracy"].notna()]
+    if scored.empty:
+        first = trials.iloc[0]
+        tried = ", ".join(f"{name} {first[name]}" for name in study.space)
+        raise ValueError(f"every trial of the search failed; the first, with {tried}: {first[PROBLEM]}")
+    row = scored.iloc[int(scored["validation_accuracy"].argmax())]
+    values = study.point(row)
     return {
         "builder_options": study.options(values),
         "training": study.training(values),
@@ -230,5 +252,6 @@ def _best(study: Study, trials: pd.DataFrame, total: int) -> dict[str, Any]:
         "train_images": len(study.train),
         "validation_images": len(study.validation),
         "test_images": len(study.test) if study.test is not None else 0,
-        "space": {name: list(values) for name, values in study.space.items()},
+        "points_failed": len(trials) - len(scored),
+        "space": {name: cells(values) for name, values in study.space.items()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,7 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group 
 
 from bakeoff.lab import models
 from bakeoff.lab.models import speedrun, transfer
+from bakeoff.lab.models.size import count_parameters
 
 GRAY, COLOR = (32, 32, 1), (32, 32, 3)
 SMALL = {"filters": [4, 8], "kernel_size": 3, "padding": "valid", "dense_units": 8}
@@ -493,3 +495,18 @@ def test_speedrun_logits_are_scaled() -> None:
     assert logits == pytest.approx(pooled @ kernel / 9, rel=1e-4, abs=1e-5)
     softmax = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     assert answer(model, batch) == pytest.approx(softmax, abs=1e-6)
+
+
+def test_a_network_larger_than_memory_is_refused_before_any_is_taken() -> None:
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match=r"a network of 40,0\d\d,\d{3},\d{3} parameters takes 160 GB, and this"):
+        models.build("dense_network", (8, 8, 1), 10, options={"units": [200_000, 200_000]})
+    assert time.monotonic() - begun < 20
+
+
+def test_counting_parameters_beforehand_leaves_no_trace() -> None:
+    count = count_parameters(lambda: built("speedrun_cnn"))
+    assert count == CATALOGUE["speedrun_cnn"].parameters
+    assert same_weights(small(seed=3), small(seed=3))
+    keras.utils.clear_session()
+    assert keras.layers.Dense(1).name == "dense"

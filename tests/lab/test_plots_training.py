@@ -13,7 +13,7 @@ from bakeoff.lab.fitting import HISTORY_COLUMNS
 from bakeoff.lab.plots import search as search_figures
 from bakeoff.lab.plots import training as figures
 from bakeoff.lab.training import Training, best_epoch
-from bakeoff.lab.tuning import SCORES, Search
+from bakeoff.lab.tuning import PROBLEM, SCORES, Search
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,8 @@ def made(
         history["validation_loss"] = losses or [2 - value for value in validation]
     facts: dict[str, Any] = {
         "epochs": len(train),
+        "epochs_planned": len(train),
+        "diverged_epoch": None,
         "train_images": 800,
         "train_images_available": 1000,
         "validation_images": 200 if validation else 0,
@@ -89,7 +91,7 @@ def test_a_network_that_is_not_trained_is_said_not_to_be() -> None:
 
 
 def test_a_diverged_training_is_said_to_have_diverged() -> None:
-    result = made([0.5, 0.1], None)
+    result = made([0.5, 0.1], None, diverged_epoch=2)
     result.history.loc[1, "train_loss"] = float("nan")
     assert "diverged" in figures.outcome(result)
     assert figures.curves(result).axes
@@ -120,8 +122,8 @@ def test_what_a_search_chose_stands_in_the_table_of_arguments() -> None:
 
 def found(space: dict[str, list[Any]], rows: list[list[Any]], test: bool = True) -> Search:
     frame = pd.DataFrame(
-        [[number, *row, row[-1] if test else None, 0.9, 1000, 2.0] for number, row in enumerate(rows, start=1)],
-        columns=["trial", *space, *SCORES],
+        [[number, *row, row[-1] if test else None, 0.9, 1000, 2.0, None] for number, row in enumerate(rows, start=1)],
+        columns=["trial", *space, *SCORES, PROBLEM],
     )
     best = frame.iloc[int(frame["validation_accuracy"].argmax())]
     facts = {
@@ -133,6 +135,7 @@ def found(space: dict[str, list[Any]], rows: list[list[Any]], test: bool = True)
         "test_images": 30 if test else 0,
         "optimizer_steps": 3,
         "space": space,
+        "points_failed": 0,
     }
     return Search(frame, facts)
 
@@ -184,3 +187,13 @@ def test_the_plan_counts_the_points() -> None:
         "tuner", space, 5, 3
     )
     assert "tries every one" in search_figures.plan("grid", space, 0, 1)
+
+
+def test_the_lead_of_the_best_is_held_against_the_errors_of_both_accuracies() -> None:
+    # 1 000 images would do it; of 20, an accuracy of 0.5 has a standard error of 0.112, the difference of two 0.158.
+    for other, chance in ((0.25, True), (0.1, False)):
+        result = found({"units": [8, 16]}, [[8, 0.5], [16, other]])
+        assert ("within what chance does" in search_figures.found(result)) == chance
+    assert "some 6.6 points above" in search_figures.found(found({"units": [8, 16]}, [[8, 0.5], [16, 0.5]]))
+    assert search_figures.expected_maximum(1) == pytest.approx(0, abs=1e-9)
+    assert search_figures.expected_maximum(144) == pytest.approx(2.62, abs=0.03)

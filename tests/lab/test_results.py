@@ -192,3 +192,9 @@ DURATIONS = [(0.5, "500 ms"), (4.2, "4.2 s"), (100, "100 s"), (1800, "30 min"), 
 @pytest.mark.parametrize(("seconds", "text"), DURATIONS)
 def test_durations_read_as_one_would_say_them(seconds: float, text: str) -> None:
     assert verdict.duration(seconds) == text
+
+
+def test_a_network_that_diverged_is_not_ranked_and_the_reason_says_so(tmp_path: Path) -> None:
+    found = read(tmp_path, row("a", 0.6), row("b", float("nan"), diverged_epoch=2, test_images=0))
+    assert found.ranked["variant"].tolist() == ["a"]
+    assert found.below["reason"].tolist() == ["its training diverged at epoch 2, so its answers are not numbers"]

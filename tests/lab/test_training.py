@@ -208,7 +208,12 @@ def test_a_head_is_trained_on_features_of_pictures_and_mirror_images(
     np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-2)
     loaded = training.load_trained(made.inputs)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
-    assert {path.name for path in (tmp_path / "train").iterdir()} == {"model.keras", "training.json", "history.csv"}
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {
+        "model.keras",
+        "training.json",
+        "history.csv",
+        "answers.npz",
+    }
 
 
 def test_features_are_shared_by_trainings_that_need_the_same_and_made_anew_when_damaged(
@@ -228,7 +233,13 @@ def test_features_are_shared_by_trainings_that_need_the_same_and_made_anew_when_
     first, files = heads("first", 0)
     assert len(files) == 3  # pictures, mirror images, validation
     dates = [path.stat().st_mtime_ns for path in files]
+    with np.load(files[0]) as kept:
+        arrays = dict(kept)
+    np.savez(files[0], **arrays | {"seconds": np.array(arrays["seconds"] + 1000)})
+    dates[0] = files[0].stat().st_mtime_ns
     heads("another-seed", 1)
+    summary = training.open_training(tmp_path / "another-seed" / "train").summary
+    assert summary["train_seconds"] > summary["feature_seconds"] > 1000  # what it would have cost without the first
     assert [path.stat().st_mtime_ns for path in sorted(shared.iterdir())] == dates
     content = bytearray(files[0].read_bytes())
     content[len(content) // 2] ^= 1

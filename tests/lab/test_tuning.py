@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bakeoff.lab import models, tuning
-from bakeoff.lab.search_space import corners, grid_points, list_values
+from bakeoff.lab import models, study, training, tuning
+from bakeoff.lab.plots import search as figures
+from bakeoff.lab.search_space import cells, costliest, grid_points, list_values
 from bakeoff.lab.tuning import Search
 
 BUILDER_OPTIONS = {"filters": 2, "kernel_size": 2, "padding": "valid", "dense_units": 4, "pool_size": 4}
@@ -42,9 +44,17 @@ def test_a_range_and_a_list_give_their_values() -> None:
     assert list_values("filters", {"min": 32, "max": 128, "step": 16}) == [32, 48, 64, 80, 96, 112, 128]
     assert list_values("rate", {"min": 0.1, "max": 0.4, "step": 0.1}) == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert list_values("kernel", [3, 5]) == [3, 5]
+    mixed = list_values("dropout", [0, 0.25, True, "same"])
+    assert mixed == [0.0, 0.25, True, "same"] and [type(each) for each in mixed] == [float, float, bool, str]
+    assert list_values("filters", [[16, 32], (32, 64)]) == [[16, 32], [32, 64]]
 
 
-@pytest.mark.parametrize("entry", [[], 3, {"min": 1, "max": 2}, {"min": 2, "max": 1, "step": 1}, [[1], [2]]])
+def test_values_of_one_kind_stay_as_they_are_in_tables_and_others_are_text() -> None:
+    assert cells([0.0, 0.5]) == [0.0, 0.5] and cells(["a", "b"]) == ["a", "b"] and cells([True, False]) == [True, False]
+    assert cells([[16, 32], [32]]) == ["[16, 32]", "[32]"] and cells([2, "same"]) == ["2", '"same"']
+
+
+@pytest.mark.parametrize("entry", [[], 3, {"min": 1, "max": 2}, {"min": 2, "max": 1, "step": 1}, [[], [2]]])
 def test_a_space_that_cannot_be_read_is_refused(entry: Any) -> None:
     with pytest.raises(ValueError, match="search_space filters is"):
         list_values("filters", entry)
@@ -63,15 +73,24 @@ def test_points_of_a_grid_are_spread_over_all_values() -> None:
     assert grid_points(space, 6, 1) == grid_points(space, 6, 1) != grid_points(space, 6, 2)
 
 
-def test_corners_leave_out_what_is_no_option_of_the_network() -> None:
-    assert corners({"units": [16, 32, 64], "optimizer": ["sgd", "adam"]}) == [{"units": 16}, {"units": 64}]
-    assert corners({"optimizer": ["sgd", "adam"]}) == [{}]
+@pytest.mark.parametrize("options", [2, 9])  # few enough points for all to be looked at, and too many
+def test_the_costliest_network_has_the_largest_value_of_every_option(options: int) -> None:
+    space: dict[str, list[Any]] = {f"option_{number}": [2, 5, 3] for number in range(options)}
+    space |= {"layers": [[1, 9], [8]], "optimizer": ["sgd", "adam"]}
+
+    def cost(point: dict[str, Any]) -> float:
+        assert "optimizer" not in point
+        return math.prod(point[f"option_{number}"] for number in range(options)) * sum(point["layers"])
+
+    assert costliest(space, cost) == 5**options * 10
+    assert costliest({"optimizer": ["sgd", "adam"]}, lambda point: 7.0) == 7.0
+    assert costliest(space, lambda point: 0.0 if point["layers"] == [8] else cost(point)) == 5**options * 10
 
 
 def test_a_grid_scores_every_point_on_validation_and_test(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages(validation="test")
     result = run(made, tmp_path, {"dense_units": [4, 8], "optimizer": ["adam", "sgd"]})
-    assert list(result.trials.columns) == ["trial", "dense_units", "optimizer", *tuning.SCORES]
+    assert list(result.trials.columns) == ["trial", "dense_units", "optimizer", *tuning.SCORES, tuning.PROBLEM]
     assert result.trials["trial"].tolist() == [1, 2, 3, 4]
     assert result.trials[["validation_accuracy", "test_accuracy", "train_accuracy"]].notna().all(axis=None)
     best, row = result.best, result.trials.loc[result.trials["validation_accuracy"].idxmax()]
@@ -156,13 +175,68 @@ def test_the_tuner_uses_the_variants_own_validation_images(stages: Callable[...,
     assert (best["train_images"], best["validation_images"], best["points_run"]) == (70, 30, 1)
 
 
-def test_a_network_that_cannot_be_built_stops_the_search_with_its_own_sentence(
+def test_a_search_of_which_every_trial_fails_ends_with_the_sentence_of_the_first(
     stages: Callable[..., Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="unknown option of conv_pool_network 'dense_unitz'"):
-        run(stages(), tmp_path, {"dense_unitz": [4]}, search="tuner")
+    sentence = r"every trial of the search failed; the first, with dense_unitz .: unknown option"
+    with pytest.raises(ValueError, match=sentence):
+        run(stages(), tmp_path, {"dense_unitz": [4, 5, 6, 7]}, search="tuner", search_trials=4)
+    diverging = {"dense_units": [4, 8], "learning_rate": [1e30]}
+    with pytest.raises(ValueError, match=r"learning_rate 1e\+30: diverged at epoch 1"):
+        run(stages(), tmp_path / "nan", diverging, optimizer="sgd", batch_size=8)
     with pytest.raises(ValueError, match="search_space is empty"):
         run(stages(), tmp_path, {})
+
+
+@pytest.mark.parametrize("search", ["tuner", "grid"])
+def test_a_point_that_fails_is_recorded_and_the_others_run(
+    stages: Callable[..., Any], tmp_path: Path, search: str
+) -> None:
+    made, space = stages(), {"pool_size": [50, 4, 40], "dense_units": [4, 8]}
+    result = run(made, tmp_path, space, search=search, search_trials=6, max_training_tflop=1.0)
+    assert len(result.trials) == 6 and len(result.scored) == 2 and result.best["points_failed"] == 4
+    failed = result.trials[result.trials["validation_accuracy"].isna()]
+    assert failed["pool_size"].isin([40, 50]).all() and failed["problem"].str.contains("too small").all()
+    assert result.best["values"]["pool_size"] == 4 and result.scored["problem"].isna().all()
+    table = figures.trials(result)
+    assert table["failed"].str.contains("too small").sum() == 4
+    assert "4 trials failed" in figures.images_used(result)
+    figures.parallel_coordinates(result)
+    figures.scatter_matrix(result)
+    assert figures.effects(result)["trials"].sum() == 4
+    (tmp_path / "best.json").unlink()  # cut short: what failed is not tried again
+    pd.testing.assert_frame_equal(run(made, tmp_path, space, search=search, search_trials=6).trials, result.trials)
+
+
+@pytest.mark.parametrize("search", ["tuner", "grid"])
+def test_lists_and_mixed_numbers_can_be_searched(stages: Callable[..., Any], tmp_path: Path, search: str) -> None:
+    space = {"filters": [[2, 3], [4]], "dropout": [0, 0.25], "padding": ["same", "valid"]}
+    result = run(stages(), tmp_path, space, search=search, search_trials=5)
+    assert len(result.scored) == 5
+    assert result.best["builder_options"]["filters"] in space["filters"]
+    assert set(result.trials["filters"]) <= {"[2, 3]", "[4]"} and set(result.trials["dropout"]) <= {0.0, 0.25}
+    again = tuning.open_search(tmp_path)
+    pd.testing.assert_frame_equal(again.trials, result.trials)
+    figures.parallel_coordinates(result)
+    assert figures.effects(result)["trials"].sum() == 15
+
+
+def test_trials_are_computed_in_the_precision_asked_for(stages: Callable[..., Any], tmp_path: Path) -> None:
+    seen = []
+    real = study.Study.build
+
+    def build(self: study.Study, values: dict[str, Any]) -> Any:
+        model = real(self, values)
+        seen.append(model.layers[1].compute_dtype)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study.Study, "build", build)
+        try:
+            run(stages(), tmp_path, {"dense_units": [4, 8]}, precision="mixed_bfloat16")
+        finally:
+            training.use_precision("float32")
+    assert seen == ["bfloat16", "bfloat16"]
 
 
 def test_half_of_the_budget_is_shared_by_the_trials(stages: Callable[..., Any], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from keras import layers
 
 from bakeoff.lab.files import read_json, replacing, write_json
 from bakeoff.lab.models.arithmetic import forward_gflop, layer_gflop
+from bakeoff.lab.models.size import count_parameters, require_memory
 
 # builder name -> module of this package
 BUILDERS: dict[str, str] = {
@@ -89,7 +90,8 @@ def build(
     or imagenet; they and `image_size` (pixels a side, 0 = as the images are) matter only to networks on a
     pretrained base. Equal arguments give equal bits.
 
-    Raises ValueError for unknown names, missing options, images too small, and weights that cannot be had.
+    Raises ValueError for unknown names, missing options, images too small, weights that cannot be had, and a network
+    that this machine's memory cannot hold, before any of it is taken.
     """
     function = _find_builder(builder)
     given = dict(options or {})
@@ -99,6 +101,8 @@ def build(
     accepted = inspect.signature(function).parameters
     about_base = {"weights": weights, "image_size": int(image_size)}
     given |= {name: value for name, value in about_base.items() if name in accepted}
+    empty = given | ({"weights": "none"} if "weights" in accepted else {})
+    require_memory(count_parameters(lambda: function(shape, num_classes, **empty)), 1, "a network")
     keras.utils.set_random_seed(seed)
     return function(shape, num_classes, **given)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PLAIN, WRONG, RIGHT = COLORS[0], COLORS[1], COLORS[2]
 MOST_ANNOTATED = 12  # classes; a confusion matrix of more shows colours without counts
 MOST_TICKS = 50
+ROUNDING = 1e-3  # of a likelihood, between machines or devices; on one machine there is none
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -51,7 +52,7 @@ def _doubts(metrics: Mapping[str, Any]) -> str:
         doubts += f" The pictures are the **stand-in data** `{STAND_IN}`: no source's figure can be compared with this."
     if metrics["weights"] == "random":
         doubts += " The base has **random weights in place of ImageNet's**, so this says nothing about transfer."
-    if metrics["test_images"] < metrics["test_images_available"]:
+    if 0 < metrics["test_images"] < metrics["test_images_available"]:
         doubts += (
             f" Only the first {metrics['test_images']} of {metrics['test_images_available']} test images were used."
         )
@@ -59,7 +60,12 @@ def _doubts(metrics: Mapping[str, Any]) -> str:
 
 
 def nothing_to_measure(evaluation: Evaluation, what: str) -> str:
-    """Why a section has no numbers when the network's labels are not the classes of the data."""
+    """Why a section has no numbers: the training diverged, or the network's labels are not the classes of the data."""
+    diverged = evaluation.metrics["diverged_epoch"]
+    if diverged is not None:
+        return f"There is nothing to measure here, {what}: **the training diverged** at epoch {diverged}, so the" + (
+            " network's answers are not numbers."
+        )
     labels = evaluation.probabilities.shape[1]
     text = f"There is nothing to measure here, {what}: the network answers with {labels} labels of its own"
     return f"{text}, not with the data's classes."
@@ -185,11 +191,18 @@ def calibration_words(evaluation: Evaluation) -> str:
 def speed_and_storage_words(evaluation: Evaluation) -> str:
     """Time for an image, and whether the saved network predicts the same bits."""
     metrics = evaluation.metrics
+    difference = metrics["round_trip_difference"]
     text = f"One image alone takes {metrics['milliseconds_per_image']:.1f} ms"
     views = metrics["test_time_augmentation"]
     text += " (the mean over its six views). " if views == "mirror_shifts" else ". "
-    if metrics["round_trip_identical"] is None:
+    if metrics["diverged_epoch"] is not None:
+        return text + "What it answers is not a number, so there is nothing to compare after it was saved and loaded."
+    if difference is None:
         return text + "The network was not trained here, so it was not saved and loaded again."
-    if metrics["round_trip_identical"]:
-        return text + "Saved, loaded and asked again, the network gave the same likelihoods, bit for bit."
-    return text + "Saved, loaded and asked again, the network gave **other likelihoods**: do not trust the stored file."
+    text += "Loaded from its file, the network gives "
+    if difference == 0:
+        return text + "the likelihoods that it gave when it was trained, bit for bit."
+    if difference < ROUNDING:
+        return text + f"those that it gave when it was trained, but for rounding (at most {difference:.1g})."
+    words = "**other likelihoods** than when it was trained"
+    return text + f"{words}, by up to {difference:.2g}: do not trust the stored file."

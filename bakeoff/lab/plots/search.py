@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +66,9 @@ def images_used(result: Search) -> str:
     text = f"Each trial was trained on {count(best['train_images'], 'image')} in"
     text += f" {count(best['optimizer_steps'], 'step')}, and scored on {count(best['validation_images'], 'image')}"
     text += " held out from them."
+    if best["points_failed"]:
+        text += f" **{count(best['points_failed'], 'trial')} failed**: the table of the trials says why, and nothing"
+        text += " else on this page counts them."
     if best["test_images"]:
         text += (
             f" It was also scored on {count(best['test_images'], 'test image')}. **To choose by that score would be a"
@@ -80,8 +85,10 @@ def trials(result: Search) -> pd.DataFrame:
     shown = frame[["trial", *result.names]].map(_word)
     for name, heading in accuracies.items():
         shown[heading] = [percent(value) for value in frame[name]]
-    shown["parameters"] = [whole(number) for number in frame["parameters"]]
+    shown["parameters"] = ["" if np.isnan(number) else whole(number) for number in frame["parameters"]]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
+    if frame["problem"].notna().any():
+        shown["failed"] = frame["problem"].fillna("")
     return shown
 
 
@@ -93,7 +100,7 @@ def listed(result: Search) -> str:
 
 def parallel_coordinates(result: Search) -> Figure:
     """A line a trial through its values and its accuracies, coloured by validation accuracy."""
-    frame, names = result.trials, result.names
+    frame, names = result.scored, result.names
     accuracies = [name for name in HEADINGS if frame[name].notna().any() and name != "train_accuracy"]
     columns = [*names, *accuracies]
     spread = np.linspace(-SPREAD, SPREAD, len(frame)) if len(frame) > 1 else np.zeros(1)
@@ -124,16 +131,16 @@ def parallel_coordinates(result: Search) -> Figure:
 def describe_parallel_coordinates(result: Search) -> str:
     """The picture in words."""
     values = ", ".join(f"{name} {_word(value)}" for name, value in result.best["values"].items())
-    low, high = result.trials["validation_accuracy"].min(), result.trials["validation_accuracy"].max()
+    low, high = result.scored["validation_accuracy"].min(), result.scored["validation_accuracy"].max()
     return (
-        f"One line for each of {count(len(result.trials), 'trial')} through its values and accuracies. Validation"
+        f"One line for each of {count(len(result.scored), 'trial')} through its values and accuracies. Validation"
         f" accuracies run from {percent(low)} to {percent(high)}; the best trial has {values}."
     )
 
 
 def scatter_matrix(result: Search) -> Figure:
     """Every searched name against every other, and in the last row against validation accuracy, which colours all."""
-    frame, names, values = result.trials, result.names, result.best["space"]
+    frame, names, values = result.scored, result.names, result.best["space"]
     rows = [*names[1:], "validation_accuracy"]
     side = 1.4 if len(names) > 2 else 2.4
     size = (max(4.5, side * len(names) + 1.2), max(3.0, side * len(rows) + 0.4))
@@ -162,7 +169,7 @@ def scatter_matrix(result: Search) -> Figure:
 
 def effects(result: Search) -> pd.DataFrame:
     """For each value that was tried: in how many trials it was, and their mean validation (and test) accuracy."""
-    frame = result.trials
+    frame = result.scored
     rows = []
     for name in result.names:
         for value in result.best["space"][name]:
@@ -179,24 +186,37 @@ def effects(result: Search) -> pd.DataFrame:
 
 def found(result: Search) -> str:
     """The best point, and how far ahead it is."""
-    best, frame = result.best, result.trials
+    best, frame = result.best, result.scored
     values = ", ".join(f"{name} **{_word(value)}**" for name, value in best["values"].items())
     text = f"The best of {count(len(frame), 'trial')} is trial {best['trial']}: {values}, with a validation accuracy of"
     text += f" {percent(best['validation_accuracy'])}."
     if len(frame) == 1:
         return f"{text} It is the only one, so nothing was compared."
     ordered = frame["validation_accuracy"].sort_values(ascending=False)
-    error = np.sqrt(max(ordered.iloc[0] * (1 - ordered.iloc[0]), 1e-9) / best["validation_images"])
+    errors = [accuracy_error(accuracy, best["validation_images"]) for accuracy in ordered.iloc[:2]]
     lead = ordered.iloc[0] - ordered.iloc[1]
     text += f" The second is {100 * lead:.1f} points behind"
-    if lead < 2 * error:
+    if lead < 2 * math.hypot(*errors):  # the standard error of a difference holds those of both accuracies
         text += ", which is within what chance does with so few validation images"
+    bias = 100 * errors[0] * expected_maximum(len(frame))
+    text += f". The best of several looks better than it is: of {len(frame)} networks that were equally good, the best"
+    text += f" would stand some {bias:.1f} points above what they are worth"
     return f"{text}. {_chosen_by_test(result)}".strip()
+
+
+def accuracy_error(accuracy: float, images: int) -> float:
+    """The standard error of an accuracy measured on so many images."""
+    return float(np.sqrt(max(accuracy * (1 - accuracy), 1e-9) / images))
+
+
+def expected_maximum(count: int) -> float:
+    """The mean of the largest of `count` draws from the standard normal distribution, by Blom's approximation."""
+    return NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
 
 
 def _chosen_by_test(result: Search) -> str:
     """Which trial the test set would have chosen."""
-    frame = result.trials
+    frame = result.scored
     if frame["test_accuracy"].isna().all():
         return ""
     leak = frame.loc[frame["test_accuracy"].idxmax()]

@@ -167,6 +167,8 @@ def describe_curves(training: Training) -> str:
     history = training.history
     if history.empty:
         return "No curves: nothing was trained."
+    if training.summary["diverged_epoch"]:
+        return f"The curves end at epoch {training.summary['diverged_epoch']}, in which the training diverged."
     first, last = history.iloc[0], history.iloc[-1]
     epochs = len(history)
     text = f"Training accuracy {_course(first['train_accuracy'], last['train_accuracy'], epochs)}, "
@@ -186,8 +188,12 @@ def outcome(training: Training) -> str:
     summary, history = training.summary, training.history
     if history.empty:
         return "Nothing was trained: there is no accuracy of training, no best epoch and no time to report."
-    if not np.isfinite(history["train_loss"].iloc[-1]):
-        return "**The training diverged**: its loss is no longer a number, and neither are the network's answers."
+    if summary["diverged_epoch"]:
+        return (
+            f"**The training diverged** at epoch {summary['diverged_epoch']} of {summary['epochs_planned']} and ended"
+            " there: loss or weights are no longer numbers, and neither are the network's answers. A smaller learning"
+            " rate is the first thing to try."
+        )
     text = f"The last epoch ended at a **training accuracy of {percent(summary['train_accuracy'])}**"
     validated = summary["validation_accuracy"] is not None
     if validated:
@@ -222,6 +228,8 @@ def _time_words(summary: Mapping[str, Any]) -> str:
 def overfitting(training: Training) -> str:
     """How far training and validation accuracy are apart at the end, and what that means."""
     summary, history = training.summary, training.history
+    if summary["diverged_epoch"]:
+        return "The training diverged: there is nothing to compare between seen and unseen images."
     if history.empty or summary["validation_accuracy"] is None or not np.isfinite(summary["validation_accuracy"]):
         return "Without validation images the gap between seen and unseen images shows only in the evaluation."
     if summary.get("unseen_classes"):
