@@ -140,6 +140,8 @@ def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Re
         **{name: options[name] for name in same},
         pdf=not options["no_pdf"],
         jobs=options["jobs"] or 0,
+        data_asked=bool(data_dir or os.environ.get("TFDS_DATA_DIR"))
+        or any(setting.partition("=")[0].strip() == "dataset" for setting in options["settings"]),
         data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),
         runs_dir=options["runs_dir"].expanduser().resolve(),
         reports_dir=options["reports_dir"].expanduser().resolve(),

@@ -38,6 +38,7 @@ class Request:
     reports_dir: Path
     force: tuple[str, ...] = ()
     download: bool = False
+    data_asked: bool = False  # for, by name or by folder: then nothing stands in for them
     report_only: bool = False
     strict_claims: bool = False
     report_name: str | None = None
@@ -167,7 +168,9 @@ class Pipeline:
 
     def _resolver(self, look: bool) -> Resolver:
         request = self.request
-        return Resolver(self.store, self.profile, request.data_dir, self.say, look, request.download)
+        return Resolver(
+            self.store, self.profile, request.data_dir, self.say, look, request.download, request.data_asked
+        )
 
     def _default_profile(self) -> str:
         resolver = Resolver(self.store, "quick", self.request.data_dir, self.say)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bakeoff.code import Code
+from bakeoff.errors import RequestError, shown
 from bakeoff.last_made import LastMade
 from bakeoff.machine import BACKEND_PACKAGES, Machine, package_version
 from bakeoff.params import Parameters
+from bakeoff.prepared import near_or_all
 from bakeoff.resolve import Resolver, Source
 from bakeoff.store import NOTEBOOK, Store, digest_value
 
@@ -138,6 +140,7 @@ class Row:
     steps: dict[str, Step]
     blocked: str = ""  # why it cannot be run, in one sentence
     weights_file: str = ""  # the file of ImageNet weights that is read, if one is
+    refused: str = ""  # why it is blocked, where its own parameters are the cause
 
     @property
     def variant(self) -> str:
@@ -191,6 +194,8 @@ def make_plan(
     """Resolve, key and order every step of `parameters`; `force` names stages and variants to make anew."""
     maker = _Maker(resolver, code, resolver.machine())
     rows = [row for each in parameters for row in maker.rows(each)]
+    if rows and all(row.refused for row in rows):
+        raise RequestError(f"{rows[0].variant} cannot be run: {rows[0].refused}.")
     steps: dict[Name, Step] = {}
     for name in STAGES:  # stage by stage: every parent stands before its children
         for row in rows:
@@ -228,6 +233,8 @@ class _Maker:
                 "could not be downloaded; connect to the internet and add --download, or put the file into "
                 "$KERAS_HOME/models"
             )
+        refused = _missing_class(parameters.stage, dataset)
+        blocked = refused or blocked
         resolved = {"dataset": dataset.digest, "weights": file.digest if file else weights}
         rows = []
         for replicate in range(parameters.run["replicates"]):
@@ -235,7 +242,7 @@ class _Maker:
             values = {**parameters.stage, "dataset": dataset.name.split()[0], "weights": weights, "seed": seed}
             steps = {} if blocked else self._steps(values, parameters.run, resolved)
             file_name = file.name if file else ""
-            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name))
+            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused))
         return rows
 
     def _steps(self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str]) -> dict[str, Step]:
@@ -296,6 +303,14 @@ class _Maker:
 
     def _packages(self, stage: Stage) -> list[str]:
         return [*stage.packages, *(BACKEND_PACKAGES[self.machine.backend] if stage.computes else [])]
+
+
+def _missing_class(values: Mapping[str, Any], dataset: Source) -> str:
+    """Why a binary task cannot be asked of these data, as far as their metadata tell; empty where it can."""
+    positive, names = values["positive_class"], dataset.class_names
+    if values["task"] != "binary" or not positive or not names or positive in names:
+        return ""
+    return f"positive_class {shown(positive)} is no class of {dataset.name.split()[0]}; {near_or_all(positive, names)}"
 
 
 def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:

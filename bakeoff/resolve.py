@@ -17,12 +17,14 @@ from pathlib import Path
 
 from bakeoff.code import PROJECT
 from bakeoff.digests import DigestCache
-from bakeoff.errors import DataUnavailableError, RequestError
+from bakeoff.errors import DataUnavailableError
 from bakeoff.machine import Machine, find_machine, keras_home, say_once
+from bakeoff.prepared import find_prepared, other_name, read_metadata, what_is_there
 from bakeoff.resources import usable_cores
 from bakeoff.store import MANIFEST, Store, digest_file, digest_value, write_atomically
 
 STAND_IN = "shapes10"
+DEFAULT = "cifar10"  # the data set that the stand-in may replace, unless somebody asked for it
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
 REMEMBER_SECONDS = 3600.0
 WEIGHTS_HOST = "storage.googleapis.com"
@@ -38,15 +40,19 @@ OLDER_STORE = (
 
 @dataclass(frozen=True)
 class Source:
-    """A data set or weights as they will be used: a name and the digest of the bytes behind it."""
+    """A data set or weights as they will be used: a name, the digest of the bytes behind it, and the set's classes."""
 
     name: str
     digest: str
+    class_names: tuple[str, ...] = ()  # where the metadata of a prepared set tell
 
 
 @dataclass
 class Resolver:
-    """Answers what a run will use. With `look` False it asks no host and takes what is not here for unreachable."""
+    """Answers what a run will use. With `look` False it asks no host and takes what is not here for unreachable.
+
+    asked: the user named data or where they are, so that the stand-in must not replace them.
+    """
 
     store: Store
     profile: str
@@ -54,6 +60,7 @@ class Resolver:
     say: Callable[[str], None]
     look: bool = False
     ask_anew: bool = False
+    asked: bool = False
     digests: DigestCache = field(init=False)
     _answers: dict[tuple[str, str], Source | None] = field(default_factory=dict)  # each question is asked once a run
 
@@ -80,17 +87,22 @@ class Resolver:
         if wanted == STAND_IN:
             return Source(STAND_IN, STAND_IN)
         prepared = find_prepared(wanted, self.data_dir)
+        hint = other_name(wanted, self.data_dir) if prepared is None else None
+        if hint:
+            raise DataUnavailableError(f"The data set {wanted} is not in {self.data_dir}; {hint}.")
         if prepared is None and self.look and self._reachable(DATA_HOSTS.get(wanted, WEIGHTS_HOST)):
             self.say(f"Downloading the data set {wanted} into {self.data_dir}.")
             _download(["dataset", wanted, "--data-dir", str(self.data_dir)])
             prepared = find_prepared(wanted, self.data_dir)
         if prepared is not None:
-            return Source(f"{wanted} {prepared.name}", self._folder_digest(prepared))
-        if self.profile == "full":
+            metadata = read_metadata(prepared, wanted)
+            return Source(f"{wanted} {prepared.name}", self._folder_digest(prepared), metadata.class_names)
+        if self.profile == "full" or self.asked or wanted != DEFAULT:
             if not self.look:
                 return Source(wanted, "not here yet")
             raise DataUnavailableError(
-                f"The data set {wanted} is not in {self.data_dir}, and its host does not answer. Three ways out: "
+                f"The data set {wanted} is not in {self.data_dir} ({what_is_there(wanted, self.data_dir)}), and it "
+                "could not be downloaded. Three ways out: "
                 "connect to the internet and add --download; put the prepared data somewhere and name it with "
                 f"--data-dir; or run on the built-in stand-in with --set dataset={STAND_IN}."
             )
@@ -158,15 +170,6 @@ def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(PROJECT),
     }
-
-
-def find_prepared(name: str, data_dir: Path) -> Path | None:
-    """The folder of the newest version of `name` ("set" or "set/config") that TFDS has prepared below data_dir."""
-    if not re.fullmatch(r"\w+(/\w[\w.-]*)?", name):
-        raise RequestError(f"dataset: {name!r} is no name of a TFDS data set; write for example cifar10 or mnist")
-    versions = [path.parent for path in (data_dir / name).glob("*/dataset_info.json")]
-    numbered = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
-    return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
 def _connects(host: str) -> bool:

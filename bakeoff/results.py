@@ -150,6 +150,8 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{len(names)} of the classes of the {part} images not trained on"
         for part, names in files.get("train", {}).get("unseen_classes", {}).items()
     ]
+    if load.get("test_split") == "train":
+        words.append("tested on a held-out fifth of the training images")
     for split, available in load.get("available", {}).items():
         if load[f"{split}_examples"] < available:
             words.append(f"{load[f'{split}_examples']} of {available} {split} images")

@@ -36,10 +36,12 @@ def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], mo
     assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, **small))
 
 
-def test_load_goes_on_with_the_stand_in(project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_was_named_is_not_replaced(
+    project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = {"dataset": "bakeoff_has_no_such_set", "max_train_examples": 200, "max_test_examples": 50}
-    printed = "\n".join(_run_all(project_copy(), "1_load", monkeypatch, **small))
-    assert "cannot be had here" in printed and "Data: shapes10." in printed
+    with pytest.raises(Exception, match="bakeoff_has_no_such_set is not in"):
+        _run_all(project_copy(), "1_load", monkeypatch, **small)
 
 
 def test_injected_folders_are_left_alone() -> None:

@@ -56,7 +56,7 @@ def test_the_wall_holds_in_both_directions() -> None:
 
 def test_the_lab_uses_tensorflow_only_for_data_batches_logs_and_the_graph_of_a_prediction() -> None:
     users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
-    assert users <= {"data.py", "batches.py", "tuning.py", "evaluation.py"}
+    assert users <= {"prepared.py", "batches.py", "tuning.py", "evaluation.py"}
 
 
 def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:

@@ -17,6 +17,7 @@ from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, make_plan
 from bakeoff.resolve import Resolver
 from bakeoff.store import Store
+from tests.prepared_sets import describe
 
 Keys = dict[tuple[str, str], tuple[str, str]]
 
@@ -364,8 +365,7 @@ def test_a_package_version_changes_the_stages_it_decides(project: Path, monkeypa
 def test_data_and_weights_change_what_uses_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _keys(_plan(project, ("ann", "mobilenetv2_transfer")))
     prepared = project / "data" / "cifar10" / "3.0.2"
-    prepared.mkdir(parents=True)
-    (prepared / "dataset_info.json").write_text("{}")
+    describe(prepared)
     with_data = _keys(_plan(project, ("ann", "mobilenetv2_transfer")))
     assert _changed(before, with_data)[0] == set(before)
     (prepared / "data.tfrecord").write_text("changed")

@@ -10,9 +10,11 @@ import pytest
 
 from bakeoff import resolve
 from bakeoff.errors import DataUnavailableError, RequestError
-from bakeoff.resolve import STAND_IN, Resolver, find_prepared, import_environment
+from bakeoff.prepared import find_prepared
+from bakeoff.resolve import STAND_IN, Resolver, import_environment
 from bakeoff.store import Store
 from tests.conftest import Workplace
+from tests.prepared_sets import describe
 
 
 @pytest.fixture
@@ -30,9 +32,7 @@ def _resolver(tmp_path: Path, profile: str = "quick", look: bool = True, said: l
 
 def _prepare(tmp_path: Path, version: str) -> Path:
     folder = tmp_path / "data" / "cifar10" / version
-    folder.mkdir(parents=True)
-    (folder / "dataset_info.json").write_text("{}")
-    return folder
+    return describe(folder)
 
 
 def test_the_newest_prepared_version_is_found(tmp_path: Path) -> None:
@@ -67,6 +67,42 @@ def test_full_stops_and_names_three_ways_out(tmp_path: Path, silent_host: str) -
     with pytest.raises(DataUnavailableError) as caught:
         _resolver(tmp_path, "full").dataset("cifar10")
     assert all(word in str(caught.value) for word in ("--download", "--data-dir", "--set dataset=shapes10"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "hint"),
+    [
+        ("CIFAR10", "cifar10/3.0.2", "write --set dataset=cifar10"),
+        ("cifar10", "cifar10/plain/3.0.2", "write --set dataset=cifar10/plain"),
+        ("cifar10", "deeper/cifar10/3.0.2", "data/deeper"),
+        ("cifar10", "../cifar10/3.0.2", "write --data-dir"),
+        ("cifar11", "cifar10/3.0.2", "did you mean 'cifar10'"),
+        ("mnist", "cifar10/3.0.2", "there are cifar10"),
+        ("mnist", "", "no data set is prepared there"),
+    ],
+)
+def test_data_that_were_asked_for_are_not_replaced(
+    tmp_path: Path, silent_host: str, asked: str, there: str, hint: str
+) -> None:
+    """The stand-in replaces the default data set alone, and only where nobody named data or their folder."""
+    (tmp_path / "data").mkdir()
+    if there:
+        folder = _prepare(tmp_path, "1.0.0")
+        target = tmp_path / "data" / there
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+    resolver = Resolver(Store(tmp_path / "runs"), "quick", tmp_path / "data", print, look=True, asked=True)
+    with pytest.raises(DataUnavailableError) as caught:
+        resolver.dataset(asked)
+    assert hint in str(caught.value) and str(tmp_path / "data") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_was_asked_for_and_is_not_there(workplace: Workplace) -> None:
+    done = workplace.run("--variants", "ann", "--profile", "smoke", "--data-dir", str(workplace.root / "none"))
+    assert done.returncode == 2
+    assert "there is no such folder" in done.stderr and done.stderr.count("\n") == 1
+    assert not workplace.reports.exists()
 
 
 def test_a_failed_look_is_remembered_for_an_hour(tmp_path: Path, silent_host: str) -> None:

@@ -114,7 +114,7 @@ def test_every_loader_is_one_of_ours() -> None:
         if called.split(".")[-1] in ("load_model", "load_weights") or called == "np.load"
     }
     assert loads == {
-        ("bakeoff/lab/answers.py", "np.load"),
+        ("bakeoff/lab/tested.py", "np.load"),
         ("bakeoff/lab/data.py", "np.load"),
         ("bakeoff/lab/evaluation.py", "keras.saving.load_model"),
         ("bakeoff/lab/evaluation.py", "np.load"),
@@ -286,7 +286,7 @@ def test_no_file_of_weights_leaves_its_folder(name: str) -> None:
 
 
 def test_the_lab_refuses_such_data_sets_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bakeoff.lab import data
+    from bakeoff.lab import prepared
 
     (tmp_path / "data" / "cifar10").mkdir(parents=True)
     for place in ("1.0.0", "data/1.0.0"):
@@ -295,7 +295,7 @@ def test_the_lab_refuses_such_data_sets_too(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     for name in ("..", "../", "cifar10/..", "cifar10/../.."):
         with pytest.raises(ValueError, match="not prepared"):
-            data._prepared_folder(name)
+            prepared._prepared_folder(name)
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "."])

@@ -1,9 +1,7 @@
-"""Images and labels: read from a prepared TFDS data set or drawn by `shapes`, stored once, opened memory-mapped."""
+"""Images and labels: read from a source (see `Source`), stored once, opened memory-mapped."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +13,6 @@ from bakeoff.lab import files, shapes
 from bakeoff.lab.streams import generator
 
 _DESCRIPTION = "dataset.json"  # written last: where it is, the arrays are whole
-_BATCH = 1000  # images decoded at once
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,9 @@ class Split:
 class Dataset:
     """A data set as it was loaded.
 
-    available: images in each split before the cut. test_split: the source's name for the split that is used as
-    test set, "test" but for data that have only a validation split.
+    available: images in each split before the cut. test_split: the source's name for the split that the test images
+    are of; "train" where a part of it was held out for want of another. notes: sentences about what was done to the
+    images, or which of them are used.
     """
 
     name: str
@@ -45,6 +43,7 @@ class Dataset:
     test: Split
     available: dict[str, int]
     test_split: str = "test"
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +74,7 @@ def load(
     """
     folder = Path(folder)
     if not (folder / _DESCRIPTION).is_file():
-        source = _Drawn(seed) if dataset == shapes.NAME else _Prepared(dataset)
+        source = _source(dataset, seed)
         for role, limit in (("train", max_train_examples), ("test", max_test_examples)):
             available = source.available[role]
             count = available if limit is None else min(limit, available)
@@ -98,6 +97,7 @@ def open_dataset(folder: str | Path) -> Dataset:
         test=_open_split(folder, "test"),
         available=description["available"],
         test_split=description["test_split"],
+        notes=tuple(description["notes"]),
     )
 
 
@@ -114,7 +114,7 @@ _Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # images, labels, and
 class Source(Protocol):
     """Where images come from. available: images of each role. shuffled: whether they are in random order as they are.
 
-    test_split: the source's name for the split that is used as test set.
+    test_split and notes: see Dataset; the notes are whole once all images are read.
     """
 
     version: str
@@ -122,10 +122,19 @@ class Source(Protocol):
     available: dict[str, int]
     test_split: str
     shuffled: bool
+    notes: list[str]
 
     def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
         """The examples of a role ("train" or "test") at these positions, in ascending order."""
         ...
+
+
+def _source(dataset: str, seed: int) -> Source:
+    if dataset == shapes.NAME:
+        return _Drawn(seed)
+    from bakeoff.lab.prepared import Prepared
+
+    return Prepared(dataset, seed)
 
 
 def _order(source: Source, role: str, count: int, seed: int) -> np.ndarray:
@@ -149,12 +158,22 @@ def _write_split(source: Source, order: np.ndarray, folder: Path, role: str) -> 
             if stored is None:
                 shape = (count, *images.shape[1:])
                 stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            _check_labels(some_labels, role)
             places = rows[done : done + len(images)]
             stored[places], labels[places], ids[places] = images, some_labels, some_ids
             done += len(images)
         del stored  # closes the file
+        if done < count:
+            raise ValueError(f"The {role} split has {done} images where its description says {count}; prepare it anew.")
     files.write_npy(folder / f"{role}_labels.npy", labels)
     files.write_npy(folder / f"{role}_ids.npy", _unique(ids, role, order))
+
+
+def _check_labels(labels: np.ndarray, role: str) -> None:
+    if missing := int(np.sum(np.asarray(labels) < 0)):
+        raise ValueError(
+            f"Of {len(labels)} {role} images, {missing} have no label (-1); label them, or remove them from the set."
+        )
 
 
 def _unique(ids: np.ndarray, role: str, order: np.ndarray) -> np.ndarray:
@@ -185,6 +204,7 @@ def _described(dataset: str, source: Source, folder: Path) -> dict[str, Any]:
         "test_examples": len(test),
         "available": source.available,
         "test_split": source.test_split,
+        "notes": source.notes,
     }
 
 
@@ -202,114 +222,8 @@ class _Drawn:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.notes: list[str] = []
 
     def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
         """All of it in one batch: it fits into memory."""
         yield (*shapes.generate(role, len(positions), self.seed), None)
-
-
-# ---------------------------------------------------------------- prepared by TFDS
-
-
-class _Prepared:
-    """A data set that TFDS has prepared on this machine, as a source."""
-
-    def __init__(self, dataset: str) -> None:
-        import tensorflow_datasets as tfds
-
-        self._name = dataset
-        folder = _prepared_folder(dataset)
-        self._builder = tfds.builder_from_directory(folder)
-        self._features = dict(self._builder.info.features.items())
-        self._check_features(tfds.features)
-        self.version = str(self._builder.info.version)
-        self.class_names = tuple(self._features["label"].names)
-        self.test_split = self._test_split()
-        self.available = {"train": self._count("train"), "test": self._count(self.test_split)}
-        # TFDS shuffles what the builder of a set prepares, unless told not to. Files written without a builder are
-        # in an order of their writer's.
-        described = files.read_json(folder / "dataset_info.json")
-        self.shuffled = "moduleName" in described and not described.get("disableShuffling", False)
-
-    def batches(self, role: str, positions: np.ndarray) -> Iterator[_Batch]:
-        """The examples at `positions`, from one pass over the files. No other image is decoded."""
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        options.autotune.enabled = False  # see `Batches.feed`
-        for batch in self._decoded(self._examples(role, positions).batch(_BATCH).prefetch(2).with_options(options)):
-            yield batch["image"], batch["label"], _as_text(batch["id"]) if "id" in batch else None
-
-    def _examples(self, role: str, positions: np.ndarray) -> Any:
-        """image, label and, where there are some, ids of the examples at `positions`: a tf.data.Dataset."""
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-
-        wanted = dict.fromkeys({"image", "label", "id"} & set(self._features), True)
-        last = int(positions[-1]) + 1
-        data = self._builder.as_dataset(
-            split=f"{'train' if role == 'train' else self.test_split}[:{last}]",
-            shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(wanted, decoders={"image": tfds.decode.SkipDecoding()}),
-            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=False),
-        )
-        if len(positions) < last:
-            kept = tf.constant(np.isin(np.arange(last), positions))
-            data = data.enumerate().filter(lambda position, _: kept[position]).map(lambda _, example: example)
-        decode = self._features["image"].decode_example
-        return data.map(lambda example: {**example, "image": decode(example["image"])}, os.cpu_count())
-
-    def _decoded(self, data: Any) -> Iterator[dict[str, np.ndarray]]:
-        import tensorflow as tf
-
-        try:
-            yield from data.as_numpy_iterator()
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"The images of {self._name} cannot be stacked; choose a data set whose images are all of one size."
-            ) from error
-
-    def _check_features(self, kinds: Any) -> None:
-        image, label = (self._features.get(name) for name in ("image", "label"))
-        if not isinstance(image, kinds.Image) or not isinstance(label, kinds.ClassLabel):
-            raise ValueError(
-                f"The data set {self._name} has no features image and label (one class a picture) but "
-                f"{', '.join(self._features)}; choose an image classification set such as cifar10."
-            )
-        if image.np_dtype != np.uint8:
-            raise ValueError(f"The images of {self._name} are {image.np_dtype.__name__}; choose a set of uint8 images.")
-
-    def _test_split(self) -> str:
-        splits = self._builder.info.splits
-        name = next((name for name in ("test", "validation") if name in splits), None)
-        if name is None or "train" not in splits:
-            raise ValueError(
-                f"The data set {self._name} has the splits {', '.join(splits) or 'none'}; needed are train and test "
-                "(or validation), so choose another set."
-            )
-        return name
-
-    def _count(self, split: str) -> int:
-        return int(self._builder.info.splits[split].num_examples)
-
-
-def data_dir() -> Path:
-    """Where TFDS keeps prepared data: TFDS_DATA_DIR, or its own default folder."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def _prepared_folder(dataset: str) -> Path:
-    """The folder of the newest version of `dataset` ("set" or "set/config") below `data_dir`."""
-    named = re.fullmatch(r"\w+(/\w[\w.-]*)?", dataset)
-    folders = [path.parent for path in (data_dir() / dataset).glob("*/dataset_info.json")] if named else []
-    versions = [path for path in folders if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
-    if not versions:
-        raise ValueError(
-            f"The data set {dataset!r} is not prepared in {data_dir()}; run `python -m bakeoff.lab.download dataset "
-            f"{dataset}` once, or set dataset to {shapes.NAME}, which needs no download."
-        )
-    return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
-
-
-def _as_text(ids: np.ndarray) -> np.ndarray:
-    return np.array([one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in ids.tolist()])

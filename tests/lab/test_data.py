@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import data, files, shapes
+from bakeoff.lab import prepared as prepared_sets
 
 
 def drawn(folder: Path, train: int | None = 40, test: int | None = 20, seed: int = 0) -> data.Dataset:
@@ -145,7 +146,7 @@ def test_a_part_of_sorted_files_is_a_random_sample(
     tmp_path: Path, at_hand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first 60 of 300 images sorted by class would all be of the first class."""
-    monkeypatch.setattr(data, "_BATCH", 7)
+    monkeypatch.setattr(prepared_sets, "_BATCH", 7)
     part, whole = read("tiny_sorted", tmp_path / "part", train=60), read("tiny_sorted", tmp_path / "whole")
     assert np.bincount(part.train.labels).min() > 10
     assert np.bincount(whole.train.labels[-60:]).min() > 10  # what a validation split would hold out
@@ -180,8 +181,6 @@ def test_ids_and_a_validation_split_are_used_and_other_features_are_not(tmp_path
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("tiny_untested", "needed are train and test"),
-        ("tiny_sizes", "all of one size"),
         ("tiny_numbers", "no features image and label"),
         ("never_prepared", "bakeoff.lab.download dataset never_prepared"),
         ("../tiny", "is not prepared"),

@@ -50,9 +50,12 @@ def loaded_words(dataset: Dataset) -> str:
             "which no data set can be had. Figures computed from them say nothing about any published result."
         )
     words = f"The images come from the TFDS data set {dataset.name}, version {dataset.version}."
-    if dataset.test_split != "test":
+    if dataset.test_split == "train":
+        words += " It has no labelled test images: a **random fifth of its training images**, of every class the same"
+        words += " share (stratified), is held out as the test set here, and never trained on."
+    elif dataset.test_split != "test":
         words += f" It has no test split: its **{dataset.test_split}** split is the test set here."
-    return words
+    return " ".join([words, *dataset.notes])
 
 
 def draw_examples(split: Split, num_classes: int, seed: int, most: int = 10) -> list[np.ndarray]:
