@@ -158,11 +158,11 @@ def _write_split(source: Source, order: np.ndarray, folder: Path, role: str) -> 
             if stored is None:
                 shape = (count, *images.shape[1:])
                 stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            _check_labels(some_labels, role)
             places = rows[done : done + len(images)]
             stored[places], labels[places], ids[places] = images, some_labels, some_ids
             done += len(images)
         del stored  # closes the file
+        _check_labels(labels[:done], role)
         if done < count:
             raise ValueError(f"The {role} split has {done} images where its description says {count}; prepare it anew.")
     files.write_npy(folder / f"{role}_labels.npy", labels)
@@ -170,7 +170,7 @@ def _write_split(source: Source, order: np.ndarray, folder: Path, role: str) -> 
 
 
 def _check_labels(labels: np.ndarray, role: str) -> None:
-    if missing := int(np.sum(np.asarray(labels) < 0)):
+    if missing := int((labels < 0).sum()):
         raise ValueError(
             f"Of {len(labels)} {role} images, {missing} have no label (-1); label them, or remove them from the set."
         )

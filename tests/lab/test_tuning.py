@@ -4,9 +4,11 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -247,3 +249,14 @@ def test_half_of_the_budget_is_shared_by_the_trials(stages: Callable[..., Any], 
     result = run(made, tmp_path, {"learning_rate": [0.01, 0.001]}, max_training_tflop=budget)
     assert (result.best["train_images"], result.best["validation_images"]) == (40, 10)
     assert result.best["test_images"] == 10  # of 20, as many in proportion
+
+
+def test_images_to_choose_by_show_every_class(stages: Callable[..., Any]) -> None:
+    """Cut off the end of images sorted by class, they would show the last classes alone."""
+    prepared = stages(train=100, validation="none", validation_sampling="stratified").prepared
+    by_class = np.argsort(prepared.train.labels, kind="stable")
+    prepared = replace(prepared, train=replace(prepared.train, indices=prepared.train.indices[by_class]))
+    train, chosen_by = study.views_to_choose_by(prepared, 0.2)
+    assert (len(train), len(chosen_by)) == (80, 20)
+    assert np.bincount(chosen_by.labels).tolist() == [2] * 10
+    assert not set(train.ids) & set(chosen_by.ids)
