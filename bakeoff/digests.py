@@ -38,7 +38,7 @@ class DigestCache:
 
     def recall(self, file: Path, purpose: str, work: Callable[[Path], Any]) -> Any:
         """`work(file)`, or what it gave for this version of the file; it must be a value that JSON can hold."""
-        name, stat = os.path.realpath(file), file.stat()
+        name, stat = str(file.absolute()), file.stat()
         stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
         known = self._ask("select stamp, value from known where purpose = ? and file = ?", purpose, name)
         if known and known[0] == stamp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -15,6 +16,7 @@ from bakeoff.plan import Name, Step
 from bakeoff.resources import free_memory
 
 _MEGABYTE = 2**20
+_LOOK_SECONDS = 0.5
 # A guess of seconds may be off by this factor; a time left is said only where that cannot make it wrong by two.
 _GUESS_IS_OFF = 4.0
 _SOON_SECONDS = 60.0
@@ -70,6 +72,8 @@ class Schedule:
     _threads: int = 0
     _megabytes: int = 0
     _capacity: int = 0  # bytes that all our steps together may take
+    _free_bytes: int = 0
+    _looked: float = 0.0
     _measured_work: float = 0.0  # core seconds of the waiting steps
     _guessed_work: float = 0.0
     _order: Iterator[int] = field(default_factory=itertools.count)
@@ -91,8 +95,7 @@ class Schedule:
         """
         if len(self._running) >= self.jobs:
             return None
-        free, blocked = self.free(), None
-        self._capacity = max(self._capacity, free) if self._running else free
+        free, blocked = self._look_at_memory(), None
         for demand in sorted(self._ready, key=lambda demand: self._ready[demand][0]):
             step = self._ready[demand][0][2]
             lacking = self._lacking(demand, free)
@@ -169,6 +172,13 @@ class Schedule:
             return max((measured + guessed) / width, longest), False
         bound = max((measured + _GUESS_IS_OFF * guessed) / width, _GUESS_IS_OFF * longest)
         return (_SOON_SECONDS, True) if certain and bound <= _SOON_SECONDS else None
+
+    def _look_at_memory(self) -> int:
+        """Bytes that are free, asked now and then: what was begun since is reserved."""
+        if not self._running or time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._free_bytes, self._looked = self.free(), time.monotonic()
+            self._capacity = max(self._capacity, self._free_bytes) if self._running else self._free_bytes
+        return self._free_bytes
 
     def _unfinished(self, name: Name) -> bool:
         return name in self.waiting or name in self._running or name in self.elsewhere

@@ -16,6 +16,7 @@ from bakeoff.machine import package_version
 from bakeoff.plan import Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
+from bakeoff.report.pages import Pages
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, write_atomically
 
@@ -56,11 +57,15 @@ class Report:
         """
         key = self._key(store)
         stamp = self._stamp()
+        pages = Pages(self.folder, self.plan.rows, self.table, store)
         built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
-        if built:
+        if built or not pages.are_there(stamp["pages"] or {}):
             told = facts(self.plan, self.profile)
-            self._write_page(store, told)
+            merged = self._write_page(store, told)
+            before = stamp["pages"] or {}
             stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": told}
+            stamp["pages"] = pages.write(self._title(), told, _code(), PAGE, merged.back, before)
+            built = True
         before = stamp["pdf"]
         if not self._is_there(PDF, before):
             (self.folder / PDF).unlink(missing_ok=True)
@@ -74,8 +79,8 @@ class Report:
             write_atomically(self.folder / STAMP, json.dumps(stamp))
         return built
 
-    def _write_page(self, store: Store, told: Mapping[str, Any]) -> None:
-        """report.html and what lies beside it; what is left of an earlier report goes away."""
+    def _write_page(self, store: Store, told: Mapping[str, Any]) -> Merger:
+        """report.html and what lies beside it; what is left of an earlier report goes away. Returns its cells."""
         from bakeoff.report.html import to_html
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,8 +89,9 @@ class Report:
         write_atomically(self.folder / "results.csv", self.table_text)
         write_atomically(self.folder / "claims.csv", to_csv(self.findings))
         self._copy_notebooks(store)
-        html = to_html(self._merged(store), self._title(), banner(self.table), told)
-        write_atomically(self.folder / PAGE, html)
+        merged = self._merged(store)
+        write_atomically(self.folder / PAGE, to_html(merged, self._title(), banner(self.table), told))
+        return merged
 
     def _write_crate(self, store: Store, told: Mapping[str, Any]) -> str:
         """Where everything in the folder comes from, under both names; returns the digest."""
@@ -121,7 +127,7 @@ class Report:
 
     def _stamp(self) -> dict[str, Any]:
         """What an earlier call recorded: the key, digests of report.html, report.pdf and crate, what the page tells."""
-        names = ("key", "digest", "pdf", "crate", "facts")
+        names = ("key", "digest", "pdf", "crate", "facts", "pages")
         try:
             stamp = json.loads((self.folder / STAMP).read_text(encoding="utf-8"))
             return {name: stamp.get(name) for name in names}
@@ -134,13 +140,8 @@ class Report:
 
     def _key(self, store: Store) -> str:
         """Digest of all that the report shows: page keys, the table, and the code and template that make it."""
-        code = [
-            (path.name, path.stat().st_mtime_ns)
-            for path in sorted(_HERE.rglob("*"))
-            if path.is_file() and path.suffix != ".pyc"
-        ]
         pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.complete_manifest(*step.name)]
-        return digest_value([pages, self.table_text, self.profile, code, [package_version(each) for each in _WRITERS]])
+        return digest_value([pages, self.table_text, self.profile, _code()])
 
     def _copy_notebooks(self, store: Store) -> None:
         """notebooks/<variant>/<stage>.ipynb beside the report; copies of earlier reports go away."""
@@ -151,3 +152,9 @@ class Report:
             for stage, folder in stage_folders(row, store).items():
                 (target / name).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(Path(folder) / NOTEBOOK, target / name / f"{stage}.ipynb")
+
+
+def _code() -> list[Any]:
+    """What tells versions of the code, the template and the packages that write a report from each other."""
+    files = [path for path in sorted(_HERE.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return [[(path.name, path.stat().st_mtime_ns) for path in files], [package_version(each) for each in _WRITERS]]

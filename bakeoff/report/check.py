@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from bakeoff.errors import RequestError
 from bakeoff.report.crate import COPY, METADATA
+from bakeoff.report.pages import PAGES
 from bakeoff.store import digest_file
 
 _PAGE, _TABLE, _STAMP = "report.html", "results.csv", ".built.json"
@@ -81,7 +82,8 @@ def _table(folder: Path) -> Iterator[str]:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError):
         yield f"{_TABLE} or {_PAGE} cannot be read"
         return
-    sections = set(re.findall(r'id="variant-([^"]+)"', page))
+    pages = [page, *(each.read_text(encoding="utf-8") for each in sorted((folder / PAGES).glob("*.html")))]
+    sections = {name for text in pages for name in re.findall(r'id="variant-([^"]+)"', text)}
     ids = {name: name.replace("_", "-") for name in wanted}
     yield from (f"{_PAGE} has no section of {name}, a row of {_TABLE}" for name in wanted if ids[name] not in sections)
     for name in sorted(sections - set(ids.values())):

@@ -86,12 +86,16 @@ def _with_scopes(html: str) -> str:
 
 
 def linked(html: str, chapters: Mapping[str, str]) -> str:
-    """Cleaned HTML in which each table field or code word that is a variant's name leads to its chapter."""
+    """Cleaned HTML in which each table field or code word that is a variant's name leads to its chapter.
+
+    `chapters`: name -> id on this page, or path of a page of its own, which has a slash.
+    """
 
     def link(found: re.Match[str]) -> str:
         target = chapters.get(unescape(found[2]).strip())
         tag, text = found[1], found[2]
-        return f'<{tag}><a href="#{escape(target)}">{text}</a></{tag}>' if target else found[0]
+        leads = target if target and "/" in target else f"#{target}"
+        return f'<{tag}><a href="{escape(leads)}">{text}</a></{tag}>' if target else found[0]
 
     return _NAME.sub(link, html)
 

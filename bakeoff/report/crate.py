@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bakeoff.code import PROJECT
-from bakeoff.plan import Plan, Row, Step
+from bakeoff.plan import Name, Plan, Row, Step
+from bakeoff.report.pages import PAGES
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
 
 METADATA = "ro-crate-metadata.json"  # the name that the standard asks for
@@ -40,6 +44,10 @@ _BESIDE = {
     "claims.csv": "What the sources claim beside what was measured",
 }
 
+# papermill's own metadata stand behind all cells, and these two names at their end.
+_TAIL_BYTES = 2000
+_START = re.compile(rb'"start_time": "([^"]{1,40})",\s*"version": "[^"]*"\s*\}\s*\},\s*"nbformat"')
+
 Entity = dict[str, Any]
 
 
@@ -53,12 +61,22 @@ class Crate:
     compare: Step
     facts: Mapping[str, Any]
     _graph: dict[str, Entity] = field(default_factory=dict)
+    _rows: dict[Step, list[Row]] = field(default_factory=dict)  # whose a step is
+    _values: dict[tuple[str, str, str], str] = field(default_factory=dict)  # kind, name and value -> entity
+    _manifests: dict[Name, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._digests = self.store.digests()
+        for row in self.plan.rows:
+            for step in row.steps.values():
+                self._rows.setdefault(step, []).append(row)
 
     def text(self, title: str, banner: Sequence[str]) -> str:
         """The crate as JSON."""
         made = [step for step in [*self.plan.steps, self.compare] if self.store.complete_manifest(*step.name)]
         notebooks = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob("notebooks/*/*.ipynb"))
-        paths = [name for name in _BESIDE if (self.folder / name).is_file()] + notebooks
+        pages = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob(f"{PAGES}/*.html"))
+        paths = [name for name in _BESIDE if (self.folder / name).is_file()] + pages + notebooks
         files = [self._file(path) for path in paths]
         actions = [self._step(step) for step in made]
         actions.append(self._writing(made))
@@ -82,7 +100,8 @@ class Crate:
         self._add(_PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
         self._add(_LICENSE, "CreativeWork", name="Apache License 2.0", identifier="Apache-2.0")
         graph = [descriptor, root, *map(_single, self._graph.values())]
-        return json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False) + "\n"
+        lines = ",\n".join(json.dumps(entity, ensure_ascii=False) for entity in graph)
+        return f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n'
 
     @property
     def _profile(self) -> str:
@@ -95,19 +114,25 @@ class Crate:
             self._graph[name] = {"@id": name, "@type": kind, **kept}
         return _ref(name)
 
-    def _manifest(self, step: Step) -> dict[str, Any]:
-        return self.store.complete_manifest(*step.name) or {}
+    def _manifest(self, name: Name) -> dict[str, Any]:
+        """What is told of a step, read once; its parameters are those of the plan."""
+        if name not in self._manifests:
+            manifest = self.store.complete_manifest(*name) or {"files": {}}
+            self._manifests[name] = {key: manifest[key] for key in manifest if key not in ("parameters", "key_inputs")}
+        return self._manifests[name]
 
     def _newest(self, made: Sequence[Step]) -> str:
         """When the last of the steps was finished; the background's step is always among them."""
-        return max(_moment(self._manifest(step)["finished"]) for step in made)
+        return max(_moment(self._manifest(step.name)["finished"]) for step in made)
 
     # What lies in the folder
 
     def _file(self, path: str) -> dict[str, str]:
         """A file of the report."""
         full = self.folder / path
-        described = _BESIDE.get(path, f"The executed notebook of {Path(path).stem}, {Path(path).parent.name}")
+        place = Path(path)
+        words = f"The executed notebook of {place.stem}, {place.parent.name}"
+        described = _BESIDE.get(path, f"The report's page of {place.stem}" if place.suffix == ".html" else words)
         return self._add(
             quote(path),
             "File",
@@ -115,7 +140,7 @@ class Crate:
             description=described,
             encodingFormat=_kind(path),
             contentSize=str(full.stat().st_size),
-            sha256=digest_file(full),
+            sha256=self._digests.recall(full, "sha256", digest_file),
         )
 
     def _copy(self) -> dict[str, str]:
@@ -127,10 +152,10 @@ class Crate:
 
     def _step(self, step: Step) -> dict[str, str]:
         """One execution of a notebook."""
-        manifest = self._manifest(step)
+        manifest = self._manifest(step.name)
         used = [*self._parameters(step), *self._data(step)]
         for stage, key in step.parents:
-            files = (self.store.complete_manifest(stage, key) or {"files": {}})["files"]
+            files = self._manifest((stage, key))["files"]
             used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
         of = f" of {', '.join(step.variants)}" if step.variants else ""
         return self._add(
@@ -151,7 +176,7 @@ class Crate:
 
     def _writing(self, made: Sequence[Step]) -> dict[str, str]:
         """The writing of the report from the executed notebooks."""
-        notebooks = [each for step in made for each in self._notebooks(step, self._manifest(step))]
+        notebooks = [each for step in made for each in self._notebooks(step, self._manifest(step.name))]
         return self._add(
             "#report",
             "CreateAction",
@@ -159,7 +184,7 @@ class Crate:
             description="Bakeoff merged the executed notebooks into the report.",
             instrument=self._software(),
             object=notebooks,
-            result=[_ref(name) for name in _BESIDE if name in self._graph],
+            result=[_ref(name) for name, each in self._graph.items() if name in _BESIDE or _is_page(each)],
             endTime=self._newest(made),
             actionStatus="http://schema.org/CompletedActionStatus",
         )
@@ -171,15 +196,18 @@ class Crate:
 
     def _notebooks(self, step: Step, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
         """The executed notebook: its copies beside the report, or what the store holds of it."""
-        rows = [row for row in self.plan.rows if row.steps.get(step.stage.name) == step]
-        copies = [quote(f"notebooks/{row.folder_name}/{step.stage.name}.ipynb") for row in rows]
+        rows = self._rows.get(step, ())
+        copies = [quote(f"notebooks/{row.folder_name}/{step.label}.ipynb") for row in rows]
         there = [_ref(name) for name in copies if name in self._graph]
         return there or [self._stored(*step.name, NOTEBOOK, *manifest["files"][NOTEBOOK])]
 
     def _stored(self, stage: str, key: str, name: str, digest: str, size: int) -> dict[str, str]:
         """A file that stays in the store."""
+        entity = f"#{stage}/{key}/{quote(name)}"
+        if entity in self._graph:
+            return _ref(entity)
         return self._add(
-            f"#{stage}/{key}/{quote(name)}",
+            entity,
             "CreativeWork",
             name=name,
             description=f"Written by {stage}, kept in the store and not in this folder.",
@@ -195,15 +223,19 @@ class Crate:
         return [self._value(name, value, "parameter") for name, value in dict(pairs).items()]
 
     def _value(self, name: str, value: Any, kind: str, **more: Any) -> dict[str, str]:
+        known = self._values.get((kind, name, repr(value)))
+        if known:
+            return _ref(known)
         plain = value if isinstance(value, bool | int | float | str) else json.dumps(value, default=list)
         entity = f"#{kind}/{name}/{digest_value(value)[:16]}"
         self._add(entity, "PropertyValue", name=name, **more)
         self._graph[entity]["value"] = plain  # an empty text is a value, too
+        self._values[kind, name, repr(value)] = entity
         return _ref(entity)
 
     def _data(self, step: Step) -> list[dict[str, str]]:
         """The data set and the weights that the step read, with the digests of their files."""
-        row = next((row for row in self.plan.rows if step in row.steps.values()), None)
+        row = next(iter(self._rows.get(step, ())), None)
         if row is None:
             return []
         resolved = step.key_inputs["resolved"].items()
@@ -283,11 +315,22 @@ class Crate:
 
     def _url(self, path: str) -> str:
         """An address below the project's; empty where nothing says what that is."""
-        try:
-            urls = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-            return f"{urls['Repository']}/{path}".rstrip("/")
-        except (OSError, KeyError, tomllib.TOMLDecodeError):
-            return ""
+        repository = _repository()
+        return f"{repository}/{path}".rstrip("/") if repository else ""
+
+
+def _is_page(entity: Entity) -> bool:
+    return entity["@type"] == "File" and str(entity["name"]).startswith(f"{PAGES}/")
+
+
+@cache
+def _repository() -> str:
+    """The project's address; empty where nothing says it."""
+    try:
+        urls = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+        return str(urls["Repository"])
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        return ""
 
 
 def _single(entity: Entity) -> Entity:
@@ -309,8 +352,13 @@ def _kind(name: str) -> str:
 
 
 def _started(path: Path) -> str | None:
-    """When papermill began with an executed notebook."""
+    """When papermill began with an executed notebook: nearly always among its last bytes."""
     try:
+        with path.open("rb") as stream:
+            stream.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+            found = _START.findall(stream.read())
+        if found:
+            return _moment(found[-1].decode())
         papermill = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]
         return _moment(papermill["start_time"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -30,6 +30,7 @@ def to_html(merged: Merger, title: str, banner: Sequence[str], facts: Mapping[st
         "banner": banner,
         "contents": merged.contents,
         "facts": facts,
+        "top": merged.top,
         "style": style,
         "script": script,
         "policy": f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "

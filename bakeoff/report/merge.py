@@ -12,7 +12,8 @@ from typing import Any
 import nbformat
 from nbformat.notebooknode import NotebookNode
 
-from bakeoff.plan import Row, Step
+from bakeoff.plan import STAGES, Row, Step
+from bakeoff.report.pages import MOST_CHAPTERS, page_path
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store
 
@@ -29,14 +30,17 @@ _BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
 class Merger:
     """Collects the cells of the report and its list of contents: (level, id, text).
 
-    `chapters` leads from a variant's name to the id of its chapter; `back` is where chapters lead back to: the
-    ranking or, where nothing is ranked, the comparison.
+    `chapters` leads from a variant's name to the id of its chapter, or to the path of its own page; `back` is where
+    chapters lead back to: the ranking or, where nothing is ranked, the comparison. `top` leads from this page's folder
+    to the report's.
     """
 
     cells: list[NotebookNode] = field(default_factory=list)
     contents: list[tuple[int, str, str]] = field(default_factory=list)
     chapters: dict[str, str] = field(default_factory=dict)
     back: str = ""
+    top: str = ""
+    report: str = ""  # the page that has `back`; empty: this one
     ids: set[str] = field(default_factory=lambda: set(TAKEN))
 
     def heading(self, level: int, text: str, identifier: str | None = None) -> str:
@@ -70,14 +74,16 @@ class Merger:
 
     def _demoted(self, source: str, prefix: str, level: int) -> tuple[str, list[str]]:
         """The Markdown with its headings as HTML, and their ids."""
-        known = set(self.ids)
-        lines, fenced = [], False
+        lines, ids, fenced = [], [], False
         for line in _BADGE.sub("", source).splitlines():
             fenced ^= bool(_FENCE.match(line))
             found = None if fenced else _HEADING.match(line)
             depth = level + len(found[1]) - 1 if found else 0
-            lines.append(self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}")[1] if found else line)
-        return "\n".join(lines), sorted(self.ids - known)
+            if found:
+                identifier, line = self._heading(min(depth, 6), found[2], f"{prefix}-{found[2]}")
+                ids.append(identifier)
+            lines.append(line)
+        return "\n".join(lines), sorted(ids)
 
     def _heading(self, level: int, text: str, wish: str) -> tuple[str, str]:
         identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
@@ -114,7 +120,10 @@ def _make_sound(output: NotebookNode) -> None:
 def merge(
     compare: Step, background: Step, rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store
 ) -> Merger:
-    """The comparison, the background, the data once for each distinct step, a chapter a variant, and the end."""
+    """The comparison, the background, the data once for each distinct step, a chapter a variant, and the end.
+
+    Of very many rows, those beyond the first MOST_CHAPTERS have pages of their own, to which the report leads.
+    """
     merger = Merger()
     if store.complete_manifest(*compare.name):
         merger.comparison(store.folder(*compare.name) / NOTEBOOK)
@@ -128,16 +137,51 @@ def merge(
         merger.markdown(_failed(background))
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
-        for number, (step, variants) in enumerate(_distinct(stage, rows, store), start=1):
+        for number, (step, variants) in enumerate(_distinct(stage, rows[:MOST_CHAPTERS], store), start=1):
             shown = ", ".join(variants) if len(variants) < 4 else f"{variants[0]} and {len(variants) - 1} more"
             merger.heading(3, f"{title}: {shown}")
             merger.markdown(f"Used by {', '.join(variants)}.")
             merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 3)
     merger.heading(2, "The variants")
-    for row, result in zip(rows, table, strict=True):
+    for row, result in zip(rows[:MOST_CHAPTERS], table[:MOST_CHAPTERS], strict=True):
         _chapter(merger, row, result, store)
+    _lead_to_pages(merger, rows[MOST_CHAPTERS:])
     for name in ("future_work", "references"):
         merger.chapter(_CHAPTERS / f"{name}.md")
+    return merger
+
+
+def _lead_to_pages(merger: Merger, rows: Sequence[Row]) -> None:
+    """The list of variants that have a page of their own."""
+    if rows:
+        merger.heading(3, "Further variants, each on a page of its own", "further-variants")
+        merger.markdown("\n".join(f"- [{_label(row)}]({page_path(row)}): {_plain(row)}" for row in rows))
+    for row in rows:
+        merger.chapters.setdefault(row.variant, page_path(row))
+        merger.chapters[_label(row)] = page_path(row)
+
+
+def _plain(row: Row) -> str:
+    """A variant's title as text in Markdown."""
+    return escape(" ".join(str(row.parameters.run["title"]).split()))
+
+
+def merge_page(
+    row: Row, result: Mapping[str, Any], shown_rows: Sequence[Row], back: str, store: Store, report: str
+) -> Merger:
+    """A variant's own page: its data and preprocessing where the report does not show them, and its chapter.
+
+    `shown_rows` are those of the report itself; `back` is the place in the page `report` that it leads back to.
+    """
+    merger = Merger(back=back, top="../", report=report)
+    shown = {step for other in shown_rows for step in other.steps.values()}
+    for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
+        for number, (step, _) in enumerate(_distinct(stage, [row], store), start=1):
+            if step not in shown:
+                merger.heading(2, title)
+                merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 3)
+    merger.heading(2, "The variant")
+    _chapter(merger, row, result, store)
     return merger
 
 
@@ -155,19 +199,22 @@ def _failed(step: Step) -> str:
 
 
 def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:
-    label = row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
+    label = _label(row)
     identifier = merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
     merger.chapters.setdefault(row.variant, identifier)
     merger.chapters[label] = identifier
-    merger.markdown(_about(row, result, store, merger.back))
-    for stage in ("search", "build", "train", "evaluate"):
-        step = row.steps.get(stage)
-        if step and store.complete_manifest(*step.name):
+    merger.markdown(_about(row, result, store, merger))
+    for step in sorted(row.steps.values(), key=lambda step: list(STAGES).index(step.stage.name)):
+        if step.stage.name not in ("load", "preprocess") and store.complete_manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
-            merger.notebook(path, f"{row.folder_name}-{stage}", 3)
+            merger.notebook(path, f"{row.folder_name}-{step.label}", 3)
 
 
-def _about(row: Row, result: Mapping[str, Any], store: Store, back: str) -> str:
+def _label(row: Row) -> str:
+    return row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
+
+
+def _about(row: Row, result: Mapping[str, Any], store: Store, merger: Merger) -> str:
     """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks and back."""
     run = row.parameters.run
     lines = [f"Source: {run['source']}." if run["source"] else "Not from a source: added by this project."]
@@ -180,9 +227,10 @@ def _about(row: Row, result: Mapping[str, Any], store: Store, back: str) -> str:
         # A message is what a program printed: no Markdown in it.
         message = escape(" ".join(str(result["message"]).split()))
         lines.append(f"<p><strong>{str(result['status']).capitalize()}:</strong> {message}</p>")
-    links = [f"[{name}](notebooks/{row.folder_name}/{name}.ipynb)" for name in stage_folders(row, store)]
+    links = [f"[{name}]({merger.top}notebooks/{row.folder_name}/{name}.ipynb)" for name in stage_folders(row, store)]
     ways = [f"Executed notebooks: {', '.join(links)}."] if links else []
-    ways += [f"[Back to the {'ranking' if back == 'ranking' else 'comparison'}](#{back})."] if back else []
+    place = "ranking" if merger.back == "ranking" else "comparison"
+    ways += [f"[Back to the {place}]({merger.top}{merger.report}#{merger.back})."] if merger.back else []
     return "\n\n".join([*lines, " ".join(ways)] if ways else lines)
 
 

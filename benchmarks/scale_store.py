@@ -1,0 +1,132 @@
+"""Run in a stub project by benchmarks/scale.py: plans all variants, fills their store, times the parts; prints JSON.
+
+python scale_store.py TEMPLATE FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from bakeoff import results
+from bakeoff.claims import audit
+from bakeoff.loop import Loop
+from bakeoff.params import load_parameters, variant_names
+from bakeoff.pipeline import Pipeline, Request, audit_rows
+from bakeoff.plan import Plan, Step, compare_step
+from bakeoff.progress import Lines
+from bakeoff.report import Report
+from bakeoff.report.crate import Crate
+from bakeoff.report.facts import facts
+from bakeoff.runner import Runner
+from bakeoff.store import MANIFEST, Store
+
+SETTINGS = ("dataset=shapes10",)
+
+
+def main(template: Path, folder: Path) -> None:
+    """Everything, in the order in which one needs the other."""
+    found: dict[str, float] = {}
+    request = Request(
+        None, "smoke", SETTINGS, folder / "data", folder / "runs", folder / "reports", pdf=False, report_name="scale"
+    )
+    begun = time.perf_counter()
+    parameters = load_parameters(variant_names(), "smoke", SETTINGS)
+    found["reading the variants' files"] = time.perf_counter() - begun
+    assert parameters
+    begun = time.perf_counter()
+    pipeline = Pipeline(request, lambda _: None)
+    plan = pipeline.plan(look=False)
+    found["plan"] = time.perf_counter() - begun
+    found["gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    found["steps"] = len(plan.steps)
+    found |= _events(pipeline, plan)
+    _fill(plan, pipeline.store, template)
+    found |= _nothing_to_do(pipeline)
+    print(json.dumps(found), flush=True)
+
+
+def _nothing_to_do(pipeline: Pipeline) -> dict[str, float]:
+    """The parts of a run that finds everything made; the report is written once."""
+    found: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        begun = time.perf_counter()
+        result = work(*arguments)
+        found[name] = time.perf_counter() - begun
+        print(f"    {name}: {found[name]:.1f} s", file=sys.stderr, flush=True)
+        return result
+
+    store = pipeline.store
+    for when in ("first look", "nothing to do"):
+        plan = timed(f"{when}: plan", pipeline.plan, False)
+        if not set(plan.reasons) <= {plan.background.name}:
+            raise RuntimeError(f"{len(plan.reasons)} steps are to run in a store that was filled")
+        timed(f"{when}: check of small files", pipeline._damaged, plan)
+        table = timed(f"{when}: results", results.collect, plan.rows, store, {})
+        findings = timed(f"{when}: claims", audit_rows, plan.rows, table, store)
+        texts = {"results": results.to_csv(table), "claims": audit.to_csv(findings)}
+        step = timed(f"{when}: comparison", compare_step, plan.rows, texts, pipeline.code, store)
+        folder = pipeline.request.reports_dir / "scale"
+        report = Report(folder, "smoke", plan, table, texts["results"], step, findings)
+        timed(f"{when}: report", report.build, store, print, False)
+    crate = Crate(folder, plan, store, step, facts(plan, "smoke"))
+    timed("crate", crate.text, "scale", [])
+    return found
+
+
+class _Stub(Runner):
+    """Steps that are made at once; the clock runs from one event to the next."""
+
+    def start(self, step: Step, reason: str, inputs: Any = None) -> Future[float]:
+        made: Future[float] = Future()
+        made.set_result(0.0)
+        return made
+
+    def finish(self, step: Step, future: Future[Any], progress: Lines) -> None:
+        progress.finished(step, 0.0)
+        self._last_made.add(step.variants, step.label, step.result_key)
+        self.locks.release(step)
+        TIMES.append(time.perf_counter())
+
+
+TIMES: list[float] = []
+
+
+def _events(pipeline: Pipeline, plan: Plan) -> dict[str, float]:
+    """Milliseconds from the end of a step to the start of the next: the loop, locks and lines of progress."""
+    with _Stub(pipeline.store, plan.machine, Path(), lambda _: None, 16) as runner:
+        loop = Loop(runner, plan, Lines(plan, pipeline.store, lambda _: None))
+        begun = time.perf_counter()
+        loop.run()
+    taken = [1000 * (after - before) for before, after in zip([begun, *TIMES], TIMES, strict=False)]
+    return {"milliseconds an event": statistics.fmean(taken), "longest event": sorted(taken)[-10]}
+
+
+def _fill(plan: Plan, store: Store, template: Path) -> None:
+    """Each step's files: those of the template, linked."""
+    made: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in template.glob(f"*/*/{MANIFEST}"):
+        made[path.parent.parent.name] = path.parent, json.loads(path.read_text(encoding="utf-8"))
+    for step in plan.steps:
+        source, manifest = made[step.stage.name]
+        target = store.folder(*step.name)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in manifest["files"]:
+            if not (target / name).exists():
+                os.link(source / name, target / name)
+        own = {"result_key": step.result_key, "page_key": step.page_key, "key_inputs": step.key_inputs}
+        own |= {"parameters": dict(step.parameters), "inputs": dict(step.inputs)}
+        (target / MANIFEST).write_text(json.dumps({**manifest, **own}, indent=1, default=str), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
