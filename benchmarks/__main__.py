@@ -12,7 +12,7 @@ from typing import Any
 from bakeoff.store import write_atomically
 from benchmarks.common import PROJECT, Case, awake, say
 
-CASES = ("kernels", "noop", "growth", "training", "bare", "threads", "jobs", "quick")  # the longest last
+CASES = ("kernels", "noop", "growth", "training", "bare", "threads", "scale", "jobs", "quick")  # the longest last
 RESULTS, PAGE = PROJECT / "docs" / "benchmarks.json", PROJECT / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 

@@ -1,6 +1,6 @@
 """Run in a stub project by benchmarks/scale.py: plans all variants, fills their store, times the parts; prints JSON.
 
-python scale_store.py TEMPLATE FOLDER
+python scale_store.py TEMPLATE FOLDER [--no-report]
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 from bakeoff import results
 from bakeoff.claims import audit
 from bakeoff.loop import Loop
-from bakeoff.params import load_parameters, variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
 from bakeoff.plan import Plan, Step, compare_step
 from bakeoff.progress import Lines
@@ -32,16 +31,12 @@ from bakeoff.store import MANIFEST, Store
 SETTINGS = ("dataset=shapes10",)
 
 
-def main(template: Path, folder: Path) -> None:
+def main(template: Path, folder: Path, reported: bool) -> None:
     """Everything, in the order in which one needs the other."""
     found: dict[str, float] = {}
     request = Request(
         None, "smoke", SETTINGS, folder / "data", folder / "runs", folder / "reports", pdf=False, report_name="scale"
     )
-    begun = time.perf_counter()
-    parameters = load_parameters(variant_names(), "smoke", SETTINGS)
-    found["reading the variants' files"] = time.perf_counter() - begun
-    assert parameters
     begun = time.perf_counter()
     pipeline = Pipeline(request, lambda _: None)
     plan = pipeline.plan(look=False)
@@ -50,11 +45,11 @@ def main(template: Path, folder: Path) -> None:
     found["steps"] = len(plan.steps)
     found |= _events(pipeline, plan)
     _fill(plan, pipeline.store, template)
-    found |= _nothing_to_do(pipeline)
+    found |= _nothing_to_do(pipeline, reported)
     print(json.dumps(found), flush=True)
 
 
-def _nothing_to_do(pipeline: Pipeline) -> dict[str, float]:
+def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
     """The parts of a run that finds everything made; the report is written once."""
     found: dict[str, float] = {}
 
@@ -77,7 +72,9 @@ def _nothing_to_do(pipeline: Pipeline) -> dict[str, float]:
         step = timed(f"{when}: comparison", compare_step, plan.rows, texts, pipeline.code, store)
         folder = pipeline.request.reports_dir / "scale"
         report = Report(folder, "smoke", plan, table, texts["results"], step, findings)
-        timed(f"{when}: report", report.build, store, print, False)
+        if reported:
+            timed(f"{when}: report", report.build, store, print, False)
+    folder.mkdir(parents=True, exist_ok=True)
     crate = Crate(folder, plan, store, step, facts(plan, "smoke"))
     timed("crate", crate.text, "scale", [])
     return found
@@ -129,4 +126,4 @@ def _fill(plan: Plan, store: Store, template: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), "--no-report" not in sys.argv)

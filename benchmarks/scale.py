@@ -1,0 +1,66 @@
+"""Thirty thousand steps: planning, an event of the scheduler, nothing to do, the crate; no notebook is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Case, say
+from tests.stubs import make_stub_project, make_template
+
+ROWS, REPORTED = 6000, 1000
+_LIMITS = {
+    "plan, in seconds": 20.0,
+    "plan, in gigabytes": 1.0,
+    "an event of the scheduler, in milliseconds": 2.0,
+    "nothing to do, in seconds": 60.0,
+    "crate, in seconds": 60.0,
+}
+
+
+def measure(folder: Path) -> Case:
+    """All parts of a run of 6 000 variants that share no step; the report of 1 000."""
+    make_template(folder / "template")
+    all_rows = _parts(folder, ROWS, "--no-report")
+    reported = _parts(folder, REPORTED)
+    nothing = {name.removeprefix("nothing to do: "): value for name, value in all_rows.items() if "nothing" in name}
+    ratios = {
+        "plan, in seconds": all_rows["plan"],
+        "plan, in gigabytes": all_rows["gigabytes"],
+        "an event of the scheduler, in milliseconds": all_rows["milliseconds an event"],
+        "nothing to do, in seconds": sum(nothing.values()),
+        "crate, in seconds": all_rows["crate"],
+        f"a report of {REPORTED} variants, written for the first time, in seconds": reported["first look: report"],
+        f"a report of {REPORTED} variants, when nothing changed, in seconds": reported["nothing to do: report"],
+    }
+    seconds = {name: [value] for name, value in all_rows.items() if "milli" not in name and "giga" not in name}
+    del seconds["steps"]
+    return Case(
+        "Thirty thousand steps",
+        f"{ROWS} variants that share no step, {all_rows['steps']:.0f} steps; their files are links to those of one "
+        "real run. An event is the end of a step and the start of the next, with locks and lines of progress.",
+        seconds,
+        ratios,
+        _LIMITS,
+    )
+
+
+def _parts(folder: Path, rows: int, *options: str) -> dict[str, Any]:
+    """What benchmarks/scale_store.py finds in a project of so many variants."""
+    place = folder / str(rows)
+    project = make_stub_project(place, folder / "template", rows, real_comparison=True)
+    script = Path(__file__).with_name("scale_store.py")
+    command = [sys.executable, str(script), str(folder / "template" / "runs"), str(place), *options]
+    environment = os.environ | {"PYTHONPATH": str(project.root)}
+    done = subprocess.run(
+        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, text=True, timeout=7200, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    say(f"    {rows} variants: {found}")
+    return found
