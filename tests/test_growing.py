@@ -75,3 +75,29 @@ def test_steps_that_are_added_run_and_progress_results_and_explain_follow(tmp_pa
     again = Plan([row], [], {}, machine, first)
     again.add(row.steps.values(), store, row)
     assert not again.reasons  # all is made
+
+
+def test_a_step_whose_parent_is_damaged_waits_until_that_is_made_again(tmp_path: Path, stage: Stage) -> None:
+    """Its files are looked at by the worker that reads them, not by the scheduler for each child."""
+    store, machine = Store(tmp_path / "runs"), Machine("tensorflow", 2, {})
+    parent, other = _step(stage, "1", 1), _step(stage, "5", 5)
+    children = [_step(stage, key, int(key), {"search-1": parent.result_key}) for key in "23"]
+    source: Any = None
+    row = Row(load_parameters(("simple_cnn",), "smoke")[0], 0, 0, source, "none", {})
+    plan = Plan([row], [], {}, machine, parent)
+    plan.add([parent], store, row)
+    said: list[str] = []
+    with Runner(store, machine, tmp_path, said.append, 2, cold_kernels=True) as runner:
+        runner.run(plan)
+    path = store.folder(*parent.name) / "made.json"
+    path.write_text(path.read_text().replace("1", "9"))
+    again = Plan([row], [parent], {}, machine, parent)
+    again.add([*children, other], store, row)
+    assert parent.name not in again.reasons  # so it seems, by its size
+    with Runner(store, machine, tmp_path, said.append, 2, cold_kernels=True) as runner:
+        runner.run(again)
+    assert not runner.failures, said
+    assert sum("search has a damaged file (made.json); it is made again." in line for line in said) == 1
+    for child in children:
+        made = json.loads((store.folder(*child.name) / "made.json").read_text())
+        assert made == [child.number, {"search-1": [1, {}]}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_a_flipped_bit_is_found(store: Store) -> None:
     path.write_bytes(b"\x01" + bytes(999))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert store.first_bad_file("train", key) == "deep/model.keras"
+
+
+def test_a_parent_of_many_is_read_once_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, each child had all its parents' files read: 47 minutes for 6 000 rows on CIFAR-10."""
+    key = _make(store)
+    time.sleep(0.1)
+    assert store.first_bad_file("train", key, digests=store.digests()) is None
+    monkeypatch.setattr("bakeoff.store.digest_file", lambda path: pytest.fail(f"{path} is read again"))
+    assert store.first_bad_file("train", key, digests=store.digests()) is None
+    monkeypatch.undo()
+    path = store.folder("train", key) / "deep" / "model.keras"
+    path.write_bytes(b"\x01" + bytes(999))
+    assert store.first_bad_file("train", key, digests=store.digests()) == "deep/model.keras"
 
 
 def test_a_manifest_in_another_steps_folder_is_no_step(store: Store) -> None:
