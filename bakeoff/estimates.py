@@ -16,8 +16,8 @@ _TFLOP_A_SECOND = 0.05
 _USUAL_PARAMETERS = 1_000_000
 _USUAL_IMAGES = 50_000
 _EVALUATED_SHARE = 0.1  # of what training takes
-# Bytes of a kernel whose step never ran before: of a heavy stage with its arrays and network, of any other.
-_HEAVY_BYTES, _LIGHT_BYTES = 4 * 2**30, 2**30
+# Bytes of a kernel whose step never ran before: of a heavy stage with its arrays, and more for a large network.
+_HEAVY_BYTES, _LIGHT_BYTES, _BYTES_A_PARAMETER = 2 * 2**30, 2**30, 100
 _SPARE = 1.2  # times the peak of last time
 # Seconds of another run are a measure, not a guess, while the work in the parameters is at most so many times it.
 _COMPARABLE = 1.5
@@ -52,7 +52,8 @@ def _estimate(step: Step, published: int, manifest: Mapping[str, Any]) -> Estima
     work = _OVERHEAD_SECONDS + _work(step.stage.name, step.parameters, published)
     heavy = step.stage.computes and not step.stage.light
     memory = manifest.get("peak_memory")
-    size = int(memory * _SPARE) if memory else _HEAVY_BYTES if heavy else _LIGHT_BYTES
+    guess = _HEAVY_BYTES + _BYTES_A_PARAMETER * published if heavy else _LIGHT_BYTES
+    size = int(memory * _SPARE) if memory else guess
     seconds = manifest.get("seconds")
     if not seconds:
         return Estimate(work, size)
