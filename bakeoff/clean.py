@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff.execute import FAILED
+from bakeoff import staging
 from bakeoff.last_made import LastMade
-from bakeoff.locks import try_lock
+from bakeoff.locks import is_held, try_lock
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, parent_name
-from bakeoff.store import Store
+from bakeoff.store import MANIFEST, Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _STAGES = (*STAGES, BACKGROUND.name, COMPARE.name)
@@ -73,7 +72,7 @@ class Cleaner:
 
     def _remove(self, items: Sequence[Item]) -> int:
         """Remove them; what a run that is going on may read stays."""
-        running = any(_held(path) for path in (self.store.root / "locks").glob("*.lock"))
+        running = bool(staging.running(self.store)) or any(map(is_held, (self.store.root / "locks").glob("*.lock")))
         spared = [item for item in items if item.finished and running]
         removed = [item for item in items if item not in spared and _gone(item, self.store)]
         self.say(f"Removed {len(removed)} of {len(items)}, {in_words(sum(item.size for item in removed))}.")
@@ -92,26 +91,43 @@ class Cleaner:
                 self._kept[folder] = _size(folder)
             elif folder.is_dir():
                 yield Item(folder, _size(folder), "features for packages, settings or code that no plan has", True)
+        yield from self._of_unfinished()
         for path in _entries(self.store.root / "locks"):
-            stage, _, key = path.stem.rpartition("-")
-            known = stage in _STAGES and _KEY.fullmatch(key) and path.suffix == ".lock"
+            stage, key = _step_of(path, ".lock")
             needed = {*self._needed, *self._kept}
-            if known and self.store.folder(stage, key) not in needed and not _held(path):
+            if stage and self.store.folder(stage, key) not in needed and not is_held(path):
                 yield Item(path, _size(path), "lock of a step that no plan needs and no run makes")
 
+    def _of_unfinished(self) -> Iterator[Item]:
+        """What executions have left that failed or were cut short."""
+        for folder in staging.left_behind(self.store, everywhere=True):
+            yield Item(folder, _size(folder), "left by a run that was stopped")
+        for path in _entries(self.store.root / "failed"):
+            if _step_of(path, ".ipynb")[0]:
+                yield Item(path, _size(path), "left by an execution that failed")
+        for folder in _entries(self.store.root / "checkpoints"):
+            stage, key = _step_of(folder, "")
+            step = self.store.folder(stage, key)
+            if not stage or is_held(self.store.lock(stage, key)):
+                continue
+            if step in self._needed and self.store.read_manifest(stage, key) is None:
+                self._kept[folder] = _size(folder)
+                self._spared.append(f"Kept: {folder}, not finished; the next run goes on from it.")
+            else:
+                yield Item(folder, _size(folder), "checkpoint of a step that is finished or that no plan needs")
+
     def _of_step(self, stage: str, folder: Path) -> Iterator[Item]:
-        """The step's folder when nothing needs it; of one that is needed, what a failure left in it."""
+        """The step's folder when nothing needs it; of one that is needed, what an earlier version left in it."""
         record = self.store.read_manifest(stage, folder.name)
-        if _held(self.store.lock(stage, folder.name)):
+        if is_held(self.store.lock(stage, folder.name)):
             self._spared.append(f"Kept: {folder}, which a run is making.")
-        elif record is None and not (folder in self._needed and _begun(folder)):
-            yield Item(folder, _size(folder), "not finished, and no run makes it")
         elif record is None:
-            self._kept[folder] = _size(folder)
-            self._spared.append(f"Kept: {folder}, not finished; the next run goes on from it.")
+            yield Item(folder, _size(folder), "its step.json is not there or not as it was written")
         elif folder in self._needed or self._compares(stage, record):
             self._kept[folder] = _size(folder)
-            yield from (Item(path, _size(path), "left by an execution that failed") for path in _leftovers(folder))
+            names = record.get("files", {})
+            left = (path for path in _entries(folder) if path.is_file() and path.name not in {*names, MANIFEST})
+            yield from (Item(path, _size(path), "left by an execution that failed") for path in left)
         elif absent := self._made_with_absent(record):
             self._kept[folder] = _size(folder)
             self._spared.append(f"Kept: {folder}, made with {absent}, which cannot be found now.")
@@ -169,38 +185,34 @@ def _size(path: Path) -> int:
     return sum((Path(root) / name).lstat().st_size for root, _, names in os.walk(path) for name in names)
 
 
-def _leftovers(folder: Path) -> list[Path]:
-    """A failed notebook and files of writers that were stopped."""
-    return [path for path in _entries(folder) if path.is_file() and (path.name == FAILED or ".partial" in path.name)]
-
-
-def _begun(folder: Path) -> bool:
-    """Whether an unfinished step's folder holds work that the next run takes up."""
-    return any(path not in _leftovers(folder) for path in _entries(folder))
-
-
-def _held(path: Path) -> bool:
-    """Whether a run holds this lock now."""
-    if not path.is_file() or path.is_symlink():
-        return False
-    lock = try_lock(path)
-    if lock is not None:
-        lock.release()
-    return lock is None
+def _step_of(path: Path, suffix: str) -> tuple[str, str]:
+    """Stage and key in the name `<stage>-<key><suffix>`; two empty texts for any other name."""
+    stage, _, key = path.name.removesuffix(suffix).rpartition("-")
+    known = stage in _STAGES and _KEY.fullmatch(key) and path.name.endswith(suffix)
+    return (stage, key) if known else ("", "")
 
 
 def _gone(item: Item, store: Store) -> bool:
-    """Remove one item; a step's folder under its lock, its step.json first, so that it never looks whole."""
-    stage, name = item.path.parent.name, item.path.name
-    if stage not in _STAGES or not item.path.is_dir():
-        shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
-        return True
-    lock = try_lock(store.lock(stage, name))
-    if lock is None:  # a run has begun to make it since
+    """Remove one item, and a step under its lock; False where a run has taken it since."""
+    path = item.path
+    if path.parent == store.staging:
+        staging.remove(path)
+        return not path.exists()
+    stage, name = path.parent.name, path.name
+    if stage == "locks":
+        stage, name = _step_of(path, ".lock")
+    if stage not in _STAGES or not path.is_dir():
+        lock_path = path if path.suffix == ".lock" else None
+    else:
+        lock_path = store.lock(stage, name)
+    lock = try_lock(lock_path) if lock_path else None
+    if lock_path and lock is None:
         return False
     try:
-        store.remove(stage, name)
+        store.discard(path)
+        if lock_path:
+            lock_path.unlink(missing_ok=True)  # while it is held, so that nobody's is taken away
     finally:
-        lock.release()
-    store.lock(stage, name).unlink(missing_ok=True)
-    return not item.path.exists()
+        if lock:
+            lock.release()
+    return not path.exists()

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import StepError
+from bakeoff.store import NOTEBOOK, digest_file, digest_folder
 
 if TYPE_CHECKING:
     from traitlets.config import Config
 
 FAILED = "failed.ipynb"
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_TEXTS = {".ipynb", ".json", ".csv", ".txt", ".md", ".html", ".svg", ".yaml", ".yml", ".log"}
+
+Files = Mapping[str, Sequence[Any]]  # path below a step's folder -> its digest and size
 
 
 @dataclass(frozen=True)
@@ -27,35 +32,108 @@ class Job:
 
     stage: str
     notebook: Path
-    folder: Path
+    folder: Path  # empty, or not there: where the step is made
     parameters: Mapping[str, Any]
     outputs: Sequence[str]
     environment: Mapping[str, str]
     kernel: str
     timeout_seconds: int
     sockets: Path | None = None  # folder for the kernel's Unix sockets; None: TCP ports
+    published: Path | None = None  # where the folder will be when the step is finished; None: where it is
+    failed: Path | None = None  # where the notebook goes when it fails; None: failed.ipynb in the folder
+    texts: Mapping[str, str] = field(default_factory=dict)  # files that are there before the notebook starts
+    kept: Files = field(default_factory=dict)  # files of the published step: its page alone is made
 
 
-def execute(job: Job) -> float:
-    """Execute the job's notebook in its folder; returns the seconds it took.
+@dataclass(frozen=True)
+class Made:
+    """What became of a job: how long it took, its files, and whether the numbers are those that were there before."""
 
-    The executed notebook is put in place only when every code cell ran and every output is there.
-    Raises StepError otherwise, whatever happened, and leaves what was executed as failed.ipynb.
+    seconds: float
+    files: Files
+    page_only: bool
+
+
+def execute(job: Job) -> Made:
+    """Execute the job's notebook in its folder.
+
+    Success is that every code cell ran and every output is there. Raises StepError otherwise, whatever happened, and
+    keeps what was executed.
     """
     os.environ.update(job.environment)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    executed = job.folder / f".executed.{os.getpid()}.partial.ipynb"
+    executed = job.folder / NOTEBOOK
     started = time.perf_counter()
     try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        taken_over = _take_over(job)
+        for name, text in job.texts.items():
+            (job.folder / name).write_text(text, encoding="utf-8")
         _run(job, executed)
         _check(job, executed)
+        seconds = time.perf_counter() - started
+        (job.failed or job.folder / FAILED).unlink(missing_ok=True)
+        _name_published(job, job.folder.rglob("*"))
+        files = digest_folder(job.folder)
     except Exception as error:
         with suppress(OSError):
-            executed.replace(job.folder / FAILED)
+            _keep_failed(job, executed)
         raise error if isinstance(error, StepError) else StepError(job.stage, None, _in_words(error)) from None
-    (job.folder / FAILED).unlink(missing_ok=True)
-    executed.replace(job.folder / "notebook.ipynb")
-    return time.perf_counter() - started
+    same = all(list(files[name]) == list(job.kept[name]) for name in job.outputs) if taken_over else False
+    return Made(seconds, files, same)
+
+
+def _take_over(job: Job) -> bool:
+    """Copy the published step's files, so that its notebook finds its results; nothing where one is damaged."""
+    if job.published is None or not job.kept or any(name not in job.kept for name in job.outputs):
+        return False
+    for name, (digest, _) in job.kept.items():
+        if name == NOTEBOOK:
+            continue
+        target = job.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(job.published / name, target)
+            whole = digest_file(target) == digest
+        except FileNotFoundError:
+            whole = False
+        if not whole:
+            shutil.rmtree(job.folder)
+            job.folder.mkdir()
+            return False
+    return True
+
+
+def _name_published(job: Job, paths: Iterable[Path]) -> None:
+    """Have text files name the folder where the step will be, not the one where it was made."""
+    if job.published is None:
+        return
+    pairs = list(zip(_spellings(job.folder), _spellings(job.published), strict=True))
+    for path in paths:
+        if path.suffix not in _TEXTS or not path.is_file():
+            continue
+        before = after = path.read_bytes()
+        for here, there in pairs:
+            after = after.replace(here, there)
+        if after != before:
+            path.write_bytes(after)
+
+
+def _spellings(folder: Path) -> list[bytes]:
+    """A path as it is, in JSON, and as a text in JSON that is itself in JSON: in a notebook's source."""
+    text = str(folder)
+    found = [text]
+    for ascii_only in (True, False):
+        once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        found += [once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]]
+    return [each.encode() for each in reversed(found)]
+
+
+def _keep_failed(job: Job, executed: Path) -> None:
+    """Keep the notebook of an execution that failed, and none where a later one did not come so far."""
+    failed = job.failed or job.folder / FAILED
+    _name_published(job, [executed])
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    executed.replace(failed)
 
 
 def _run(job: Job, executed: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bakeoff.errors import DamagedInputError
-from bakeoff.execute import Job, execute
+from bakeoff.execute import Job, Made, execute
 from bakeoff.plan import Name
 from bakeoff.store import Store
 
 
-def execute_checked(job: Job, store: Store, parents: Iterable[Name]) -> float:
+def execute_checked(job: Job, store: Store, parents: Iterable[Name]) -> Made:
     """Execute a job whose parents' files are the recorded ones; DamagedInputError names the first that is not."""
     digests = store.digests()
     for stage, key in parents:

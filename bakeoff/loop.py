@@ -67,25 +67,25 @@ class Loop:
             self.progress.made_elsewhere(step)
             self.schedule.finished(step)
             return
-        self._rows[step] = rows_written(step, self.runner.store.folder(*step.name))
+        self._rows[step] = rows_written(step, self.runner.store.checkpoint(*step.name))
         self.progress.started(step, reason)
         self._running[self.runner.start(step, reason)] = step
 
     def _is_made(self, step: Step, reason: str) -> bool:
-        """Whether another run has made a step meanwhile. Damaged files are removed: nobody makes them."""
+        """Whether another run has made a step meanwhile. Damaged files stay until they are replaced."""
         store = self.runner.store
         if reason == "forced" or stale_reason(step, store) is not None:
             return False
         bad = store.first_bad_file(*step.name, digests=store.digests()) if reason == DAMAGED else None
         if bad:
             self.runner.say(f"    {step.stage.name} has a damaged file ({bad}); it is made again.")
-            store.remove(*step.name)
         return not bad
 
     def _end(self, step: Step, future: Future[Any]) -> None:
         damage = future.exception()
         if isinstance(damage, DamagedInputError):
-            self.runner.locks.release(step)
+            self.runner.give_up(step)
+            self.plan.reasons[damage.damaged] = DAMAGED
             self.schedule.again(next(each for each in self.plan.steps if each.name == damage.damaged), step)
             return
         self.runner.finish(step, future, self.progress)
@@ -100,7 +100,7 @@ class Loop:
             self.progress.left_out(child, self.runner.failures[child.name])
 
     def _tick(self) -> None:
-        now, folder = time.monotonic(), self.runner.store.folder
+        now, folder = time.monotonic(), self.runner.store.checkpoint
         running = [
             Running(
                 step, now - self.progress.begun[step.name], seconds_left(step, folder(*step.name), self._rows[step])

@@ -154,12 +154,9 @@ class Pipeline:
         reason = "forced" if "compare" in self.request.force else stale_reason(step, self.store)
         if reason:
             self.say("Comparing ...")
-            folder = self.store.folder(*step.name)
             finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
-            files = {name: str(folder / f"{name}.csv") for name in ("results", "claims")}
-            texts = {"results.csv": text, "claims.csv": audited}
-            runner.step(plan, step, reason, {**files, "variants": shown}, texts)
+            runner.step(plan, step, reason, {"variants": shown}, {"results.csv": text, "claims.csv": audited})
         return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
 
     def _report_folder(self) -> Path:

@@ -33,6 +33,7 @@ class Stage:
     packages: tuple[str, ...]
     computes: bool = False  # on the backend: threads, device and precision belong to its key
     shares: bool = False  # gets the folder `inputs["shared"]` for what steps can use in common
+    resumes: bool = False  # gets the folder `inputs["checkpoint"]`, from which it goes on when it was cut short
     light: bool = False  # little arithmetic: one thread is enough, so that it runs beside others
 
 
@@ -54,6 +55,7 @@ STAGES: Mapping[str, Stage] = {
             ("best.json", "trials.csv"),
             ("numpy", "keras", "keras-tuner"),
             computes=True,
+            resumes=True,
         ),
         Stage(
             "build",
@@ -72,6 +74,7 @@ STAGES: Mapping[str, Stage] = {
             ("numpy", "keras"),
             computes=True,
             shares=True,
+            resumes=True,
         ),
         Stage(
             "evaluate",

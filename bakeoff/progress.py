@@ -144,7 +144,7 @@ class Lines:
             when, before = self._said[step.name]
             if time.monotonic() - when < _LINE_SECONDS:
                 continue
-            now = how_far(step, self.store.folder(*step.name))
+            now = how_far(step, self.store.checkpoint(*step.name))
             if now and now != before:
                 self._said[step.name] = time.monotonic(), now
                 self.say(f"    {title(step)}: {'; '.join(filter(None, [now, in_words(remaining)]))}")
@@ -258,7 +258,7 @@ class Picture(Lines):
             return self.ended[step.name]
         if step.name not in self.begun:
             return "[dim]·[/]"
-        far = how_far(step, self.store.folder(*step.name))
+        far = how_far(step, self.store.checkpoint(*step.name))
         return f"[bold]{far or clock(time.monotonic() - self.begun[step.name])}[/]"
 
 

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff import warm, without_iri_grammar
+from bakeoff import warm
 from bakeoff.code import NOTEBOOKS
 from bakeoff.devices import Devices
 from bakeoff.errors import StepError
-from bakeoff.execute import Job
+from bakeoff.execute import Job, Made
 from bakeoff.inputs import execute_checked
 from bakeoff.last_made import LastMade
 from bakeoff.locks import Locks
 from bakeoff.loop import TICK_SECONDS, Loop
 from bakeoff.machine import Machine
-from bakeoff.plan import Plan, Step, parent_name, stale_reason
+from bakeoff.plan import DAMAGED, Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress
 from bakeoff.resolve import import_environment
 from bakeoff.scratch import scratch_folder
-from bakeoff.store import Store, write_atomically
+from bakeoff.staging import Staging
+from bakeoff.store import Store, write_manifest
 from bakeoff.warm.client import Server
-from bakeoff.warm.process import die_with_parent
+from bakeoff.workers import Workers
 
 COLD_KERNEL = "python3"
 # What makes a GPU give the same bits each time, of TensorFlow, of XLA (JAX), and of cuBLAS (PyTorch).
@@ -57,7 +57,7 @@ class Runner:
     on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
     _running: set[tuple[str, str]] = field(default_factory=set)
     _shared: set[tuple[str, str]] = field(default_factory=set)  # steps beside which another one ran, whatever it was
-    _pool: ProcessPoolExecutor | None = None
+    _making: dict[tuple[str, str], _Making] = field(default_factory=dict)
     _server: Server | None = None
     _scratch: Path | None = None
     _folders: ExitStack = field(default_factory=ExitStack)
@@ -66,20 +66,21 @@ class Runner:
         self.devices = Devices(self.machine.gpus)
         self.locks = Locks(self.store, self.say)
         self._last_made = LastMade(self.store.root)
+        self._staging = Staging(self.store)
+        self._workers = Workers(self.jobs)
 
     def __enter__(self) -> Runner:
+        self._staging.open()
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Leave no process behind: kernels die with their server, or with the worker that started them."""
-        if self._pool and failure:  # Ctrl-C: do not wait for notebooks to end
-            for worker in list(getattr(self._pool, "_processes", None) or {}):
-                with suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
+        if failure:  # Ctrl-C: do not wait for notebooks to end
+            self._workers.stop(at_once=True)
         if self._server:  # after the workers, which would start a kernel of their own where none is forked for them
             self._server.stop()
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        self._workers.stop()
+        self._staging.close()
         self._last_made.close()
         self._folders.close()
 
@@ -99,66 +100,75 @@ class Runner:
     ) -> bool:
         """Run one step to its end; whether it is made, by this run or by another one meanwhile.
 
-        `texts` (name -> content) are put into its folder first, for its notebook to read.
+        `inputs` stand in place of the parents' folders. `texts` (name -> content) are files that it finds in its folder,
+        and whose paths are among its inputs, by their names without suffix.
         """
         while not self.locks.take(step):
             time.sleep(TICK_SECONDS)
         if reason != "forced" and stale_reason(step, self.store) is None:
             self.locks.release(step)
             return True
-        for name, text in (texts or {}).items():
-            write_atomically(self.store.folder(*step.name) / name, text)
-        self.finish(step, self.start(step, reason, inputs), Lines(plan, self.store, self.say))
+        self.finish(step, self.start(step, reason, inputs, texts), Lines(plan, self.store, self.say))
         return step.name not in self.failures
 
-    def start(self, step: Step, reason: str, inputs: Mapping[str, Any] | None = None) -> Future[float]:
+    def start(
+        self,
+        step: Step,
+        reason: str,
+        inputs: Mapping[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> Future[Made]:
         """Give a step, whose lock is held, to a worker."""
-        if reason == "forced":
-            self.store.remove(*step.name)
-        folder = self.store.folder(*step.name)
-        parents = {each[0]: str(self.store.folder(*parent_name(each))) for each in step.inputs.items()}
-        parents |= {"shared": str(self.store.shared(step.key_inputs))} if step.stage.shares else {}
+        store, checkpoint = self.store, self.store.checkpoint(*step.name)
+        before = None if reason in ("forced", DAMAGED) else store.complete_manifest(*step.name)
+        if reason == "forced" and checkpoint.exists():
+            store.discard(checkpoint)
+        staged = self._staging.step(*step.name)
+        self._making[step.name] = _Making(staged, reason, before)
+        parents = {each[0]: str(store.folder(*parent_name(each))) for each in step.inputs.items()}
+        parents |= {"shared": str(store.shared(step.key_inputs))} if step.stage.shares else {}
+        parents |= {"checkpoint": str(checkpoint)} if step.stage.resumes else {}
+        given = {Path(name).stem: str(staged / name) for name in texts or {}}
         kernel, environment = self._kernel()
         job = Job(
             stage=step.stage.name,
             notebook=NOTEBOOKS / f"{step.stage.notebook}.ipynb",
-            folder=folder,
-            parameters={**step.parameters, "inputs": parents if inputs is None else inputs, "output": str(folder)},
+            folder=staged,
+            parameters={**step.parameters, "inputs": {**(inputs or parents), **given}, "output": str(staged)},
             outputs=step.stage.outputs,
             environment=kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step)) | environment,
             kernel=kernel,
             timeout_seconds=step.timeout_seconds,
             sockets=self._sockets(),
+            published=store.folder(*step.name),
+            failed=store.failed(*step.name),
+            texts=texts or {},
+            kept=before["files"] if before else {},
         )
         self._running.add(step.name)
         if len(self._running) > 1:
             self._shared |= self._running
-        return self._workers().submit(execute_checked, job, self.store, step.parents)
+        return self._workers.submit(execute_checked, job, self.store, step.parents)
 
-    def finish(self, step: Step, future: Future[float], progress: Lines) -> None:
+    def finish(self, step: Step, future: Future[Made], progress: Lines) -> None:
         """Record what a worker made, or why it failed, and let go of the step."""
+        making = self._making[step.name]
         try:
-            seconds = future.result()
-            self._commit(step, seconds)
-            progress.finished(step, seconds)
+            made = future.result()
+            self._commit(step, made, making)
+            progress.finished(step, made.seconds)
         except (StepError, BrokenProcessPool, OSError) as error:
-            if isinstance(error, BrokenProcessPool):  # a worker was killed: the next step gets new ones
-                self._pool = None
             self.failures[step.name] = _in_a_sentence(step, error)
             progress.failed(step, self.failures[step.name])
         finally:
-            self._running.discard(step.name)
-            self.devices.release(step)
-            self.locks.release(step)
+            self.give_up(step)
 
-    def _workers(self) -> ProcessPoolExecutor:
-        """Processes of their own: papermill's imports and the environment of a kernel stay out of the command."""
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                self.jobs, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
-            )
-        return self._pool
+    def give_up(self, step: Step) -> None:
+        """Let go of a step that was started: of its folder, where it was not published, its devices and its lock."""
+        shutil.rmtree(self._making.pop(step.name).staged, ignore_errors=True)
+        self._running.discard(step.name)
+        self.devices.release(step)
+        self.locks.release(step)
 
     def _kernel(self) -> tuple[str, dict[str, str]]:
         """The kernel's name and what its launcher must find in the environment; starts the fork server once."""
@@ -168,7 +178,7 @@ class Runner:
             environment = import_environment(self.machine.backend, self.data_dir)
             self._server = Server(environment, self.store.root / "fork-server.log")
             self._server.start(self._folder())
-            self._workers().submit(_import_papermill)  # while the server imports, so does the first worker
+            self._workers.submit(_import_papermill)  # while the server imports, so does the first worker
             if not self._server.wait():
                 self.say(
                     f"The fork server did not start (see {self.store.root / 'fork-server.log'}); kernels start cold."
@@ -189,24 +199,42 @@ class Runner:
         fits = hasattr(socket, "AF_UNIX") and len(str(self._folder())) < _LONGEST_SOCKET_FOLDER
         return self._folder() if fits and os.name == "posix" else None
 
-    def _commit(self, step: Step, seconds: float) -> None:
-        before = self.store.complete_manifest(*step.name) or {}
-        self.store.commit(
-            *step.name,
-            {
-                "page_key": step.page_key,
-                "parameters": dict(step.parameters),
-                "key_inputs": step.key_inputs,
-                "inputs": dict(step.inputs),
-                "machine": self.machine.record(),
-                # A page made again does not change what the work took, nor whether it had the machine for itself.
-                "seconds": before.get("seconds", seconds),
-                "ran_alone": before.get("ran_alone") if before else step.name not in self._shared,
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "status": "ok",
-            },
-        )
+    def _commit(self, step: Step, made: Made, making: _Making) -> None:
+        """Publish the step, and forget what it would have gone on from."""
+        now = {
+            "seconds": made.seconds,
+            "machine": self.machine.record(),
+            "ran_alone": step.name not in self._shared,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        # A page made anew does not change what the work took, and on what.
+        before = making.before if made.page_only else None
+        manifest = {
+            "page_key": step.page_key,
+            "parameters": dict(step.parameters),
+            "key_inputs": step.key_inputs,
+            "inputs": dict(step.inputs),
+            **({name: before.get(name) for name in now} | {"page": now} if before else now),
+            "status": "ok",
+            "stage": step.stage.name,
+            "result_key": step.result_key,
+            "files": made.files,
+        }
+        write_manifest(making.staged, manifest)
+        replace = making.before is not None or making.reason in ("forced", DAMAGED)
+        self.store.publish(making.staged, *step.name, replace=replace)
+        if (checkpoint := self.store.checkpoint(*step.name)).exists():
+            self.store.discard(checkpoint)
         self._last_made.add(step.variants, step.label, step.result_key)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """A step that is being made: in which folder, why, and its step.json where it was complete already."""
+
+    staged: Path
+    reason: str
+    before: dict[str, Any] | None
 
 
 def _in_a_sentence(step: Step, error: Exception) -> str:
@@ -230,13 +258,6 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "BAKEOFF_WEIGHTS_SHA256": step.key_inputs.get("resolved", {}).get("weights", "") if imagenet else "",
         **(_DETERMINISTIC if step.key_inputs["settings"].get("deterministic") else {}),
     }
-
-
-def _begin_worker(owner: int) -> None:
-    """A worker leaves Ctrl-C to the command, and ends with it whatever ends the command."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(owner)
-    without_iri_grammar()
 
 
 def _import_papermill() -> None:

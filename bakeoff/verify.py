@@ -94,7 +94,7 @@ class Verifier:
                     return Verdict("no", f"it could not be made again: {runner.failures[step.name]}")
                 return compare(self.store.folder(*step.name), scratch.folder(*step.name), _files(self.store, step))
             finally:
-                scratch.remove(*step.name)
+                scratch.discard(scratch.folder(*step.name))
 
 
 def faults(store: Store, stage: str, key: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ from bakeoff.lab.differences import paired_difference
 from bakeoff.params import DIRECTORY, load_parameters, variant_names
 from bakeoff.pipeline import Pipeline, Request
 from tests.conftest import Workplace
+from tests.stubs import commit
 
 CLAIMS = claims.read_claims(DIRECTORY)
 TOLERANCES = claims.read_tolerances(DIRECTORY)
@@ -705,7 +706,7 @@ def make_store(workplace: Workplace, parameters: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(files.get(name, {})))
         manifest = {"page_key": step.page_key, "key_inputs": step.key_inputs, "machine": MACHINE}
-        pipeline.store.commit(*step.name, manifest)
+        commit(pipeline.store, *step.name, manifest)
 
 
 @pytest.mark.parametrize(("parameters", "strict", "code"), [(12230010, True, 0), (3, True, 1), (3, False, 0)])

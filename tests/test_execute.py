@@ -28,7 +28,7 @@ def _job(tmp_path: Path, *sources: str, outputs: tuple[str, ...] = (), timeout_s
 
 def test_a_step_runs_in_its_folder_with_its_parameters_and_environment(tmp_path: Path) -> None:
     source = "import os, pathlib\npathlib.Path(output, 'a.txt').write_text(os.environ['GREETING'] + os.getcwd())"
-    assert execute(_job(tmp_path, source, outputs=("a.txt",))) > 0
+    assert execute(_job(tmp_path, source, outputs=("a.txt",))).seconds > 0
     assert (tmp_path / "step" / "a.txt").read_text() == f"hello{tmp_path / 'step'}"
     executed = nbformat.read(tmp_path / "step" / "notebook.ipynb", as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from filelock import FileLock
 
 from bakeoff.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
 from bakeoff.last_made import LastMade
-from bakeoff.store import MANIFEST, digest_file, digest_value
+from bakeoff.store import MANIFEST, digest_file, digest_folder, digest_value, host_name, write_manifest
 from tests.conftest import PROJECT
 from tests.stubs import LIGHT, SETTINGS, StubProject
 
@@ -147,7 +148,7 @@ def test_whatever_a_key_is_made_of_is_named_when_it_differs(place: Place, part: 
     key = digest_value(manifest["key_inputs"])
     other = folder.with_name(key[:32])
     folder.rename(other)
-    (other / MANIFEST).write_text(json.dumps({**manifest, "result_key": key}))
+    write_manifest(other, {**manifest, "result_key": key})
     made = LastMade(place.runs)
     made.add(["stub_0"], "train", key)
     made.close()
@@ -199,7 +200,7 @@ def test_a_manifest_that_was_edited_or_cut_is_found(place: Place) -> None:
     text = path.read_text()
     manifest = json.loads(text)
     manifest["key_inputs"]["parameters"]["epochs"] = 99
-    path.write_text(json.dumps(manifest))
+    write_manifest(path.parent, manifest)
     code, said = place.say("--verify", *BOTH)
     assert code == 1 and f"{path} does not say what the step's key was made of" in said, said
     path.write_text(text[:-10])
@@ -221,7 +222,7 @@ def _falsify(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) 
     (folder / name).write_text(json.dumps(content))
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["files"][name] = [digest_file(folder / name), (folder / name).stat().st_size]
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    write_manifest(folder, manifest)
 
 
 def test_steps_made_again_give_the_same_bits_and_a_false_number_is_found(place: Place) -> None:
@@ -364,26 +365,26 @@ def test_a_comparison_by_other_code_is_not_needed(place: Place) -> None:
     (path,) = (place.runs / "compare").glob(f"*/{MANIFEST}")
     manifest = json.loads(path.read_text())
     manifest["key_inputs"]["code"]["notebook"] = "0"
-    path.write_text(json.dumps(manifest))
+    write_manifest(path.parent, manifest)
     assert f"compare/{path.parent.name}  (no plan needs it; made 2" in _clean(place)[1]
 
 
 def test_what_dead_runs_left_goes_and_what_a_live_run_makes_stays(place: Place) -> None:
-    dead, live = (place.runs / "train" / (letter * 32) for letter in "ab")
+    dead, live = (place.runs / ".staging" / f"{host_name()}_{number}_0" for number in (1, 2))
     for folder in (dead, live):
-        folder.mkdir()
-        (folder / "failed.ipynb").write_text("{}")
-    failed = place.step("train") / "failed.ipynb"
+        (folder / "train-1").mkdir(parents=True)
+    failed = place.runs / "failed" / f"train-{place.step('train').name}.ipynb"
+    failed.parent.mkdir()
     failed.write_text("{}")
     features = place.runs / "shared" / ("c" * 16)
     features.mkdir(parents=True)
     (features / "features-1.npz").write_bytes(bytes(1000))
     lock = place.runs / "locks" / f"train-{'d' * 32}.lock"
+    lock.parent.mkdir(exist_ok=True)
     lock.touch()
-    with FileLock(place.runs / "locks" / f"train-{live.name}.lock"):
+    with FileLock(live.with_name(f"{live.name}.lock")):
         code, said = _clean(place)
-        assert code == 0 and f"train/{dead.name}  (not finished, and no run makes it)" in said, said
-        assert f"Kept: {live}, which a run is making." in said
+        assert code == 0 and f".staging/{dead.name}  (left by a run that was stopped)" in said, said
         assert all(str(path.relative_to(place.runs)) in said for path in (failed, features, lock))
         code, said = _clean(place, "--yes")
         assert code == 0 and "1 finished steps stay, since a run is going on" in said, said
@@ -392,16 +393,53 @@ def test_what_dead_runs_left_goes_and_what_a_live_run_makes_stays(place: Place) 
     assert not live.exists() and not features.exists(), said
 
 
+def test_a_lock_that_a_run_holds_is_never_taken_away(place: Place) -> None:
+    held = place.runs / "locks" / f"train-{'e' * 32}.lock"
+    held.parent.mkdir(exist_ok=True)
+    with FileLock(held):
+        _clean(place, "--yes")
+        assert held.exists()
+
+
+def test_a_run_that_writes_its_report_counts_as_running(place: Place, edited: Callable[..., Place]) -> None:
+    """The first thing that the report does is slow here; no step is being made by then."""
+    slow = edited("7_compare", lambda cells: None)
+    page = slow.project.root / "bakeoff" / "report" / "html.py"
+    page.write_text(page.read_text() + "\nimport time, pathlib\npathlib.Path('writing').touch()\ntime.sleep(20)\n")
+    shutil.rmtree(place.folder / "reports")
+    process = slow.project.start(place.folder, ["stub_0"], "--no-pdf")
+    while not (slow.project.root / "writing").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    _, said = _clean(place, "--variants", "stub_0", "--yes")
+    process.kill()
+    process.communicate()
+    assert "finished steps stay, since a run is going on" in said, said
+
+
 def test_work_that_the_next_run_goes_on_from_stays(place: Place) -> None:
-    train, build = place.step("train"), place.step("build")
+    train = place.step("train")
+    checkpoint, old = (place.runs / "checkpoints" / f"train-{name}" for name in (train.name, "a" * 32))
+    for folder in (checkpoint, old):
+        folder.mkdir(parents=True)
+        (folder / "unfinished.npz").write_bytes(bytes(10))
     (train / MANIFEST).unlink()
-    (build / MANIFEST).unlink()
-    for path in build.iterdir():
-        path.unlink()
-    (build / "failed.ipynb").write_text("{}")
     code, said = _clean(place, "--yes")
-    assert code == 0 and f"Kept: {train}, not finished; the next run goes on from it." in said, said
-    assert train.is_dir() and not build.exists()
+    assert code == 0 and f"Kept: {checkpoint}, not finished; the next run goes on from it." in said, said
+    assert checkpoint.is_dir() and not old.exists() and not train.exists()
+
+
+def test_what_a_step_s_record_names_is_never_a_leftover(place: Place) -> None:
+    """An earlier version recorded what an interrupted execution had left, and then took it away."""
+    train = place.step("train")
+    for name in ("failed.ipynb", ".history.1.partial.csv"):
+        (train / name).write_text("{}")
+    manifest = json.loads((train / MANIFEST).read_text())
+    write_manifest(train, {**manifest, "files": digest_folder(train)})
+    (train / "other.partial").write_text("x")
+    code, said = _clean(place, "--yes")
+    assert code == 0 and not (train / "other.partial").exists(), said
+    assert place.say("--verify", *BOTH)[0] == 0
 
 
 def test_links_are_not_followed_and_nothing_else_is_touched(place: Place, tmp_path: Path) -> None:
@@ -434,7 +472,7 @@ def test_steps_of_data_that_cannot_be_found_now_stay(place: Place) -> None:
     key = digest_value(manifest["key_inputs"])
     other = load.with_name(key[:32])
     shutil.copytree(load, other)
-    (other / MANIFEST).write_text(json.dumps({**manifest, "result_key": key}))
+    write_manifest(other, {**manifest, "result_key": key})
     code, said = place.say("--clean", "--yes", settings=())
     assert code == 0 and f"Kept: {other}, made with cifar10, which cannot be found now." in said, said
     assert other.is_dir() and "stub" not in said.split("Kept:")[0].split("(")[0]

@@ -23,6 +23,7 @@ from bakeoff.params import load_parameters
 from bakeoff.report import Report
 from bakeoff.store import Store
 from tests.conftest import PROJECT, Workplace
+from tests.stubs import commit
 
 # The only uses of names that could run what they read, each with its reason.
 ALLOWED = {
@@ -262,7 +263,7 @@ def test_a_step_whose_network_was_exchanged_is_found(tmp_path: Path) -> None:
     folder = store.folder("train", "k" * 64)
     folder.mkdir(parents=True)
     (folder / "model.keras").write_bytes(b"ours")
-    store.commit("train", "k" * 64, {})
+    commit(store, "train", "k" * 64, {})
     assert store.first_bad_file("train", "k" * 64) is None
     (folder / "model.keras").write_bytes(b"evil")  # of the same size
     assert store.first_bad_file("train", "k" * 64) == "model.keras"

@@ -22,6 +22,7 @@ from bakeoff.resolve import Resolver
 from bakeoff.runner import Runner
 from bakeoff.schedule import Running, Schedule
 from bakeoff.store import Store
+from tests.stubs import commit
 
 CPU = Machine("tensorflow", 2, {})
 GIB = 2**30
@@ -271,7 +272,7 @@ def test_seconds_of_an_earlier_run_are_scaled_by_the_work(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "history.csv").write_text("")
     took = {"seconds": 100 * guessed, "peak_memory": GIB}
-    store.commit(*train.name, {"key_inputs": train.key_inputs, "parameters": dict(train.parameters), **took})
+    commit(store, *train.name, {"key_inputs": train.key_inputs, "parameters": dict(train.parameters), **took})
     (tmp_path / "latest.json").write_text(json.dumps({"simple_cnn/train": train.result_key}))
     twice = plan("epochs=4", "max_epochs=4")
     expected = estimate(twice, twice.steps, store)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.store import MANIFEST, Store, digest_value, write_atomically
+from tests.stubs import commit
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def _make(store: Store) -> str:
     (folder / "deep").mkdir(parents=True)
     (folder / "history.csv").write_text("epoch\n1\n")
     (folder / "deep" / "model.keras").write_bytes(bytes(1000))
-    store.commit("train", key, {"page_key": "p"})
+    commit(store, "train", key, {"page_key": "p"})
     return key
 
 
@@ -78,7 +79,7 @@ def test_a_manifest_in_another_steps_folder_is_no_step(store: Store) -> None:
 
 def test_removing_forgets(store: Store) -> None:
     key = _make(store)
-    store.remove("train", key)
+    store.discard(store.folder("train", key))
     assert store.complete_manifest("train", key) is None
     assert not store.folder("train", key).exists()
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import secrets
+import socket
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,13 +32,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_unique()}.partial{path.suffix}")
     try:
         yield temporary
         _flush_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unique() -> str:
+    """Host, process and a random part: machines that share a folder have equal process numbers."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:

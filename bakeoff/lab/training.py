@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bakeoff.lab import resume
-from bakeoff.lab.files import read_json, replacing, write_json, write_npz
+from bakeoff.lab.files import read_json, replacing, write_csv, write_json, write_npz
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, Trainer, cut_to_budget
 from bakeoff.lab.models import check_name, rebuild
 from bakeoff.lab.models.arithmetic import forward_gflop
@@ -77,6 +77,7 @@ def train(
 ) -> Training:
     """Train `model` on the prepared training images; write history.csv, model.keras and training.json to `folder`.
 
+    Until it is over, the folder `inputs["checkpoint"]` (else `folder`) holds what it goes on from when it is cut short.
     What a search found (`inputs["search"]`) overrides optimizer and learning rate, and has used half of the budget.
     A training that `folder` holds already is opened, not repeated. The same seed gives the same bits.
 
@@ -111,7 +112,8 @@ def train(
     shared = Path(inputs["shared"]) if inputs and "shared" in inputs else None
     job = Job(*views, prepared.num_outputs, recipe, trainer_options, folder, shared)
     keras.utils.set_random_seed(seed)
-    history = HistoryFile(folder)
+    checkpoint = Path(inputs["checkpoint"]) if inputs and "checkpoint" in inputs else folder
+    history = HistoryFile(checkpoint)
     begun = time.perf_counter()
     extra = found.run(model, job, history)
     seconds = time.perf_counter() - begun + history.seconds_before + history.seconds_elsewhere
@@ -121,7 +123,8 @@ def train(
     summary |= {"model_file": _save(part, folder)}
     if part is not None:
         write_npz(folder / ANSWERS, probabilities=first_answers(model, prepared))
-    resume.forget(folder)
+    write_csv(folder / HISTORY, history.frame)
+    resume.forget(checkpoint)
     write_json(folder / SUMMARY, summary | extra)
     return open_training(folder)
 

@@ -99,6 +99,7 @@ def search(
     precision: str,
     jit_compile: bool,
     max_training_tflop: float | None,
+    checkpoint: str | Path | None = None,
 ) -> Search:
     """Try points of the space, each for `search_epochs` epochs; write trials.csv and best.json to `folder`.
 
@@ -107,7 +108,7 @@ def search(
     diverges, is recorded with its reason, and the others are tried. Where the variant holds out no
     training images, the last tenth (tuner) or fifth (grid) of them validates; a grid scores the test set besides.
     Half of the arithmetic budget is shared by the trials, all with the same number of images. A search that
-    `folder` holds already is opened, a broken one continued.
+    `folder` holds already is opened; one that was cut short goes on after the trials in `checkpoint` (else `folder`).
 
     Raises ValueError for an unknown kind of search, a space that is empty or cannot be read, or if every trial fails.
     """
@@ -144,7 +145,11 @@ def search(
     total = math.prod(len(values) for values in study.space.values())
     planned = min(search_trials or total, total)
     study = within_budget(study, max_training_tflop, planned)
-    trials = _run_tuner(study, planned, seed) if search == "tuner" else _run_grid(study, planned, seed)
+    rows = TrialsFile(
+        Path(checkpoint) if checkpoint else folder, {name: cells(values) for name, values in study.space.items()}
+    )
+    trials = _run_tuner(study, planned, seed, rows) if search == "tuner" else _run_grid(study, planned, seed, rows)
+    write_csv(folder / TRIALS, trials)
     write_json(folder / BEST, _best(study, trials, total))
     return open_search(folder)
 
@@ -166,12 +171,9 @@ def read_trials(path: Path, space: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     return frame.infer_objects()
 
 
-def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
+def _run_tuner(study: Study, trials: int, seed: int, rows: TrialsFile) -> pd.DataFrame:
     """Keras Tuner's random search; its own records are in the folder `tuner`."""
     import keras_tuner
-
-    choices = {name: cells(values) for name, values in study.space.items()}
-    rows = TrialsFile(study.folder, choices)
 
     class Tuner(keras_tuner.RandomSearch):
         """Keras Tuner chooses the values and keeps the books; the study trains and measures.
@@ -204,15 +206,15 @@ def _run_tuner(study: Study, trials: int, seed: int) -> pd.DataFrame:
     return rows.frame
 
 
-def _run_grid(study: Study, count: int, seed: int) -> pd.DataFrame:
+def _run_grid(study: Study, count: int, seed: int, rows: TrialsFile) -> pd.DataFrame:
     """Every chosen point, logged with TensorBoard HParams in the folder `hparams`."""
-    rows = TrialsFile(study.folder, {name: cells(values) for name, values in study.space.items()})
     for trial, point in enumerate(grid_points(study.space, count, seed), start=1):
         values = study.cells(point)
-        if rows.find(values) is None:
+        row = rows.find(values)
+        if row is None:
             row = study.score(point)
-            _log_hparams(study.folder / "hparams" / f"{trial:03d}", values, row)
             rows.add(trial, row)
+        _log_hparams(study.folder / "hparams" / f"{trial:03d}", values, row)
     return rows.frame
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
 from bakeoff.report.pages import Pages
 from bakeoff.results import stage_folders
-from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, write_atomically
+from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, unique_name, write_atomically
 
 if TYPE_CHECKING:
     from bakeoff.report.merge import Merger
@@ -103,7 +102,7 @@ class Report:
 
     def _write_pdf(self, store: Store, say: Callable[[str], None], told: Mapping[str, Any]) -> str | None:
         """report.pdf's digest; None when it could not be made."""
-        temporary = self.folder / f".{PDF}.{os.getpid()}.partial"
+        temporary = self.folder / f".{PDF}.{unique_name()}.partial"
         try:
             from bakeoff.report.pdf import make_pdf
 

@@ -28,11 +28,15 @@ SETTINGS = {  # epochs of many steps: time to be killed in, on few images
 }
 
 
-def _start(folder: Path, variant: str) -> subprocess.Popen[str]:
+def _command(folder: Path, variant: str) -> list[str]:
     places = ["--runs-dir", str(folder / "runs"), "--reports-dir", str(folder / "reports")]
-    command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", variant, "--no-pdf"]
+    command = [sys.executable, str(PROJECT / "pipeline.py"), "--profile", "smoke", "--variants", variant]
+    return [*command, *(f"--set={setting}" for setting in SETTINGS[variant]), *places]
+
+
+def _start(folder: Path, variant: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*command, *(f"--set={setting}" for setting in SETTINGS[variant]), *places],
+        [*_command(folder, variant), "--no-pdf"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -53,21 +57,30 @@ def _rows(folder: Path, name: str) -> list[dict[str, str]]:
     return []
 
 
-def _kill_kernel_when(process: subprocess.Popen[str], stage: Path, ready: Callable[[], bool]) -> str:
-    """Kill the kernel that works in a folder of `stage` once `ready`; what the command said."""
+def _kill_kernel_when(process: subprocess.Popen[str], folder: Path, stage: str, ready: Callable[[], bool]) -> str:
+    """Kill the kernel that makes a step of `stage` once `ready`; what the command said."""
     deadline = time.monotonic() + 300
     while not ready():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    (kernel,) = (each for each in psutil.process_iter() if _is_kernel_in(each, stage))
+    (kernel,) = (each for each in psutil.process_iter() if _is_kernel_of(each, folder, stage))
     kernel.kill()
     return process.communicate(timeout=300)[0]
 
 
-def _is_kernel_in(process: psutil.Process, stage: Path) -> bool:
+def _is_kernel_of(process: psutil.Process, folder: Path, stage: str) -> bool:
     with suppress(psutil.Error, OSError):
-        return Path(process.cwd()).parent == stage and os.getsid(process.pid) == process.pid
+        place = Path(process.cwd())
+        made_there = place.parent.parent == folder / "runs" / ".staging" and place.name.startswith(f"{stage}-")
+        return made_there and os.getsid(process.pid) == process.pid
     return False
+
+
+def _check_nothing_is_left(folder: Path) -> None:
+    """No checkpoint, and in no step a file that it does not need."""
+    assert not list((folder / "runs" / "checkpoints").iterdir()) and not list((folder / "runs" / ".staging").iterdir())
+    names = {path.name for path in (folder / "runs").glob("*/*/*")}
+    assert "unfinished.npz" not in names and not any("partial" in name for name in names)
 
 
 def _predictions(folder: Path, variant: str) -> dict[str, np.ndarray]:
@@ -96,12 +109,15 @@ def begun(undisturbed: Path, tmp_path: Path) -> Path:
 
 def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, begun: Path) -> None:
     process = _start(begun, TRAINED)
-    said = _kill_kernel_when(process, begun / "runs" / "train", lambda: len(_rows(begun, "history.csv")) >= 3)
+    said = _kill_kernel_when(process, begun, "train", lambda: len(_rows(begun, "history.csv")) >= 3)
     assert process.returncode == 1
     assert "train simple_cnn FAILED: train, code cell" in said and "the kernel died" in said, said
     before = _rows(begun, "history.csv")
+    kept = subprocess.run([*_command(begun, TRAINED), "--clean", "--yes"], capture_output=True, text=True, check=True)
+    assert "not finished; the next run goes on from it" in kept.stdout, kept.stdout
     code, said = _run(begun, TRAINED)
     assert code == 0, said
+    _check_nothing_is_left(begun)
     after = _rows(begun, "history.csv")
     # What was saved is there with its seconds, which a second training would not repeat.
     assert len(after) == 10 and after[: len(before) - 1] == before[:-1]
@@ -111,11 +127,12 @@ def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, begun: Path)
 
 def test_a_search_goes_on_after_its_last_trial(undisturbed: Path, begun: Path) -> None:
     process = _start(begun, SEARCHED)
-    said = _kill_kernel_when(process, begun / "runs" / "search", lambda: len(_rows(begun, "trials.csv")) >= 1)
+    said = _kill_kernel_when(process, begun, "search", lambda: len(_rows(begun, "trials.csv")) >= 1)
     assert process.returncode == 1 and "search tuner_cnn_shallow FAILED: search, code cell" in said, said
     before = _rows(begun, "trials.csv")
     code, said = _run(begun, SEARCHED)
     assert code == 0, said
+    _check_nothing_is_left(begun)
     assert _rows(begun, "trials.csv")[: len(before)] == before
     (best,) = (begun / "runs").glob("search/*/best.json")
     (same,) = (undisturbed / "runs").glob("search/*/best.json")
