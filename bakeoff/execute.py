@@ -107,25 +107,12 @@ def _name_published(job: Job, paths: Iterable[Path]) -> None:
     """Have text files name the folder where the step will be, not the one where it was made."""
     if job.published is None:
         return
-    pairs = list(zip(_spellings(job.folder), _spellings(job.published), strict=True))
+    # What differs has plain letters, so that it reads the same in JSON and in code, whatever the rest of the path has.
+    root = os.path.commonpath([job.folder, job.published])
+    here, there = (os.path.relpath(folder, root).encode() for folder in (job.folder, job.published))
     for path in paths:
-        if path.suffix not in _TEXTS or not path.is_file():
-            continue
-        before = after = path.read_bytes()
-        for here, there in pairs:
-            after = after.replace(here, there)
-        if after != before:
-            path.write_bytes(after)
-
-
-def _spellings(folder: Path) -> list[bytes]:
-    """A path as it is, in JSON, and as a text in JSON that is itself in JSON: in a notebook's source."""
-    text = str(folder)
-    found = [text]
-    for ascii_only in (True, False):
-        once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        found += [once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]]
-    return [each.encode() for each in reversed(found)]
+        if path.suffix in _TEXTS and path.is_file() and here in (text := path.read_bytes()):
+            path.write_bytes(text.replace(here, there))
 
 
 def _keep_failed(job: Job, executed: Path) -> None:

@@ -89,10 +89,7 @@ class Locks:
 
     def is_free(self, step: Step) -> bool:
         """Whether no run makes the step just now."""
-        lock = try_lock(self.store.lock(*step.name))
-        if lock is not None:
-            lock.release()
-        return lock is not None
+        return not is_held(self.store.lock(*step.name))
 
     def release(self, step: Step) -> None:
         """Free the step for others; the lock file goes while it is held, so that nobody's is taken away."""

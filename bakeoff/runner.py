@@ -100,8 +100,8 @@ class Runner:
     ) -> bool:
         """Run one step to its end; whether it is made, by this run or by another one meanwhile.
 
-        `inputs` stand in place of the parents' folders. `texts` (name -> content) are files that it finds in its folder,
-        and whose paths are among its inputs, by their names without suffix.
+        `inputs` stand in place of the parents' folders. `texts` (name -> content) are files that it finds in its
+        folder, and whose paths are among its inputs, by their names without suffix.
         """
         while not self.locks.take(step):
             time.sleep(TICK_SECONDS)

@@ -37,7 +37,7 @@ def picture(tmp_path: Path) -> progress.Lines:
 
 
 def _write_history(store: Store, step: Step, epochs: int) -> None:
-    folder = store.folder(*step.name)
+    folder = store.checkpoint(*step.name)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [f"{epoch},0.5,1.0,{0.6 + epoch / 100},1.0,3.0,0.001" for epoch in range(1, epochs + 1)]
     header = "epoch,train_accuracy,train_loss,validation_accuracy,validation_loss,seconds,learning_rate"
@@ -46,11 +46,11 @@ def _write_history(store: Store, step: Step, epochs: int) -> None:
 
 def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) -> None:
     store, train = Store(tmp_path), _step("train", {"epochs": 3})
-    assert progress.how_far(train, store.folder(*train.name)) == ""
+    assert progress.how_far(train, store.checkpoint(*train.name)) == ""
     _write_history(store, train, 0)
-    assert progress.how_far(train, store.folder(*train.name)) == ""
+    assert progress.how_far(train, store.checkpoint(*train.name)) == ""
     _write_history(store, train, 2)
-    assert progress.how_far(train, store.folder(*train.name)) == "epoch 2/3, 0.620"
+    assert progress.how_far(train, store.checkpoint(*train.name)) == "epoch 2/3, 0.620"
     search = _step("search", {"search_trials": 5})
     (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
     assert progress.how_far(search, tmp_path) == "trial 2/5"

@@ -145,9 +145,8 @@ def search(
     total = math.prod(len(values) for values in study.space.values())
     planned = min(search_trials or total, total)
     study = within_budget(study, max_training_tflop, planned)
-    rows = TrialsFile(
-        Path(checkpoint) if checkpoint else folder, {name: cells(values) for name, values in study.space.items()}
-    )
+    choices = {name: cells(values) for name, values in study.space.items()}
+    rows = TrialsFile(Path(checkpoint) if checkpoint else folder, choices)
     trials = _run_tuner(study, planned, seed, rows) if search == "tuner" else _run_grid(study, planned, seed, rows)
     write_csv(folder / TRIALS, trials)
     write_json(folder / BEST, _best(study, trials, total))
@@ -191,8 +190,8 @@ def _run_tuner(study: Study, trials: int, seed: int, rows: TrialsFile) -> pd.Dat
             return FAILED if accuracy is None or math.isnan(accuracy) else float(accuracy)
 
     space = keras_tuner.HyperParameters()
-    for name, values in choices.items():
-        space.Choice(name, values)
+    for name, values in study.space.items():
+        space.Choice(name, cells(values))
     tuner = Tuner(
         hyperparameters=space,
         objective=keras_tuner.Objective("val_accuracy", "max"),
