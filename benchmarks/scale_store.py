@@ -20,6 +20,7 @@ from typing import Any
 
 from bakeoff import results
 from bakeoff.claims import audit
+from bakeoff.execute import Made
 from bakeoff.loop import Loop
 from bakeoff.pipeline import Pipeline, Request, audit_rows
 from bakeoff.plan import Plan, Step, compare_step
@@ -28,7 +29,7 @@ from bakeoff.report import Report
 from bakeoff.report.crate import Crate
 from bakeoff.report.facts import facts
 from bakeoff.runner import Runner
-from bakeoff.store import MANIFEST, Store
+from bakeoff.store import MANIFEST, Store, write_manifest
 
 SETTINGS = ("dataset=shapes10",)
 
@@ -85,9 +86,9 @@ def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
 class _Stub(Runner):
     """Steps that are made at once; the clock runs from one event to the next."""
 
-    def start(self, step: Step, reason: str, inputs: Any = None) -> Future[float]:
-        made: Future[float] = Future()
-        made.set_result(0.0)
+    def start(self, step: Step, reason: str, inputs: Any = None, texts: Any = None) -> Future[Made]:
+        made: Future[Made] = Future()
+        made.set_result(Made(0.0, {}, False))
         return made
 
     def finish(self, step: Step, future: Future[Any], progress: Lines) -> None:
@@ -124,7 +125,7 @@ def _fill(plan: Plan, store: Store, template: Path) -> None:
                 os.link(source / name, target / name)
         own = {"result_key": step.result_key, "page_key": step.page_key, "key_inputs": step.key_inputs}
         own |= {"parameters": dict(step.parameters), "inputs": dict(step.inputs)}
-        (target / MANIFEST).write_text(json.dumps({**manifest, **own}, indent=1, default=str), encoding="utf-8")
+        write_manifest(target, {**manifest, **own})
 
 
 if __name__ == "__main__":
