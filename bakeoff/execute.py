@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import StepError
+from bakeoff.peak import PeakMemory
 from bakeoff.store import NOTEBOOK, digest_file, digest_folder
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Made:
     seconds: float
     files: Files
     page_only: bool
+    peak_memory: int | None = None  # bytes of its kernel at most; None: not seen
 
 
 def execute(job: Job) -> Made:
@@ -68,7 +70,8 @@ def execute(job: Job) -> Made:
         taken_over = _take_over(job)
         for name, text in job.texts.items():
             (job.folder / name).write_text(text, encoding="utf-8")
-        _run(job, executed)
+        with PeakMemory(job.folder) as peak:
+            _run(job, executed)
         _check(job, executed)
         seconds = time.perf_counter() - started
         (job.failed or job.folder / FAILED).unlink(missing_ok=True)
@@ -79,7 +82,7 @@ def execute(job: Job) -> Made:
             _keep_failed(job, executed)
         raise error if isinstance(error, StepError) else StepError(job.stage, None, _in_words(error)) from None
     same = all(list(files[name]) == list(job.kept[name]) for name in job.outputs) if taken_over else False
-    return Made(seconds, files, same)
+    return Made(seconds, files, same, peak.bytes)
 
 
 def _take_over(job: Job) -> bool:

@@ -205,6 +205,7 @@ class Runner:
             "seconds": made.seconds,
             "machine": self.machine.record(),
             "ran_alone": step.name not in self._shared,
+            "peak_memory": made.peak_memory,  # what the next run reserves
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         # A page made anew does not change what the work took, and on what.

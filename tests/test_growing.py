@@ -20,7 +20,7 @@ from bakeoff.runner import Runner
 from bakeoff.store import Store
 
 _SOURCE = """import json, pathlib
-folders = {name: folder for name, folder in (inputs or {}).items() if name != 'shared'}
+folders = {name: folder for name, folder in (inputs or {}).items() if name not in ('shared', 'checkpoint')}
 found = {name: json.loads(pathlib.Path(folder, 'made.json').read_text()) for name, folder in folders.items()}
 pathlib.Path(output, 'made.json').write_text(json.dumps([number, found]))"""
 
@@ -67,6 +67,8 @@ def test_steps_that_are_added_run_and_progress_results_and_explain_follow(tmp_pa
     made = json.loads((Path(stage_folders(row, store)["train"]) / "made.json").read_text())
     assert made == [0, {f"search-{number}": [number, {}] for number in (1, 2, 3)}]
     assert set(stage_folders(row, store)) == set(row.steps)
+    peak = (store.read_manifest(*first.name) or {})["peak_memory"]  # of a kernel that imported next to nothing
+    assert 10e6 < peak < 500e6
     assert "[4/4] train simple_cnn (new)" in said
     lines = [line for line in explain(plan, store) if line.startswith("simple_cnn")]
     assert [line.split(":")[0] for line in lines] == [f"simple_cnn {label}" for label in row.steps]
