@@ -129,7 +129,7 @@ def _once(folder: Path, make: Callable[[], None]) -> Path:
 def small_report(common_folder: Path, stub_template: Path) -> Path:
     """Folder of a finished report of three variants, trained just long enough to be ranked."""
     place = Workplace(common_folder / "small")
-    settings = ("dataset=shapes10", "threads=1", "batch_size=1", "max_epochs=2")
+    settings = ("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_epochs=2", "max_training_tflop=10")
     arguments = [part for setting in settings for part in ("--set", setting)]
 
     def make() -> None:

@@ -14,6 +14,7 @@ from bakeoff.lab.results import Results
 from bakeoff.lab.tested import Tested, compare
 
 SIGNIFICANCE = 0.05
+_ACCURACIES = ("first_accuracy", "second_accuracy")
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -29,7 +30,8 @@ def every_pair(results: Results, answers: Mapping[str, Answers]) -> pd.DataFrame
 
     Columns: first, second, difference, low, high, p_value, test (see `tested.compare`), corrected (Holm's p value over
     all pairs), told_apart, and seeds_counted: whether both sides have several trainings. Where they have not, what is
-    told apart is told apart on these images, and another seed could reverse it.
+    told apart is told apart on these images, and another seed could reverse it. first_accuracy and second_accuracy
+    are the means that are compared.
     """
     ranked, trainings = results.ranked, results.trainings
     images = int(ranked["test_images"].iloc[0]) if len(ranked) else 0
@@ -41,8 +43,10 @@ def every_pair(results: Results, answers: Mapping[str, Answers]) -> pd.DataFrame
     for one, other in combinations(ranked["variant"], 2):
         both = sides[one], sides[other]
         seeds = all(len(side.accuracies) > 1 for side in both)
-        rows.append({"first": one, "second": other, **vars(compare(*both)), "seeds_counted": seeds})
-    columns = ["first", "second", "difference", "low", "high", "p_value", "test", "seeds_counted"]
+        means = (float(np.mean(side.accuracies)) for side in both)
+        named = {"first": one, "second": other} | dict(zip(_ACCURACIES, means, strict=True))
+        rows.append(named | vars(compare(*both)) | {"seeds_counted": seeds})
+    columns = ["first", "second", *_ACCURACIES, "difference", "low", "high", "p_value", "test", "seeds_counted"]
     frame = pd.DataFrame(rows, columns=columns)
     corrected = holm(frame["p_value"].to_numpy())
     return frame.assign(corrected=corrected, told_apart=corrected < SIGNIFICANCE)

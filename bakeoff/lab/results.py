@@ -11,7 +11,9 @@ import pandas as pd
 
 from bakeoff.lab import files, statistics
 
-MINIMUM_STEPS = 300  # optimizer steps; a network that took fewer says little about its kind
+# Training images shown, all epochs together, by which a limited run is long enough to rank: about the tenth part of a
+# pass over CIFAR-10. Images and not optimizer steps, which would rank networks by their batch size.
+MINIMUM_SHOWN = 5000
 STAND_IN = "shapes10"  # drawn pictures, used where the data set named cannot be had
 
 # Name of a row -> stage -> folder; a variant's later trainings are named after it and their replicate: ann, ann-1, ...
@@ -78,13 +80,13 @@ def sort_apart(rows: pd.DataFrame) -> Results:
     """Split completed rows into ranked, below and failed; what is ranked was tested on the same images."""
     finished = rows[rows["status"] == "ok"]
     reasons = {at: reasons_not_to_rank(row) for at, row in finished.iterrows()}
-    fit = finished.loc[[at for at in finished.index if not reasons[at]]]
-    largest = _largest_group(fit)
-    others = [at for at, images in zip(fit.index, _test_sets(fit), strict=True) if images != largest]
-    reasons |= {at: _other_images(fit.loc[at], largest) for at in others}
+    largest = _largest_group(finished.loc[[at for at in finished.index if not reasons[at]]])
+    for at, images in zip(finished.index, _test_sets(finished), strict=True):
+        if largest[1] and images[1] and images != largest:
+            reasons[at] += _other_images(finished.loc[at], largest)
     below = finished.loc[[at for at in finished.index if reasons[at]]]
+    trainings, failed = finished.drop(index=below.index), rows[rows["status"] != "ok"]
     below = below.assign(reason=["; ".join(reasons[at]) for at in below.index])
-    trainings, failed = fit.drop(index=others), rows[rows["status"] != "ok"]
     return Results(rows, trainings, rank(trainings), below.reset_index(drop=True), failed.reset_index(drop=True))
 
 
@@ -101,11 +103,7 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
         reasons.append(f"another task: {row['task']}")
     if row["weights"] == "random":
         reasons.append("random weights in place of ImageNet's")
-    if np.isnan(row["optimizer_steps"]):
-        reasons.append("its number of optimizer steps is not known")
-    elif row["optimizer_steps"] < MINIMUM_STEPS:
-        steps = int(row["optimizer_steps"])
-        reasons.append(f"{steps} optimizer step{'' if steps == 1 else 's'}, fewer than {MINIMUM_STEPS}")
+    reasons += _too_short(row)
     if row["unseen_classes"] > 0:
         reasons.append("its training images lack classes that its validation or test images show")
     if np.isnan(row["test_accuracy"]) or not row["test_images"] > 0:
@@ -113,8 +111,20 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
     return reasons
 
 
+def _too_short(row: pd.Series) -> list[str]:
+    """Why a training is too short to rank; a schedule that was kept whole never is, whatever its batch size."""
+    if not row["limited"]:
+        return []
+    shown = row["train_images"] * row["epochs"]
+    if np.isnan(shown):
+        return ["a limited run whose number of training images is not known"]
+    if shown >= MINIMUM_SHOWN:
+        return []
+    return [f"a limited run that was shown {shown:.0f} training images in all its epochs, fewer than {MINIMUM_SHOWN}"]
+
+
 def _test_sets(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    return [(name, int(n)) for name, n in zip(rows["dataset"], rows["test_images"], strict=True)]
+    return [(name, int(n)) for name, n in zip(rows["dataset"], rows["test_images"].fillna(0), strict=True)]
 
 
 def _largest_group(rows: pd.DataFrame) -> tuple[str, int]:
@@ -143,6 +153,14 @@ def rank(rows: pd.DataFrame) -> pd.DataFrame:
     ranked = ranked.reset_index().sort_values(order, ascending=[False, True, True], ignore_index=True)
     ranked["rank"] = ranked["test_accuracy"].rank(method="min", ascending=False).astype(int)
     return ranked
+
+
+def comparable(results: Results) -> pd.DataFrame:
+    """Ranked variants, best first, then the unranked ones of the same task: `ranked` says which is which."""
+    below = results.below[results.below["task"].isin(["classes", ""]) & results.below["test_accuracy"].notna()]
+    below = below.drop_duplicates("variant").sort_values("test_accuracy", ascending=False)
+    below = below[~below["variant"].isin(results.ranked["variant"])]
+    return pd.concat([results.ranked.assign(ranked=True), below.assign(ranked=False)], ignore_index=True)
 
 
 def stored(folders: Folders, stage: str, name: str) -> dict[str, Path]:

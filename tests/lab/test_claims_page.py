@@ -126,7 +126,7 @@ def test_a_difference_is_that_of_the_two_figures_as_printed(tmp_path: Path) -> N
         "12.6 %",
         "+0.7 points",
     ]
-    assert points(0.1264, 0.1186) == 0.7 and percent(float(np.float32(0.7105))) == percent(0.7105)
+    assert points(0.1264, 0.1186) == "0.7" and percent(float(np.float32(0.7105))) == percent(0.7105)
 
 
 def test_undecided_claims_say_so_and_where_a_log_is_farthest(tmp_path: Path) -> None:

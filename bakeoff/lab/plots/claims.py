@@ -203,7 +203,7 @@ def _difference(row: pd.Series) -> str:
     if "accuracy" not in row["metric"]:
         return f"{row['difference']:+.4g}"
     try:  # of the two figures as they are printed beside it
-        return f"{points(float(row['ours']), float(row['claimed'])):+.1f} points"
+        return f"{points(float(row['ours']), float(row['claimed']), sign=True)} points"
     except ValueError:
         return f"{100 * row['difference']:+.1f} points"
 

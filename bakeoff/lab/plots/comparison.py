@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.words import count, duration, percent, whole
+from bakeoff.lab.plots.words import count, duration, percent, points, whole
 from bakeoff.lab.results import STAND_IN, Results
 
 LONGEST_MESSAGE = 500
@@ -34,7 +34,7 @@ def ranking(results: Results, against: pd.DataFrame, letters: Mapping[str, str])
                 f"{100 * low:.1f} to {100 * high:.1f}"
                 for low, high in zip(ranked["accuracy_low"], ranked["accuracy_high"], strict=True)
             ],
-            "points behind the first": [_behind(behind, variant) for variant in ranked["variant"]],
+            "points behind the first": [_behind(behind, ranked.iloc[0], row) for _, row in ranked.iterrows()],
             "parameters": [whole(number) for number in ranked["parameters"]],
             "training": [duration(seconds) for seconds in ranked["train_seconds"]],
             "ms an image": ["" if np.isnan(ms) else f"{ms:.1f}" for ms in ranked["milliseconds_per_image"]],
@@ -55,14 +55,16 @@ def ranking_caption(results: Results) -> str:
         "one training each" if most == 1 else f"means of {least if least == most else f'{least} to {most}'} trainings"
     )
     text = f"Ranked variants, best first: {count(int(ranked['test_images'].iloc[0]), 'test image')}, {trainings}"
-    return f"{text}; differences and deviations in percentage points. Variants that share a letter are not told apart."
+    text += "; differences and deviations in percentage points."
+    return f"{text} Variants that share a letter do not differ significantly."
 
 
-def _behind(behind: pd.DataFrame, variant: str) -> str:
-    if variant not in behind.index:
+def _behind(behind: pd.DataFrame, first: pd.Series, row: pd.Series) -> str:
+    if row["variant"] not in behind.index:
         return ""
-    row = behind.loc[variant]
-    return f"{100 * row['difference']:.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+    pair = behind.loc[row["variant"]]
+    size = points(first["test_accuracy"], row["test_accuracy"])
+    return f"{size} ({100 * pair['low']:+.1f} to {100 * pair['high']:+.1f})"
 
 
 def _note(row: pd.Series) -> str:

@@ -18,8 +18,8 @@ from matplotlib.transforms import Bbox
 
 from bakeoff.lab.plots.evaluation import MOST_ANNOTATED, MOST_TICKS
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import duration, percent, short, whole
-from bakeoff.lab.results import Results
+from bakeoff.lab.plots.words import duration, percent, points, short, whole
+from bakeoff.lab.results import Results, comparable
 
 MARKERS = "osD^vPX<>"  # with eight colours, 72 variants before a pair repeats
 COST_LABELS = {"train_seconds": "training time in seconds", "parameters": "parameters"}
@@ -34,14 +34,6 @@ def styles(results: Results) -> dict[str, Style]:
     """Colour and marker of every variant, by its place in results.csv."""
     variants = dict.fromkeys(results.rows["variant"])
     return {name: (COLORS[at % len(COLORS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(variants)}
-
-
-def comparable(results: Results) -> pd.DataFrame:
-    """Ranked variants, best first, then the unranked ones of the same task: `ranked` says which is which."""
-    below = results.below[results.below["task"].isin(["classes", ""]) & results.below["test_accuracy"].notna()]
-    below = below.drop_duplicates("variant").sort_values("test_accuracy", ascending=False)
-    below = below[~below["variant"].isin(results.ranked["variant"])]
-    return pd.concat([results.ranked.assign(ranked=True), below.assign(ranked=False)], ignore_index=True)
 
 
 def frontier(costs: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
@@ -252,7 +244,8 @@ def gaps(results: Results) -> Figure:
         axes.plot(row["test_accuracy"], place, marker, color=color, markersize=6, markerfacecolor=face)
         right = max(row["train_accuracy"], row["test_accuracy"])
         note: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
-        axes.annotate(f"{100 * row['gap']:+.1f}", (right, place), **note)
+        gap = points(row["train_accuracy"], row["test_accuracy"], sign=True)
+        axes.annotate(gap, (right, place), **note)
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()], fontsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("accuracy: | training, marker test")

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from bakeoff.lab.answers import Answers
 from bakeoff.lab.differences import ALONE, TRAININGS, TRAININGS_ALONE
 from bakeoff.lab.pairs import groups
-from bakeoff.lab.plots.words import count, listed
+from bakeoff.lab.plots.words import count, listed, points
 from bakeoff.lab.results import Results
 
 MOST_NETWORKS = 24  # in a matrix
 MOST_LISTED = 15  # pairs in the table; of more, those of neighbours in the ranking
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue
+REVERSIBLE = "one side has a single training, and another seed could reverse it"
 SMALLEST = 0.0001  # p values below it are not told from each other
 
 
@@ -57,7 +58,8 @@ def differences(pairs: pd.DataFrame, names: Sequence[str]) -> Figure:
     for pair in pairs.itertuples(index=False):
         row, column = place[pair.second], place[pair.first]
         values[row, column] = 100 * pair.difference if pair.told_apart else np.nan
-        texts[row][column] = f"{100 * pair.difference:.1f}" if pair.told_apart else f"({100 * pair.difference:.1f})"
+        size = points(pair.first_accuracy, pair.second_accuracy)
+        texts[row][column] = size if pair.told_apart else f"({size})"
     return half_matrix(values, texts, names, cmap="Blues", vmin=0, vmax=max(1.0, 100 * pairs["difference"].max()))
 
 
@@ -69,14 +71,21 @@ def table(pairs: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "pair": [f"{row.first} and {row.second}" for row in rows.itertuples()],
-            "difference": [f"{100 * row.difference:+.1f}" for row in rows.itertuples()],
+            "difference": [points(row.first_accuracy, row.second_accuracy, sign=True) for row in rows.itertuples()],
             "95 % interval": [f"{100 * row.low:+.1f} to {100 * row.high:+.1f}" for row in rows.itertuples()],
             "p": [p_text(p) for p in rows["p_value"]],
             "p after Holm": [p_text(p) for p in rows["corrected"]],
-            "told apart": ["yes" if apart else "no" for apart in rows["told_apart"]],
+            "significantly different": [_significant(row) for row in rows.itertuples()],
         }
     )
     return frame if pairs["test"].nunique() < 2 else frame.assign(test=rows["test"].to_list())
+
+
+def _significant(pair: Any) -> str:
+    """Whether a pair differs significantly, marked where a side has a single training."""
+    if not pair.told_apart:
+        return "no"
+    return "yes" if pair.seeds_counted else "on these images"
 
 
 def p_text(p_value: float) -> str:
@@ -87,7 +96,9 @@ def p_text(p_value: float) -> str:
 def caption(pairs: pd.DataFrame) -> str:
     """What the table holds."""
     which = "Every pair" if len(pairs) <= MOST_LISTED else "Neighbours in the ranking"
-    return f"{which}: difference in percentage points, p value, and p value corrected for {count(len(pairs), 'pair')}."
+    text = f"{which}: difference in percentage points, p value, and p value corrected for {count(len(pairs), 'pair')}."
+    marked = (pairs["told_apart"] & ~pairs["seeds_counted"].astype(bool)).any()
+    return f"{text} On these images: {REVERSIBLE}." if marked else text
 
 
 def words(pairs: pd.DataFrame, names: Sequence[str]) -> str:
@@ -95,11 +106,16 @@ def words(pairs: pd.DataFrame, names: Sequence[str]) -> str:
     if pairs.empty:
         return "There are no two ranked variants, so there is no pair to compare."
     apart = int(pairs["told_apart"].sum())
-    text = f"Of {count(len(pairs), 'pair')}, {apart} can be told apart after Holm's correction."
+    differ = "differs" if apart == 1 else "differ"
+    text = f"Of {count(len(pairs), 'pair')}, {apart} {differ} significantly after Holm's correction."
+    single = int((pairs["told_apart"] & ~pairs["seeds_counted"].astype(bool)).sum())
+    if single:
+        which = "all of them" if single == apart else f"{single} of them"
+        text += f" Of {which} that holds on these images: {REVERSIBLE}."
     together = groups(names, pairs)
     first = listed(f"`{name}`" for name in together[0])
     if len(together) == 1:
-        return f"{text} No two of {first} can be."
+        return f"{text} No two of {first} do."
     return f"{text} That leaves {len(together)} groups, the letters of the ranking; the first holds {first}."
 
 

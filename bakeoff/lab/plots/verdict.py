@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.words import count, duration, listed, percent, whole
-from bakeoff.lab.results import STAND_IN, Results
+from bakeoff.lab.plots.words import count, duration, listed, percent, points, whole
+from bakeoff.lab.results import STAND_IN, Results, comparable
 
 
 def _name(row: pd.Series) -> str:
@@ -22,11 +22,7 @@ def answer(results: Results, against: pd.DataFrame) -> str:
     if ranked.empty:
         sentences = [_no_ranking(results)]
     elif len(ranked) == 1:
-        sentences = [
-            _leader(ranked),
-            "It is the only variant that can be ranked, so it beats nothing.",
-            _cost(ranked),
-        ]
+        sentences = [_alone(ranked), _cost(ranked)]
     else:
         sentences = [_leader(ranked), _margin(ranked, against), _cost(ranked), _cheaper(ranked, against)]
     return "\n\n".join([" ".join(filter(None, sentences)), *reservations(results)])
@@ -41,35 +37,56 @@ def _no_ranking(results: Results) -> str:
     return f"**There is no winner:** {finished} finished, but none of them may be ranked; the reasons stand below."
 
 
-def _leader(ranked: pd.DataFrame) -> str:
-    best, first = ranked.iloc[0], ranked[ranked["rank"] == 1]
+def _alone(ranked: pd.DataFrame) -> str:
+    """One variant that may be ranked is no ranking."""
+    return f"**There is no ranking:** {_name(ranked.iloc[0])} is the only variant that can be ranked: {_score(ranked)}."
+
+
+def _score(ranked: pd.DataFrame) -> str:
+    best = ranked.iloc[0]
     interval = f"95 % interval {percent(best['accuracy_low'])} to {percent(best['accuracy_high'])}"
+    mean = f", the mean of {best['replicates']} trainings," if best["replicates"] > 1 else ""
     where = f"on {count(int(best['test_images']), 'test image')}"
-    accuracy = f"test accuracy {percent(best['test_accuracy'])}"
+    return f"test accuracy {percent(best['test_accuracy'])}{mean} {where} ({interval})"
+
+
+def _leader(ranked: pd.DataFrame) -> str:
+    """Who is first; of a limited run only with its limits."""
+    best, first = ranked.iloc[0], ranked[ranked["rank"] == 1]
     if len(first) > 1:
         names = listed(_name(row) for _, row in first.iterrows())
-        return f"**{names} share the first place**: {accuracy} {where} ({interval})."
-    mean = f", the mean of {best['replicates']} trainings," if best["replicates"] > 1 else ""
-    return f"**{_name(best)} is first**: {accuracy}{mean} {where} ({interval})."
+        return f"{_limits(ranked)}**{names} share the first place**: {_score(ranked)}."
+    if limits := _limits(ranked):
+        others = "whole schedules" + (" on the data set itself" if (ranked["dataset"] == STAND_IN).any() else "")
+        led = f"**{limits}{_name(best)} leads {len(ranked)} ranked variants**"
+        return f"{led}: {_score(ranked)}. With {others} the order may be another one."
+    return f"**{_name(best)} is first**: {_score(ranked)}."
+
+
+def _limits(ranked: pd.DataFrame) -> str:
+    """What a leader of a limited run leads on; empty for whole schedules on the data named."""
+    parts = ["synthetic images"] * bool((ranked["dataset"] == STAND_IN).any())
+    parts += ["cut schedules"] * bool((ranked["limited"] != "").any())
+    return f"On {listed(parts)}, " if parts else ""
 
 
 def _margin(ranked: pd.DataFrame, against: pd.DataFrame) -> str:
-    """By how much the first leads, and which variants cannot be told apart from it."""
+    """By how much the first leads, which variants do not differ significantly from it, and what that rests on."""
     second, lead = ranked.iloc[1], against.iloc[0]
     interval = f"95 % interval {100 * lead['low']:+.1f} to {100 * lead['high']:+.1f}"
     text = ""
     if lead["difference"] > 0:
-        text = f"That is {100 * lead['difference']:.1f} percentage points more than {_name(second)}, the second "
-        text += f"({interval}; {lead['test']}). "
-    equal = [f"`{name}`" for name in against.loc[~against["told_apart"].astype(bool), "variant"]]
+        size = points(lead["first_accuracy"], lead["second_accuracy"])
+        text = f"That is {size} percentage points more than {_name(second)}, the second ({interval}; {lead['test']}). "
+    apart = against["told_apart"].astype(bool)
+    equal = [f"`{name}`" for name in against.loc[~apart, "variant"]]
     best = f"`{ranked['variant'][0]}`"
     if equal:
-        return (
-            f"{text}On these images **{best} cannot be told apart from {listed(equal)}**: chance could order them so."
-        )
-    if len(against) == 1:
-        return f"{text}Chance does not explain that."
-    return f"{text}{best} can be told apart from every other."
+        return f"{text}On these images **{best} does not differ significantly from {listed(equal)}**."
+    single = int((apart & ~against["seeds_counted"].astype(bool)).sum())
+    differs = f"{best} differs significantly from every other" if len(against) > 1 else "The difference is significant"
+    rests = " on these images; where there is one training of a side, another seed could reverse it" if single else ""
+    return f"{text}{differs}{rests}."
 
 
 def _cost(ranked: pd.DataFrame) -> str:
@@ -114,32 +131,51 @@ def reservations(results: Results) -> list[str]:
         )
     if random := finished[finished["weights"] == "random"]["variant"].nunique():
         texts.append(f"**Weights missing.** {count(random, 'variant')} ran on random weights and cannot be judged.")
-    if leaks := finished[finished["validation_source"] == "test"]["variant"].nunique():
-        texts.append(f"**A leak.** {count(leaks, 'variant')} used the test set for validation, as the source does.")
+    texts += _leaks(finished[finished["validation_source"] == "test"])
     if len(results.failed):
         texts.append(f"**Not finished.** {count(len(results.failed), 'row')} failed or could not start.")
     return texts
 
 
+def _leaks(leaking: pd.DataFrame) -> list[str]:
+    """How many variants used the test set for validation, and how many of them because their source does."""
+    variants = leaking.drop_duplicates("variant")
+    if variants.empty:
+        return []
+    sourced = int((variants["source"] != "").sum())
+    text = f"**A leak.** {count(len(variants), 'variant')} used the test set for validation"
+    if sourced == len(variants):
+        return [f"{text}, as {'its source does' if sourced == 1 else 'their sources do'}."]
+    return [
+        f"{text}, {sourced} of them as {'its source does' if sourced == 1 else 'their sources do'}."
+        if sourced
+        else f"{text}."
+    ]
+
+
 def gap_words(results: Results) -> str:
-    """The widest gap between training and test accuracy among the ranked variants."""
-    rows = results.ranked.dropna(subset=["train_accuracy", "test_accuracy"])
+    """The widest gap between training and test accuracy, and that nearest to zero, among the rows of its figure."""
+    rows = comparable(results).dropna(subset=["train_accuracy", "test_accuracy"])
     if rows.empty:
-        return "No ranked variant has both a training and a test accuracy."
-    gaps = (rows["train_accuracy"] - rows["test_accuracy"]).sort_values()
-    widest = rows.loc[gaps.index[-1]]
-    text = f"{widest['variant']}: {100 * gaps.iloc[-1]:+.1f} points from training to test accuracy"
+        return "No variant has both a training and a test accuracy."
+    gaps = rows["train_accuracy"] - rows["test_accuracy"]
+
+    def of(at: int) -> str:
+        row = rows.loc[at]
+        return f"{row['variant']} ({points(row['train_accuracy'], row['test_accuracy'], sign=True)})"
+
     if len(rows) == 1:
-        return f"{text}."
-    narrowest = rows.loc[gaps.index[0], "variant"]
-    return f"The widest gap is that of {text}; the narrowest, {100 * gaps.iloc[0]:+.1f}, that of {narrowest}."
+        return f"From training to test accuracy, in points: {of(gaps.index[0])}."
+    return (
+        f"The widest gap, in points, is that of {of(gaps.abs().idxmax())}; nearest to zero, {of(gaps.abs().idxmin())}."
+    )
 
 
 def recall_words(recalls: pd.DataFrame) -> str:
     """The class that the variants find least often, and the one they disagree on most."""
     known = recalls.dropna(axis=1, how="all")
     if known.empty:
-        return "No ranked variant has a report of its classes."
+        return "No variant has a report of its classes."
     hardest = known.mean().idxmin()
     text = f"Hardest on average: {hardest} ({percent(known[hardest].mean())} found)."
     ranges = known.max() - known.min()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 
 LONGEST_NAME = 20
-ACCURACY_DECIMALS = 6
 
 
 def short(name: object, most: int = LONGEST_NAME) -> str:
@@ -15,20 +15,20 @@ def short(name: object, most: int = LONGEST_NAME) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def points(share: float, other: float) -> float:
-    """A share less another one in percentage points, as a reader gets it from the two percentages that are printed."""
-    return round(_one_decimal(share) - _one_decimal(other), 1)
-
-
-def _one_decimal(share: float) -> float:
-    return float(percent(share).removesuffix(" %"))
-
-
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage, or "not measured"."""
-    if share is None or math.isnan(share):
-        return "not measured"
-    return f"{100 * round(share, ACCURACY_DECIMALS):.{digits}f} %"  # one number, be it stored as float32 or as text
+    """A share as a percentage, or "not measured"; rounded once, from the digits that the number is written with."""
+    return "not measured" if share is None or math.isnan(share) else f"{_rounded(share, digits)} %"
+
+
+def points(share: float, other: float, digits: int = 1, sign: bool = False) -> str:
+    """By how many percentage points `share` is above `other`: the difference of the two as `percent` prints them."""
+    difference = _rounded(share, digits) - _rounded(other, digits)
+    return f"{difference:+}" if sign else f"{abs(difference)}"
+
+
+def _rounded(share: float, digits: int) -> Decimal:
+    """In percent; of a float32 number the decimals that it has."""
+    return (100 * Decimal(repr(round(float(share), 6)))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
 def whole(number: float) -> str:
