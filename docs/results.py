@@ -39,6 +39,7 @@ class Finished:
     rows: Sequence[Row]
     claims: Sequence[Row]
     graph: Sequence[Mapping[str, Any]]
+    note: str = ""  # what to know of these figures, in words
 
     @property
     def root(self) -> Mapping[str, Any]:
@@ -77,7 +78,9 @@ def read(folder: Path) -> Finished:
     try:
         texts = [(folder / f"{name}.csv").read_text(encoding="utf-8") for name in ("results", "claims")]
         tables = [list(csv.DictReader(io.StringIO(text))) for text in texts]
-        return Finished(*tables, json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["@graph"])
+        graph = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["@graph"]
+        note = folder / "note.md"  # beside figures on record whose report is no longer there
+        return Finished(*tables, graph, note.read_text(encoding="utf-8") if note.exists() else "")
     except OSError as error:
         sys.exit(f"{error.filename} is not there; {folder} must be the folder of a finished report.")
 
@@ -93,6 +96,7 @@ def section(finished: Finished) -> list[str]:
     limits = Counter(row["limited"] for row in finished.rows if row["limited"])
     lines = [f"## {first['dataset']}, profile {finished.profile}", "", f"    {finished.command}", "", finished.made]
     lines += [f"Accuracies on {first['test_images']} test images; seed {first['seed']}.", ""]
+    lines += [finished.note] if finished.note else []
     lines += [f"- Limited ({count} of {len(finished.rows)} rows): {words}." for words, count in limits.items()]
     lines += [""] if limits else []
     return [*lines, *table([_result(row) for row in ranked(finished.rows)]), "", *_audit(finished.claims)]

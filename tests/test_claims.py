@@ -353,7 +353,7 @@ def test_a_log_is_judged_by_its_whole_curve(folders: dict[str, dict[str, str]], 
     assert near.status == UNDECIDED and "farthest at epoch 5" in near.reason and near.reason.count("undecided") == 1
     assert judge([*rows[:-1], rows[-1] | {column: ""}]).outcome.reason.endswith(f"has no {column}")
     assert "did not reach epoch 20" in judge(rows[:-1]).outcome.reason
-    assert "has 19 of the log's 20 epochs" in judge(rows[1:]).outcome.reason
+    assert "shows 19 of the log's 20 epochs" in judge(rows[1:]).outcome.reason
 
 
 def test_a_contradiction_says_which_side_ours_is_on(folders: dict[str, dict[str, str]]) -> None:

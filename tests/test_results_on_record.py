@@ -55,3 +55,15 @@ def test_a_changed_figure_is_changed_everywhere(written: tuple[Path, Path, Path]
 def test_a_folder_that_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="must be the folder of a finished report"):
         results.main([tmp_path], tmp_path / "page", tmp_path / "readme")
+
+
+def test_the_page_and_the_readme_are_what_the_record_says(tmp_path: Path) -> None:
+    """Also that a note is shown, and that each of the three outcomes has its table."""
+    shutil.copyfile(PROJECT / "README.md", tmp_path / "README.md")
+    record = PROJECT / "docs" / "record"
+    results.main([record], tmp_path / "results.md", tmp_path / "README.md")
+    for name, path in (("results.md", PROJECT / "docs" / "results.md"), ("README.md", PROJECT / "README.md")):
+        assert (tmp_path / name).read_text() == path.read_text(), f"make results REPORTS={record.relative_to(PROJECT)}"
+    text = (tmp_path / "results.md").read_text()
+    assert (record / "note.md").read_text() in text
+    assert all(f"**{status}:**" in text for status in ("Reproduced", "Not reproduced", "Undecided"))

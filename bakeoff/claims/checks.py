@@ -69,15 +69,15 @@ def _curve(column: str, claim: Claim, runs: Sequence[Run], tolerance: Tolerance)
     printed = log_values(claim.log)
     last = max(printed)
     ours = figure(_at(runs, column, last), printed[last], claim, tolerance).ours
-    there = [epoch for epoch in printed if all(epoch in run.history for run in runs)]
+    there = [epoch for epoch in printed if all(run.history.get(epoch, {}).get(column) for run in runs)]
     outcomes = {epoch: figure(_at(runs, column, epoch), printed[epoch], claim, tolerance) for epoch in there}
     found = together(list(outcomes.values()))
     if len(there) < len(printed) and found.status != NOT_REPRODUCED:
-        raise UntestedError(f"our training of {claim.variant} has {len(there)} of the log's {len(printed)} epochs")
+        raise UntestedError(f"our training of {claim.variant} shows {len(there)} of the log's {len(printed)} epochs")
     farthest = max(there, key=lambda epoch: abs(outcomes[epoch].difference or 0) / (outcomes[epoch].tolerance or 1))
     worst = outcomes[farthest]
     where = f"farthest at epoch {farthest}, {worst.ours} against {printed[farthest]:g}"
-    reason = f"{len(there)} epochs, {where}: {worst.reason}"
+    reason = f"of {len(there)} epoch{'s' if len(there) > 1 else ''} {where}: {worst.reason}"
     return replace(worst, status=found.status, reason=reason, ours=ours)
 
 

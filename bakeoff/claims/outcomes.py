@@ -204,4 +204,4 @@ def _apart_text(apart: float, tolerance: Tolerance) -> str:
     way = "more" if apart > 0 else "less"
     if tolerance.name == "accuracy":
         return f"{100 * abs(apart):.1f} points {way} here"
-    return f"{number_text(abs(apart), tolerance)} {way} here"
+    return f"{abs(apart):.{_DIGITS.get(tolerance.name, 4)}f} {way} here"

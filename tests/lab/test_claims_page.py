@@ -130,7 +130,7 @@ def test_a_difference_is_that_of_the_two_figures_as_printed(tmp_path: Path) -> N
 
 
 def test_undecided_claims_say_so_and_where_a_log_is_farthest(tmp_path: Path) -> None:
-    reason = "3 epochs, farthest at epoch 1, 0.3400 against 0.3: undecided: 4.0 points more here"
+    reason = "of 3 epochs farthest at epoch 1, 0.3400 against 0.3: undecided: 4.0 points more here"
     audit = read(tmp_path, row(UNDECIDED), log(UNDECIDED, reason=reason), row(UNDECIDED, kind="ordering"))
     assert pages.figures(audit, "s")["reading"].tolist() == [UNDECIDED, f"{UNDECIDED}: {reason}"]
     assert pages.conclusions(audit).startswith(
