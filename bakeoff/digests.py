@@ -7,8 +7,8 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,6 @@ class DigestCache:
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _FRESH_NANOSECONDS:
             self._ask("insert or replace into known values (?, ?, ?, ?)", purpose, name, stamp, json.dumps(result))
         return result
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Many questions and answers as one transaction: each alone would wait for the disk."""
-        self._ask("begin")
-        try:
-            yield
-        finally:
-            self._ask("commit")
 
     def _ask(self, statement: str, *values: str) -> tuple[str, str] | None:
         try:
