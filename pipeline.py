@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-_ENVIRONMENT = Path(__file__).resolve().parent / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+if sys.platform not in ("linux", "darwin"):
+    sys.exit("Bakeoff runs on Linux, macOS, and Windows through WSL2: install WSL2 and run the command there.")
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):
+        _stream.reconfigure(errors="replace")  # a terminal that has no sign for a letter shows another one
+
+_ENVIRONMENT = Path(__file__).resolve().parent / ".venv" / "bin" / "python"
 if find_spec("papermill") is None or find_spec("click") is None:
     if not _ENVIRONMENT.exists() or Path(sys.executable) == _ENVIRONMENT:
         sys.exit("Bakeoff's packages are not installed for this Python; run `make setup` once.")
@@ -21,7 +29,7 @@ import click  # noqa: E402
 
 from bakeoff import without_iri_grammar  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
-from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
+from bakeoff.params import PROFILES, load_parameters  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request, describe_plan  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
 from bakeoff.resolve import default_data_dir  # noqa: E402
@@ -72,19 +80,25 @@ def main(context: click.Context, **options: Any) -> None:
     """
     without_iri_grammar()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
     try:
         context.exit(_act(options))
     except BakeoffError as error:
         click.echo(f"pipeline.py: {error}", err=True)
         context.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read this, as head does, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        context.exit(128 + signal.SIGPIPE)
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         reason = f"{error.strerror or error}{place}; what is finished is kept: mend that and run the same command again"
         click.echo(f"pipeline.py: {reason}", err=True)
         context.exit(1)
     except KeyboardInterrupt as stop:
-        click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
-        context.exit(143 if isinstance(stop, _TerminatedError) else 130)
+        with suppress(OSError):  # the terminal may be gone
+            click.echo("Stopped. What is finished is kept; the same command goes on from there.", err=True)
+        context.exit(128 + (stop.args[0] if isinstance(stop, _TerminatedError) else signal.SIGINT))
 
 
 def _act(options: Mapping[str, Any]) -> int:
@@ -149,15 +163,16 @@ def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Re
 
 
 class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM ends a run as Ctrl-C does."""
+    """SIGTERM, or a terminal that was closed, ends a run as Ctrl-C does; its argument is the signal's number."""
 
 
-def _terminate(*_: object) -> None:
-    raise _TerminatedError
+def _terminate(number: int, _: object) -> None:
+    raise _TerminatedError(number)
 
 
 def _print_list(chosen: tuple[str, ...] | None) -> int:
-    for parameters in load_parameters(chosen or variant_names(), "full"):
+    wrong: list[BakeoffError] = []
+    for parameters in load_parameters(chosen, "full", refused=wrong.append):
         run, stage = parameters.run, parameters.stage
         size = stage["published"].get("parameters")
         needs = [f"weights {run['weights_file']}"] if run["weights_file"] else []
@@ -168,7 +183,9 @@ def _print_list(chosen: tuple[str, ...] | None) -> int:
             f"    {f'{size:,} parameters; ' if size else ''}{stage['epochs']} epochs, batch {stage['batch_size']}"
         )
         click.echo(f"    needs: {stage['dataset']}{''.join(f', {need}' for need in needs)}")
-    return 0
+    for error in wrong:
+        click.echo(f"pipeline.py: {error}", err=True)
+    return max((error.exit_code for error in wrong), default=0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bakeoff import rules
+from bakeoff import options
 from bakeoff.digests import DigestCache
 from bakeoff.errors import RequestError
 from bakeoff.python_source import Statement, statements, without_magics
@@ -136,7 +136,7 @@ def _named(parameters: Mapping[str, Any]) -> list[str]:
     if "builder" in parameters:
         found.append(f"{_network_file(parameters['builder'])}:build_{parameters['builder']}")
     if "trainer" in parameters:
-        found.append(f"{LAB}.{rules.trainers()[parameters['trainer']]}")
+        found.append(f"{LAB}.{options.trainers()[parameters['trainer']]}")
     return found
 
 
@@ -241,7 +241,7 @@ def _is_network_file(module: str) -> bool:
 
 
 def _network_file(builder: str) -> str:
-    return f"{_MODELS}.{rules.builders()[builder]}"
+    return f"{_MODELS}.{options.builders()[builder]}"
 
 
 def _parents(module: str) -> list[str]:

@@ -195,7 +195,9 @@ def _ask(backend: str) -> tuple[list[str], str]:
     """The names of the GPUs and cuDNN's version, by a process that imports the backend; RuntimeError says why not."""
     command = [sys.executable, "-c", _GPU_QUESTIONS[backend]]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=GPU_SECONDS, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=GPU_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"no answer within {GPU_SECONDS} s; run the command again, or set KERAS_BACKEND") from None
     lines = answer.stdout.splitlines()
@@ -210,7 +212,9 @@ def _processor_by_name() -> str:
     """Where there is no /proc: what sysctl says, else the architecture."""
     try:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        said = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         said = ""
     return said or platform.processor() or platform.machine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,13 +13,17 @@ from typing import Any
 import yaml
 
 from bakeoff import claims, rules
-from bakeoff.errors import ParameterError, RequestError, nearest, one_line, shown
+from bakeoff.errors import BakeoffError, ParameterError, RequestError, nearest, one_line, shown
 
 DIRECTORY = Path(__file__).parent.parent / "params"
 PROFILES = ("smoke", "quick", "evening", "full")
 _DEEPEST = 20  # lists and mappings in each other; what the notebooks get must be short enough for Python's parser
-# YAML 1.1 reads 1e-3 as text; people mean a number.
+# YAML 1.1 reads 1e-3 and 08 as text, 010 as 8 and 1:30 as 90; people mean numbers, and a text.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_WHOLE = re.compile(r"[-+]?\d+")
+_SUFFIXES = (".yaml", ".yml")
+# What was renamed: "old" or "mapping.old" for names, "name=old" for values -> the new one alone.
+RENAMED: dict[str, str] = {}
 # run limit -> the parameter that it caps
 _CAPS = {
     "max_epochs": "epochs",
@@ -48,16 +52,29 @@ class _Entry:
 
 
 def variant_names(directory: Path = DIRECTORY) -> list[str]:
-    """Every variant: the stems of params/variants/*.yaml, sorted."""
-    return sorted(path.stem for path in (directory / "variants").glob("*.yaml"))
+    """Every variant: the stems of params/variants/*.yaml and *.yml, sorted; hidden files are none."""
+    return sorted({path.stem for path in (directory / "variants").glob("[!.]*") if path.suffix in _SUFFIXES})
+
+
+def _variant_file(name: str, directory: Path) -> Path:
+    paths = [directory / "variants" / f"{name}{suffix}" for suffix in _SUFFIXES]
+    there = [path for path in paths if path.exists()]
+    if len(there) > 1:
+        raise RequestError(f"params/variants holds {name}.yaml and {name}.yml; keep one of them")
+    return there[0] if there else paths[0]
 
 
 def load_parameters(
-    variants: Iterable[str] | None, profile: str, settings: Sequence[str] = (), directory: Path = DIRECTORY
+    variants: Iterable[str] | None,
+    profile: str,
+    settings: Sequence[str] = (),
+    directory: Path = DIRECTORY,
+    refused: Callable[[BakeoffError], None] | None = None,
 ) -> list[Parameters]:
     """The parameters of `variants` (None = all) under `profile` with `settings` ("name=value").
 
-    Raises ParameterError (file, line, name, nearest valid name) or RequestError (unknown variant or profile).
+    Raises ParameterError (file, line, name, nearest valid name) or RequestError (unknown variant or profile). With
+    `refused`, a variant whose own file is wrong is left out, and `refused` called with its error.
     """
     known = variant_names(directory)
     names = known if variants is None else list(dict.fromkeys(variants))
@@ -72,19 +89,25 @@ def load_parameters(
         if not name.startswith("max_"):
             raise ParameterError(entry.where, name, "is no limit; a profile only limits (names that begin with max_)")
     chosen = _settings(settings, base)
-    _check(limits, base)
+    limits = _checked(limits, base)
     figures = claims.published(claims.read_claims(directory))
-    entries = {name: _beside(_read_variant(name, base, directory), figures.get(name, {})) for name in names}
-    return [_merge(name, base, entries[name], limits, chosen) for name in names]
+    loaded = []
+    for name in names:
+        try:
+            entries = _beside(_read_variant(name, base, directory), figures.get(name, {}))
+            loaded.append(_merge(name, base, entries, limits, chosen))
+        except BakeoffError as error:
+            if refused is None:
+                raise
+            refused(error)
+    return loaded
 
 
 def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dict[str, _Entry]:
-    path = directory / "variants" / f"{name}.yaml"
+    path = _variant_file(name, directory)
     if not rules.is_name(name):
         raise ParameterError(str(path), name, "cannot be a variant's name; use letters, digits and _")
-    variant = _read(path)
-    _check(variant, base)
-    return variant
+    return _checked(_read(path), base)
 
 
 def _beside(variant: Mapping[str, _Entry], figures: Mapping[str, Any]) -> dict[str, _Entry]:
@@ -184,29 +207,52 @@ def _settings(settings: Sequence[str], base: Mapping[str, _Entry]) -> dict[str, 
             raise ParameterError("--set", setting, "has no value; write --set name=value")
         place = f"--set {_short(setting)}"
         chosen[name.strip()] = _Entry(_value(_compose(text, place), place), place)
-    _check(chosen, base)
-    return chosen
+    return _checked(chosen, base)
 
 
-def _check(entries: Mapping[str, _Entry], base: Mapping[str, _Entry]) -> None:
+def _checked(entries: Mapping[str, _Entry], base: Mapping[str, _Entry]) -> dict[str, _Entry]:
+    """The entries with their numbers as the parameters have them; ParameterError for the first that cannot be."""
+    checked = {}
     for name, entry in entries.items():
         place = entry.where.removeprefix("run ")
+        _refuse_old(name, entry.value, place)
         if name not in base:
             raise ParameterError(place, name, f"is not a parameter; {nearest(name, base)}")
-        why = rules.fault(name, entry.value, base[name].value)
+        value = rules.normal(entry.value, base[name].value)
+        why = rules.fault(name, value, base[name].value)
         if why:
             raise ParameterError(place, name, why)
+        checked[name] = _Entry(value, entry.where)
+    return checked
+
+
+def _refuse_old(name: str, value: Any, place: str) -> None:
+    """Raise ParameterError, with the new one, for a name or a value that was renamed."""
+    if name in RENAMED:
+        raise ParameterError(place, name, f"is now called {RENAMED[name]!r}")
+    for old in value if isinstance(value, dict) else ():
+        if f"{name}.{old}" in RENAMED:
+            raise ParameterError(place, name, f"has {old!r}, which is now called {RENAMED[f'{name}.{old}']!r}")
+    if isinstance(value, str) and f"{name}={value}" in RENAMED:
+        raise ParameterError(place, name, f"is {value!r}, which is now called {RENAMED[f'{name}={value}']!r}")
 
 
 def _read(path: Path) -> dict[str, _Entry]:
     """The file's names, those under `run:` beside the others, each with its place."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(
-            f"{one_line(str(path))}: cannot be read ({one_line(str(error))}); restore it from the repository"
-        ) from None
     place = _shown(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(
+            f"{one_line(place)}: cannot be read ({error.strerror}); restore it from the repository"
+        ) from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ParameterError(
+            f"{place}:{line}", "YAML", "is not written in UTF-8 here; save the file as UTF-8"
+        ) from None
     node = _compose(text, place)
     entries: dict[str, _Entry] = {}
     for name, (value, line) in _items(node, place).items():
@@ -228,7 +274,10 @@ def _compose(text: str, place: str) -> yaml.Node | None:
         _check_shape(yaml.parse(text, Loader=loader), place)
         return yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        number = error.problem_mark.line if error.problem_mark else 0
+        line = f":{number + 1}" if error.problem_mark else ""
+        if "\t" in "".join(text.splitlines()[number : number + 1]):
+            raise ParameterError(f"{place}{line}", "YAML", "has a tab here; write spaces in its place") from None
         raise ParameterError(f"{place}{line}", "YAML", f"cannot be read here: {error.problem}") from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise ParameterError(place, "YAML", f"cannot be read: {str(error).splitlines()[0]}") from None
@@ -277,12 +326,18 @@ def _value(node: yaml.Node | None, place: str) -> Any:
         return [_value(item, place) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         return {name: _value(value, place) for name, (value, _) in _items(node, place).items()}
-    if node.tag == _TEXT and not getattr(node, "style", None) and _NUMBER.fullmatch(node.value):  # not in quotes
+    plain = not getattr(node, "style", None)  # not in quotes
+    if plain and node.tag == _TEXT and _NUMBER.fullmatch(node.value):
         return float(node.value)
+    if plain and node.tag in (_TEXT, _INT) and _WHOLE.fullmatch(node.value) and len(node.value) <= _MOST_DIGITS:
+        return int(node.value)
+    if plain and node.tag in (_INT, _FLOAT) and ":" in node.value:
+        return node.value
     return _scalar(node, place)
 
 
-_TEXT = "tag:yaml.org,2002:str"
+_TEXT, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float"))
+_MOST_DIGITS = 4000  # Python reads no number of more
 _COLLECTIONS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _SCALARS = {"null", "bool", "int", "float", "str"}
 

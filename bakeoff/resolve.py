@@ -168,25 +168,41 @@ def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
         "TFDS_DATA_DIR": str(data_dir),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",  # for what libraries open without saying an encoding
         "PYTHONPATH": str(PROJECT),
     }
 
 
 def _connects(host: str) -> bool:
-    """Whether a connection to `host` opens in time. Looked up in a thread, since a name look-up has no time limit."""
+    """Whether a connection to `host`, or to the proxy before it, opens in time.
+
+    Looked up in a thread, since a name look-up has no time limit.
+    """
     opened = threading.Event()
 
     def connect() -> None:
         try:
-            with socket.create_connection((host, 443), timeout=LOOK_SECONDS):
+            with socket.create_connection(_door(host), timeout=LOOK_SECONDS):
                 opened.set()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a proxy with a port that is none
             return
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(LOOK_SECONDS + 1)
     return opened.is_set()
+
+
+def _door(host: str) -> tuple[str, int]:
+    """Address and port that an https request to `host` connects to: the proxy's where the environment names one."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get("https", "")
+    if not proxy or proxy_bypass(host):
+        return host, 443
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _download(arguments: list[str]) -> None:

@@ -68,7 +68,9 @@ def _room(group: Path) -> int | None:
             (allowed,), (used,) = _words(group / limit), _words(group / usage)
             if allowed == "max" or int(allowed) >= _UNLIMITED:
                 return None
-            cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines()).get(inactive, "0")
+            cached = dict(
+                line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines()
+            ).get(inactive, "0")
             return int(allowed) - int(used) + int(cached)
     return None
 

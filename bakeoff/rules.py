@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import keyword
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from bakeoff import options
 from bakeoff.errors import nearest, shown
-
-LAB = Path(__file__).parent / "lab"
-MODELS = LAB / "models"
+from bakeoff.options import is_number
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "task": ("classes", "binary", "labels_only"),
@@ -65,30 +61,8 @@ PATTERNS: Mapping[str, tuple[str, str]] = {
     "weights_file": (r"(\w[\w-]*/\w[\w.-]*\.h5)?", "folder/file.h5 as keras.applications names it, or empty"),
 }
 LARGEST = 2**63 - 1  # numbers that computations can hold lie below
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "augmentation": (
-        "rotation_degrees",
-        "shift",
-        "shear_degrees",
-        "zoom",
-        "horizontal_flip",
-        "crop_padding",
-        "alternating_flip",
-    ),
-    "trainer_options": (
-        "mirror",
-        "feature_batch_size",
-        "head_epochs",
-        "head_learning_rate",
-        "schedule",
-        "last_epoch_share",
-        "final_share",
-        "bias_rate",
-        "blend_steps",
-        "whitening_bias_epochs",
-    ),
-}
-TRAINING_NAMES = ("optimizer", "learning_rate")  # names of a search space that are no builder options
+MOST_VALUES = 10_000  # of one name in a search space
+MOST_POINTS = 1_000_000  # of a search space
 
 
 def fault(name: str, value: Any, default: Any) -> str | None:
@@ -98,7 +72,7 @@ def fault(name: str, value: Any, default: Any) -> str | None:
         return None if default is None else f"is empty; it must be {wanted}"
     if not _fits(value, wanted):
         return f"is {shown(value)}; it must be {wanted}"
-    if _is_number(value):
+    if is_number(value):
         return _out_of_bounds(name, value)
     if name in CHOICES and value not in CHOICES[name]:
         return f"is {shown(value)}; {nearest(str(value), CHOICES[name])}"
@@ -107,72 +81,124 @@ def fault(name: str, value: Any, default: Any) -> str | None:
     wrong = next((each for each in _numbers(value) if not abs(each) <= LARGEST), None)
     if wrong is not None:
         return f"holds {shown(wrong)}; each number in it must be finite and no larger than 2^63"
-    if name in KEYS:
-        return next(
-            (f"has no {shown(key)}; {nearest(key, KEYS[name])}" for key in value if key not in KEYS[name]), None
-        )
-    return None
-
-
-def builders() -> dict[str, str]:
-    """Builder name -> module in bakeoff/lab/models."""
-    return _registry(MODELS / "__init__.py", "BUILDERS")
-
-
-def trainers() -> dict[str, str]:
-    """Trainer name -> module in bakeoff/lab."""
-    return _registry(LAB / "training.py", "TRAINERS")
-
-
-@cache
-def _registry(path: Path, name: str) -> dict[str, str]:
-    """A module's literal `name`, read without importing any network library."""
-    for node in ast.parse(path.read_text()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
-    raise RuntimeError(f"{path} has no {name}")
-
-
-@cache
-def builder_options(builder: str) -> frozenset[str]:
-    """The options that a builder's signature names, read without importing it."""
-    tree = ast.parse((MODELS / f"{builders()[builder]}.py").read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == f"build_{builder}":
-            names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-            return frozenset(names) - {"input_shape", "num_classes", "weights", "image_size"}
-    raise RuntimeError(f"{MODELS / builders()[builder]}.py has no build_{builder}")
+    if name == "gray_weights" and (len(value) != 3 or not all(is_number(each) and each >= 0 for each in value)):
+        return f"is {shown(value)}; it must be three numbers of at least 0: of red, green and blue"
+    return options.mapping_fault(value, options.AUGMENTATION) if name == "augmentation" else None
 
 
 def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first fault of builder, builder_options and search_space against each other: (name, why)."""
-    known = builders()
-    builder = values["builder"]
-    if builder not in known:
-        return "builder", f"is {shown(builder)}; {nearest(builder, known)}"
-    if values["trainer"] not in trainers():
-        return "trainer", f"is {shown(values['trainer'])}; {nearest(values['trainer'], trainers())}"
-    options = builder_options(builder)
-    for name in values["builder_options"]:
-        if name not in options:
-            return "builder_options", f"has no {shown(name)} for {builder}; {nearest(name, options)}"
-    return _space_fault(values["search"], values["search_space"], options | set(TRAINING_NAMES))
+    """The first fault of network, trainer, optimizer and search space against each other: (name, why)."""
+    for name, known in (("builder", options.builders()), ("trainer", options.trainers())):
+        if values[name] not in known:
+            return name, f"is {shown(values[name])}; {nearest(values[name], known)}"
+    builder = options.builder(values["builder"])
+    wrong = _builder_fault(values, builder)
+    if wrong:
+        return "builder_options", wrong
+    if values["weights"] == "imagenet" and not builder.takes_weights:
+        return "weights", f"is 'imagenet', and {values['builder']} takes no weights; leave it none"
+    if values["weights"] == "imagenet" and not values["weights_file"]:
+        return "weights_file", "is empty; with weights imagenet it must name their file"
+    if values["trainer"] in ("features", "staged") and not builder.takes_weights:
+        return "trainer", f"is {values['trainer']!r}, and {values['builder']} has no base to keep; take fit"
+    if values["task"] == "binary" and values["loss"] != "binary_crossentropy":
+        return "loss", f"is {values['loss']!r}; task binary needs binary_crossentropy"
+    wrong = options.mapping_fault(
+        values["trainer_options"], options.trainer_options(values["trainer"]), f" for trainer {values['trainer']}"
+    )
+    if wrong:
+        return "trainer_options", wrong
+    wrong = options.optimizer_fault(values["optimizer"], values["optimizer_options"])
+    if wrong:
+        return "optimizer_options", wrong
+    wrong = _space_fault(values["search"], values["search_space"], builder.options)
+    return ("search_space", wrong) if wrong else None
 
 
-def _space_fault(search: str, space: Mapping[str, Any], known: frozenset[str] | set[str]) -> tuple[str, str] | None:
-    if search != "none" and not space:
-        return "search_space", "is empty; a search needs something to search"
-    for name, choices in space.items():
-        if name not in known:
-            return "search_space", f"has no {shown(name)}; {nearest(name, known)}"
-        ranged = isinstance(choices, dict) and set(choices) == {"min", "max", "step"}
-        ranged = ranged and all(map(_is_number, choices.values()))
-        if not ranged and not (isinstance(choices, list) and choices):
-            return "search_space", f"gives {name!r} neither a list of values nor {{min, max, step}}"
-        if ranged and (search == "grid" or not choices["min"] <= choices["max"] or choices["step"] <= 0):
-            return "search_space", f"gives {name!r} a range that cannot be walked (a grid needs a list of values)"
+def _builder_fault(values: Mapping[str, Any], builder: options.Builder) -> str | None:
+    name, given = values["builder"], values["builder_options"]
+    wrong = options.mapping_fault(given, builder.options, f" for {name}")
+    if wrong:
+        return wrong
+    searched = values["search_space"] if values["search"] != "none" else {}
+    missing = sorted(builder.needed - set(given) - set(searched))
+    if missing:
+        return f"lacks {', '.join(missing)}; {name} needs {'it' if len(missing) == 1 else 'them'}"
+    blocks = [given.get(each) for each in ("filters", "dropouts")]
+    if "dropouts" in builder.options and all(isinstance(each, list) for each in blocks):
+        counts = [len(each) for each in blocks]
+        if counts[0] != counts[1]:
+            return f"has {counts[0]} filters and {counts[1]} dropouts; each block needs one of both"
     return None
+
+
+def _space_fault(search: str, space: Mapping[str, Any], known: Mapping[str, options.Kind]) -> str | None:
+    """Why a search space cannot be searched, in words that follow its name."""
+    if search != "none" and not space:
+        return "is empty; a search needs something to search"
+    low, high = BOUNDS["learning_rate"]
+    kinds = {
+        **known,
+        "optimizer": options.one_of(*CHOICES["optimizer"]),
+        "learning_rate": options.number(low, high),
+    }
+    points = 1
+    for name, choices in space.items():
+        if name not in kinds:
+            return f"has no {shown(name)}; {nearest(name, kinds)}"
+        wrong = _choices_fault(search, choices, kinds[name])
+        if wrong:
+            return f"gives {name!r} {wrong}"
+        points *= len(choices) if isinstance(choices, list) else 1
+    if points > MOST_POINTS:
+        return f"has {points} points; a grid of more than {MOST_POINTS} cannot be walked"
+    return None
+
+
+def _choices_fault(search: str, choices: Any, kind: options.Kind) -> str | None:
+    """Why the values of one name cannot be searched."""
+    if isinstance(choices, dict) and set(choices) == {"min", "max", "step"} and all(map(is_number, choices.values())):
+        low, high, step = choices["min"], choices["max"], choices["step"]
+        if search == "grid" or not low <= high or step <= 0:
+            return "a range that cannot be walked (a grid needs a list of values)"
+        if (high - low) / step >= MOST_VALUES:
+            return f"a range of more than {MOST_VALUES} values; make its step larger"
+        choices = [low, high, low + step] if low + step <= high else [low]
+    elif not isinstance(choices, list) or not choices:
+        return "neither a list of values nor {min, max, step}"
+    if any(isinstance(each, list | dict) for each in choices):
+        return "a list as a value to choose; one value can be searched, so write a variant for each list"
+    if len({_sort(each) for each in choices}) > 1:
+        return f"values of several kinds, {shown(choices)}; give numbers, or words, or true and false"
+    wrong = next((each for each in choices if not kind.fits(each)), None)
+    return f"the value {shown(wrong)}; it must be {kind.words}" if wrong is not None else None
+
+
+def _sort(value: Any) -> str:
+    return "number" if is_number(value) else type(value).__name__
+
+
+def normal(value: Any, default: Any) -> Any:
+    """The value with whole numbers and others told apart as the parameter has them: 1e1 epochs are 10.
+
+    The numbers of a list are of one kind: 0 beside 0.25 is 0.0.
+    """
+    if isinstance(default, float) and is_number(value) and abs(value) <= LARGEST:
+        return float(value)
+    if not isinstance(default, float) and isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST:
+        return int(value) if default is None or isinstance(default, int) else value
+    return _one_kind(value)
+
+
+def _one_kind(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _one_kind(each) for name, each in value.items()}
+    if not isinstance(value, list):
+        return value
+    numbers = bool(value) and all(is_number(each) and abs(each) <= LARGEST for each in value)
+    if numbers and any(isinstance(each, float) for each in value):
+        return [float(each) for each in value]
+    return [_one_kind(each) for each in value]
 
 
 def is_name(text: object) -> bool:
@@ -197,15 +223,11 @@ def _fits(value: Any, wanted: str) -> bool:
     return {
         "true or false": isinstance(value, bool),
         "a whole number": isinstance(value, int) and not isinstance(value, bool),
-        "a number": _is_number(value) and abs(value) <= LARGEST,
+        "a number": is_number(value) and abs(value) <= LARGEST,
         "text": isinstance(value, str),
         "a list": isinstance(value, list),
         "a mapping of names to values": isinstance(value, dict),
     }[wanted]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -213,7 +235,7 @@ def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _numbers(each)
-    elif _is_number(value):
+    elif is_number(value):
         yield value
 
 

@@ -108,7 +108,7 @@ def run(command: Sequence[str], folder: Path = PROJECT, environment: Mapping[str
         cwd=folder,
         env=os.environ | dict(environment or {}),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=7200,
         check=False,
     )

@@ -34,7 +34,7 @@ def measure(folder: Path) -> Case:
         server = Server({}, folder / "log")
         server.start(Path(sockets))
         if not server.wait():
-            raise RuntimeError("the fork server did not start: " + (folder / "log").read_text())
+            raise RuntimeError("the fork server did not start: " + (folder / "log").read_text(encoding="utf-8"))
         try:
             warmed = _through(notebook, folder / "warm", warm.KERNEL, Path(sockets), server.path, overheads)
             cold = _through(notebook, folder / "cold", "python3", Path(sockets), server.path, [])

@@ -58,7 +58,7 @@ def _parts(folder: Path, rows: int, *options: str) -> dict[str, Any]:
     command = [sys.executable, str(script), str(folder / "template" / "runs"), str(place), *options]
     environment = os.environ | {"PYTHONPATH": str(project.root)}
     done = subprocess.run(
-        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, text=True, timeout=7200, check=False
+        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, encoding="utf-8", timeout=7200, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")

@@ -64,7 +64,7 @@ def _together(variant: str, threads: int, count: int) -> float:
     command = [sys.executable, "-m", "benchmarks.fit_speed", variant, str(_SECONDS)]
     started = [
         subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
         )
         for _ in range(count)
     ]

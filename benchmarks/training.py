@@ -68,7 +68,7 @@ def _ask(arguments: list[str]) -> list[str]:
         cwd=PROJECT,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=900,
         check=True,
     )

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from papermill.translators import PythonTranslator
 
-from bakeoff import rules
+from bakeoff import options, rules
 from bakeoff.errors import BakeoffError
 from bakeoff.params import DIRECTORY, PROFILES, Parameters, load_parameters, variant_names
 
@@ -141,8 +141,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     sys.addaudithook(GUARD)  # stays, and does nothing when nobody watches
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        for builder in rules.builders():  # what is imported or remembered once
-            rules.builder_options(builder)
+        for builder in options.builders():  # what is imported or remembered once
+            options.builder(builder)
+        for trainer in options.trainers():
+            options.trainer_options(trainer)
         load_parameters(None, "smoke", ["epochs=1"], place / "params")
         yield place / "params"
         assert {path.name for path in place.iterdir()} == {"params"}
@@ -224,14 +226,18 @@ values = st.recursive(
 )
 
 
+SGD = options.OPTIMIZER["sgd"]
+
+
 def _near(name: str) -> st.SearchStrategy[Any]:
     """Values that the parameter may take, among others."""
     default = BASE[name]
     likely: list[st.SearchStrategy[Any]] = [st.just(default)]
     if name in rules.CHOICES:
         likely.append(st.sampled_from(rules.CHOICES[name]))
-    if name in rules.KEYS:
-        likely.append(st.dictionaries(st.sampled_from(rules.KEYS[name]), values, max_size=3))
+    known = {"augmentation": options.AUGMENTATION, "trainer_options": options.TRAINER, "optimizer_options": SGD}
+    if name in known:
+        likely.append(st.dictionaries(st.sampled_from(sorted(known[name])), values, max_size=3))
     kinds = {bool: st.booleans(), int: st.integers(-2, 5000), float: st.floats(-1, 2), str: texts}
     kinds |= {dict: st.dictionaries(st.sampled_from("abc"), values, max_size=3), list: st.lists(values, max_size=3)}
     kind = kinds.get(type(default), st.integers(1, 100))

@@ -6,6 +6,7 @@ import ast
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -52,6 +53,45 @@ def test_the_wall_holds_in_both_directions() -> None:
     for name in SHARED:
         used = _imported((PROJECT / Path(*name.split("."))).with_suffix(".py"))
         assert {each for each in used if each.startswith("bakeoff")} <= SHARED, name
+
+
+def _without_encoding(tree: ast.AST) -> list[int]:
+    """Lines of calls that read or write text and leave its encoding to the machine."""
+    lines = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        given = {each.arg for each in call.keywords}
+        words = [
+            each.value
+            for each in [*call.args, *(each.value for each in call.keywords)]
+            if isinstance(each, ast.Constant)
+        ]
+        binary = any(isinstance(word, str) and "b" in word for word in words)
+        not_a_file = getattr(owner, "id", getattr(owner, "attr", "")) in ("os", "Image", "_staging")
+        text = name in ("read_text", "write_text") or (name == "open" and not binary and not not_a_file)
+        if (text or given & {"text", "universal_newlines"}) and "encoding" not in given and "utf-8" not in words:
+            lines.append(call.lineno)
+    return lines
+
+
+def test_every_text_is_read_and_written_with_an_encoding() -> None:
+    """Or a terminal in another language reads and writes other letters."""
+    files = [
+        PROJECT / "pipeline.py",
+        *(path for name in ("bakeoff", "docs", "benchmarks") for path in (PROJECT / name).rglob("*.py")),
+    ]
+    found = {str(path): _without_encoding(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
+    for path in PATHS:
+        code = re.sub(r"^(\s*)[!%].*$", r"\1pass", "\n".join(_code(path)), flags=re.MULTILINE)  # IPython's own lines
+        found[str(path)] = _without_encoding(ast.parse(code))
+    assert not {name: lines for name, lines in found.items() if lines}
+    wrong = "Path(a).read_text()\nopen(a)\np.open('w')\nsubprocess.run(a, text=True)\n"
+    right = (
+        "p.read_text(encoding='utf-8')\nopen(a, 'rb')\np.open('wb')\nsubprocess.run(a, encoding='utf-8', text=True)\n"
+    )
+    assert _without_encoding(ast.parse(wrong)) == [1, 2, 3, 4]
+    assert _without_encoding(ast.parse(right)) == []
 
 
 def test_the_lab_uses_tensorflow_only_for_data_batches_logs_and_the_graph_of_a_prediction() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import options
 from bakeoff.errors import BakeoffError, ParameterError, RequestError
-from bakeoff.params import DIRECTORY, PROFILES, load_parameters, variant_names
+from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, variant_names
 from tests.conftest import Workplace
 
 CATALOGUE = 22
@@ -59,6 +60,77 @@ def test_numbers_written_as_people_write_them(folder: Path) -> None:
     assert variant.stage["learning_rate"] == 1e-3
 
 
+@pytest.mark.parametrize("text", ["010", "1e1", "10.0", "1.0e+1", "+10"])
+def test_whole_numbers_are_decimal_and_may_have_an_exponent(text: str) -> None:
+    (ann,) = load_parameters(["ann"], "full", [f"epochs={text}"])
+    assert ann.stage["epochs"] == 10
+    assert isinstance(ann.stage["epochs"], int)
+
+
+def test_the_numbers_of_a_list_are_of_one_kind(folder: Path) -> None:
+    text = "search: tuner\nsearch_space: {dropout: [0, 0.25, 0.5], dense_units: [8, 16]}\nlearning_rate: 1\n"
+    (folder / "variants" / "mine.yml").write_text(text, encoding="utf-8")
+    (mine,) = load_parameters(["mine"], "full", (), folder)
+    assert repr(mine.stage["search_space"]) == "{'dropout': [0.0, 0.25, 0.5], 'dense_units': [8, 16]}"
+    assert repr(mine.stage["learning_rate"]) == "1.0"
+
+
+def test_a_yml_file_is_a_variant_and_a_hidden_one_is_none(folder: Path) -> None:
+    (folder / "variants" / "mine.yml").write_text("epochs: 3\n", encoding="utf-8")
+    (folder / "variants" / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
+    assert "mine" in variant_names(folder)
+    assert not any(name.startswith(".") for name in variant_names(folder))
+    (folder / "variants" / "mine.yaml").write_text("epochs: 4\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"mine\.yaml and mine\.yml; keep one"):
+        load_parameters(["mine"], "full", (), folder)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_in_another_encoding_is_told_utf_8_and_the_line(folder: Path, encoding: str) -> None:
+    (folder / "variants" / "mine.yaml").write_bytes("epochs: 3\nrun: {title: Größe}\n".encode(encoding))
+    with pytest.raises(ParameterError, match=rf"mine\.yaml:{2 if encoding == 'latin-1' else 1}: .* as UTF-8"):
+        load_parameters(["mine"], "full", (), folder)
+
+
+def test_a_byte_order_mark_is_no_letter(folder: Path) -> None:
+    (folder / "variants" / "mine.yaml").write_bytes("\ufeffepochs: 3\n".encode())
+    (mine,) = load_parameters(["mine"], "full", (), folder)
+    assert mine.stage["epochs"] == 3
+
+
+def test_an_old_name_is_told_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for old, new in (("passes", "epochs"), ("optimizer_options.moment", "momentum"), ("trainer=quick", "fit")):
+        monkeypatch.setitem(RENAMED, old, new)
+    for setting in ("passes=3", "optimizer_options={moment: 0.9}", "trainer=quick"):
+        with pytest.raises(ParameterError, match=r"is now called '(epochs|momentum|fit)'$"):
+            load_parameters(["ann"], "full", [setting])
+
+
+def test_the_options_of_every_network_and_trainer_have_their_bounds() -> None:
+    kinds = [options.builder(name).options for name in options.builders()]
+    kinds += [options.trainer_options(name) for name in options.trainers()]
+    unbounded = {
+        name for each in kinds for name, kind in each.items() if "value" in kind.words.replace("each value", "")
+    }
+    assert not unbounded
+
+
+@pytest.mark.parametrize("optimizer", sorted(options.OPTIMIZER))
+def test_the_options_of_optimizers_are_those_of_keras(optimizer: str) -> None:
+    import inspect
+
+    from bakeoff.lab.fitting import OPTIMIZERS
+
+    taken = set(inspect.signature(OPTIMIZERS[optimizer]).parameters) - {"learning_rate", "name", "kwargs"}
+    assert set(options.OPTIMIZER[optimizer]) == taken
+
+
+def test_the_bounds_of_augmentation_are_those_of_the_lab() -> None:
+    from bakeoff.lab import augmentation
+
+    assert set(options.AUGMENTATION) == set(augmentation.OPTIONS)
+
+
 def test_the_result_cannot_be_changed() -> None:
     (ann,) = load_parameters(["ann"], "full")
     with pytest.raises(TypeError):
@@ -91,6 +163,40 @@ def test_the_result_cannot_be_changed() -> None:
         ("- epochs", ":1", ["name: value"]),
         ("run:\n  famly: dense", ":2", ["'famly'", "did you mean 'family'?"]),
         ("run: 3", ":1", ["name: value"]),
+        ("run:\n\ttitle: x", ":2", ["a tab"]),
+        ("epochs:\t3\n\tseed: 1", ":", ["a tab"]),
+        ("epochs: 1:30", ":1", ["'1:30'", "a whole number"]),
+        ("augmentation: {shift: -1}", ":1", ["'shift' -1", "from 0 to below 1"]),
+        ("augmentation: {horizontal_flip: 1}", ":1", ["true or false"]),
+        ("augmentation: {crop_padding: 1.5}", ":1", ["a whole number"]),
+        ("optimizer_options: {momentum: 2}", ":1", ["no 'momentum' for adam"]),
+        ("optimizer: sgd\noptimizer_options: {momentum: 2}", ":2", ["'momentum' 2", "from 0 to 1"]),
+        ("optimizer: sgd\noptimizer_options: {momentm: 0.9}", ":2", ["did you mean 'momentum'?"]),
+        ("optimizer: sgd\noptimizer_options: {clipnorm: 1, clipvalue: 1}", ":2", ["give one of them"]),
+        ("trainer_options: {mirror: true}", ":1", ["no 'mirror' for trainer fit", "takes none"]),
+        ("trainer: staged", ":1", ["no base"]),
+        ("task: binary", "", ["'loss'", "binary_crossentropy"]),
+        ("gray_weights: [1, 2]", ":1", ["three numbers"]),
+        ("builder_options: {filters: [32], kernel_size: 3, padding: diagonal, dense_units: 8}", ":1", ["'diagonal'"]),
+        ("builder_options: {filters: [32], kernel_size: 3, padding: 3, dense_units: 8}", ":1", ["same, valid"]),
+        ("builder_options: {filters: [0], kernel_size: 3, padding: same, dense_units: 8}", ":1", ["from 1"]),
+        ("builder_options: {filters: 32, kernel_size: [3], padding: same, dense_units: 8}", ":1", ["a whole number"]),
+        ("builder_options: {filters: [32], kernel_size: 3, padding: same}", ":1", ["lacks dense_units"]),
+        ("builder: upsampled_base\nbuilder_options: {base: resnet}", ":2", ["resnet50, vgg16, inceptionv3"]),
+        (
+            "builder: batchnorm_network\nbuilder_options: {filters: [8, 8], kernel_size: 3, dropouts: [0.1], "
+            "dense_units: 8, dense_dropout: 0.1}",
+            ":2",
+            ["2 filters and 1 dropouts"],
+        ),
+        ("search: tuner\nsearch_space: {filters: [[16, 32], [32, 64]]}", ":2", ["'filters' a list", "one value"]),
+        ("search: tuner\nsearch_space: {padding: [same, 1]}", ":2", ["several kinds"]),
+        ("search: grid\nsearch_space: {padding: [same, diagonal]}", ":2", ["'diagonal'"]),
+        ("search: grid\nsearch_space: {optimizer: [adam, adm]}", ":2", ["'adm'"]),
+        ("search: tuner\nsearch_space: {dropout: {min: 0, max: 2, step: 0.5}}", ":2", ["below 1"]),
+        ("search: tuner\nsearch_space: {dense_units: {min: 1, max: 100000, step: 1}}", ":2", ["larger"]),
+        ("weights: imagenet", ":1", ["conv_pool_network takes no weights"]),
+        ("builder: efficientnetv2_classifier\nbuilder_options: {}\nweights: imagenet", "", ["'weights_file'"]),
     ],
 )
 def test_a_wrong_line_gets_one_sentence(folder: Path, line: str, place: str, words: list[str]) -> None:

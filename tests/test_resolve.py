@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.prepared_sets import describe
 @pytest.fixture
 def silent_host(monkeypatch: pytest.MonkeyPatch) -> str:
     """A host that answers nobody: this machine, where nothing listens on port 443."""
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(resolve, "DATA_HOSTS", {"cifar10": "127.0.0.2"})
     monkeypatch.setattr(resolve, "WEIGHTS_HOST", "127.0.0.2")
     return "127.0.0.2"
@@ -164,3 +166,19 @@ def test_kernels_get_full_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("KERAS_HOME", "keras")
     environment = import_environment(_resolver(tmp_path).machine().backend, tmp_path / "data")
     assert environment["KERAS_HOME"] == str(tmp_path / "keras")
+
+
+def test_a_host_behind_a_proxy_can_be_reached_when_the_proxy_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not resolve._connects("127.0.0.2")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"127.0.0.1:{proxy.getsockname()[1]}"
+        for written in (f"http://{address}", address, f"http://name:word@{address}/"):
+            monkeypatch.setenv("https_proxy", written)
+            assert resolve._connects("no-such-host.invalid")
+        monkeypatch.setenv("no_proxy", "127.0.0.2")
+        assert not resolve._connects("127.0.0.2")
+    assert not resolve._connects("no-such-host.invalid")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:port")
+    assert not resolve._connects("no-such-host.invalid")

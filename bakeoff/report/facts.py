@@ -89,5 +89,11 @@ def revision() -> str:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=10
+        ["git", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=True,
+        timeout=10,
     ).stdout.strip()

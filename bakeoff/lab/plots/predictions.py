@@ -120,7 +120,7 @@ def imagenet_names(labels: int) -> list[str]:
     """Names of ImageNet's classes from the file in the Keras cache; class numbers where it cannot be had."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     try:
-        index = json.loads((home / "models" / "imagenet_class_index.json").read_text())
+        index = json.loads((home / "models" / "imagenet_class_index.json").read_text(encoding="utf-8"))
         return [index[str(at)][1].replace("_", " ") for at in range(labels)]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return [f"class {at}" for at in range(labels)]

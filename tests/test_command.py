@@ -1,0 +1,91 @@
+"""The command at terminals of all kinds: other encodings, closed pipes, a closed terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.fixture
+def project(project_copy: Callable[[], Path]) -> Path:
+    """A copy of the project in which variants and a network have signs beyond ASCII."""
+    root = project_copy()
+    shutil.copyfile(PROJECT / "pipeline.py", root / "pipeline.py")
+    for path in (root / "params" / "variants").glob("*.yaml"):
+        path.unlink()
+    for name, title in (("one", "“Größe” – 猫"), ("two", "Zwei")):
+        text = f"# {title}\nrun: {{title: {title}}}\n"
+        (root / "params" / "variants" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    shutil.copyfile(
+        PROJECT / "params" / "variants" / "speedrun_cnn.yaml", root / "params" / "variants" / "speedrun_cnn.yaml"
+    )
+    return root
+
+
+def command(project: Path, arguments: Sequence[str], **more: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, str(project / "pipeline.py"), *arguments],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONIOENCODING"} | more,
+    )
+
+
+@pytest.mark.parametrize("settings", [PLAIN, {"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}])
+def test_every_terminal_gets_the_list(project: Path, settings: dict[str, str]) -> None:
+    done = command(project, ["--list"], **settings)
+    assert done.returncode == 0, done.stderr
+    assert b"two: Zwei" in done.stdout
+
+
+def test_plans_are_made_in_a_plain_locale(project: Path, tmp_path: Path) -> None:
+    arguments = ["--all", "--profile", "smoke", "--dry-run", "--runs-dir", str(tmp_path / "runs")]
+    done = command(project, arguments, **PLAIN)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_bad_file_does_not_keep_the_others_from_the_list(project: Path) -> None:
+    (project / "params" / "variants" / "bad.yaml").write_bytes(b"epochs: 3\nrun: {title: Gr\xf6\xdfe}\n")
+    (project / "params" / "variants" / "worse.yaml").write_text("search: grid\n", encoding="utf-8")
+    done = command(project, ["--list"])
+    assert done.returncode == 2
+    assert b"one:" in done.stdout and b"two: Zwei" in done.stdout
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("pipeline.py: params/variants/bad.yaml:2: ") and "UTF-8" in lines[0]
+    assert "worse.yaml" in lines[1]
+
+
+def test_a_reader_that_has_read_enough_hears_nothing(project: Path) -> None:
+    pipe = f"'{sys.executable}' '{project / 'pipeline.py'}' --list | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.strip() in ("0", "141")  # 0: all was written before the reader was gone
+    with subprocess.Popen(
+        [sys.executable, str(project / "pipeline.py"), "--list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as listing:
+        assert listing.stdout is not None and listing.stderr is not None
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("platform", ["win32", "freebsd14", "cygwin"])
+def test_other_systems_are_refused_in_one_sentence(platform: str) -> None:
+    code = f"import sys, runpy; sys.platform = {platform!r}; runpy.run_path({str(PROJECT / 'pipeline.py')!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "Bakeoff runs on Linux, macOS, and Windows through WSL2: install WSL2 and run the command there."
+    )
