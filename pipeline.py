@@ -53,6 +53,7 @@ LOOKS = ("show_list", "dry_run", "claims", "explain", "verify", "clean", "check_
 @click.option(
     "--sample", metavar="N", type=click.IntRange(min=0), help="With --verify: make N steps again and compare."
 )
+@click.option("--seed", metavar="N", type=int, help="With --sample: which steps are drawn; default: 0.")
 @click.option("--clean", is_flag=True, help="List what no plan needs; default: of all variants and profiles.")
 @click.option("--yes", is_flag=True, help="With --clean: remove it.")
 @click.option(
@@ -124,8 +125,14 @@ def _act(options: Mapping[str, Any]) -> int:
     if options["explain"] or options["verify"]:
         from bakeoff import inspect
 
-        return inspect.explain(pipeline) if options["explain"] else inspect.verify(pipeline, options["sample"] or 0)
+        return inspect.explain(pipeline) if options["explain"] else _verify(pipeline, options)
     return pipeline.claims() if options["claims"] else pipeline.run()
+
+
+def _verify(pipeline: Pipeline, options: Mapping[str, Any]) -> int:
+    from bakeoff.inspect import verify
+
+    return verify(pipeline, options["sample"] or 0, options["seed"] or 0)
 
 
 def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
@@ -133,8 +140,8 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
     looks = [f"--{name.removeprefix('show_').replace('_', '-')}" for name in LOOKS if options[name]]
     if len(looks) > 1:
         raise RequestError(f"{' and '.join(looks)}: ask for one at a time")
-    for name, what in (("sample", "verify"), ("yes", "clean")):
-        if options[name] and not options[what]:
+    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean")):
+        if options[name] is not None and options[name] is not False and not options[what]:
             raise RequestError(f"--{name} says something to --{what} only")
     if options["explain"] and (options["everything"] or chosen is not None):
         raise RequestError("--explain names its variant itself; leave out --all and --variants")

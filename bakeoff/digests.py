@@ -39,7 +39,7 @@ class DigestCache:
     def recall(self, file: Path, purpose: str, work: Callable[[Path], Any]) -> Any:
         """`work(file)`, or what it gave for this version of the file; it must be a value that JSON can hold."""
         name, stat = str(file.absolute()), file.stat()
-        stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+        stamp = _stamp(stat)
         known = self._ask("select stamp, value from known where purpose = ? and file = ?", purpose, name)
         if known and known[0] == stamp:
             return json.loads(known[1])
@@ -47,6 +47,21 @@ class DigestCache:
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _FRESH_NANOSECONDS:
             self._ask("insert or replace into known values (?, ?, ?, ?)", purpose, name, stamp, json.dumps(result))
         return result
+
+    def wrong(self, purpose: str, work: Callable[[Path], Any]) -> list[Path]:
+        """The files of which something else is remembered than `work` finds now, though they have not changed since."""
+        try:
+            known = self._connection().execute("select file, stamp, value from known where purpose = ?", (purpose,))
+            rows = known.fetchall()
+        except sqlite3.DatabaseError:
+            return []
+        found = []
+        for name, stamp, value in rows:
+            with suppress(FileNotFoundError):
+                path = Path(name)
+                if _stamp(path.stat()) == stamp and json.dumps(work(path)) != value:
+                    found.append(path)
+        return found
 
     def _ask(self, statement: str, *values: str) -> tuple[str, str] | None:
         try:
@@ -69,6 +84,11 @@ class DigestCache:
         for suffix in ("", "-wal", "-shm"):
             with suppress(OSError):
                 self.path.with_name(self.path.name + suffix).unlink()
+
+
+def _stamp(stat: os.stat_result) -> str:
+    """What differs between two versions of a file."""
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def cache_path(folder: Path) -> Path:

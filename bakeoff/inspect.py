@@ -20,7 +20,7 @@ def explain(pipeline: Pipeline) -> int:
     return 0
 
 
-def verify(pipeline: Pipeline, sample: int) -> int:
+def verify(pipeline: Pipeline, sample: int, seed: int) -> int:
     """Check the plan's steps in the store, and `sample` of them by making them again; 1 when something is off."""
     from bakeoff.verify import Verifier
 
@@ -29,7 +29,7 @@ def verify(pipeline: Pipeline, sample: int) -> int:
     def runner(scratch: Store) -> Runner:
         return Runner(scratch, plan.machine, request.data_dir, lambda _: None, 1, request.cold_kernels)
 
-    return Verifier(plan, pipeline.store, pipeline.say).verify(sample, runner)
+    return Verifier(plan, pipeline.store, pipeline.say).verify(sample, runner, seed)
 
 
 def clean(request: Request, say: Callable[[str], None], remove: bool) -> int:

@@ -15,6 +15,7 @@ from bakeoff.runner import Runner
 from bakeoff.scratch import scratch_folder
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, digest_file, digest_value, missing_or_cut
 
+_ENOUGH = 3  # steps in a sample, so that one of them is a training
 SEED = 0  # of the choice of steps: the same plan gives the same choice
 
 
@@ -26,17 +27,20 @@ class Verifier:
     store: Store
     say: Callable[[str], None]
 
-    def verify(self, sample: int = 0, runner: Callable[[Store], Runner] | None = None) -> int:
+    def verify(self, sample: int = 0, runner: Callable[[Store], Runner] | None = None, seed: int = SEED) -> int:
         """Check all digests, then make `sample` steps again; 0 when nothing is off, else 1.
 
-        `runner` gives what executes steps of a scratch store.
+        `runner` gives what executes steps of a scratch store; `seed` decides which steps are drawn.
         """
         good, off, files = self._digests()
         if not good and not off:
             raise RequestError("nothing to verify: no step of this plan is in the store")
         self.say(f"{len(good)} steps and their {files} files are as recorded; {off} are not.")
-        differ = self._again(good, sample, runner) if sample and runner else 0
-        return 1 if off or differ else 0
+        wrong = self.store.digests().wrong("sha256", digest_file)
+        for path in wrong:
+            self.say(f"OFF, {path} has another digest than the one remembered in {self.store.digests().path}")
+        differ = self._again(choose(good, self.store, sample, seed), runner) if sample and runner else 0
+        return 1 if off or wrong or differ else 0
 
     def _digests(self) -> tuple[list[Step], int, int]:
         """The steps that are as recorded, the number of those that are not, and the number of good files."""
@@ -70,9 +74,8 @@ class Verifier:
                 found.append(replace(self.plan.background, stage=COMPARE, key_inputs=key_inputs, result_key=key))
         return found
 
-    def _again(self, good: Sequence[Step], sample: int, runner: Callable[[Store], Runner]) -> int:
+    def _again(self, chosen: Sequence[Step], runner: Callable[[Store], Runner]) -> int:
         """Make steps again in a scratch store; the number of those that differ."""
-        chosen = choose(good, self.store, sample)
         first, tally = "", {"bits": 0, "numbers": 0, "no": 0}
         with scratch_folder() as folder:
             scratch = Store(folder.resolve())
@@ -101,7 +104,7 @@ def faults(store: Store, stage: str, key: str) -> Iterator[str]:
     """What is not as a step's step.json says, each with the path of the file."""
     folder, record = store.folder(stage, key), store.read_manifest(stage, key)
     if record is None or not isinstance(record.get("files"), Mapping) or not record["files"]:
-        yield f"{folder / MANIFEST} cannot be read"
+        yield f"{folder / MANIFEST} cannot be read, or is not as it was written"
         return
     if record.get("result_key") != key or digest_value(record.get("key_inputs")) != key:
         yield f"{folder / MANIFEST} does not say what the step's key was made of"
@@ -117,15 +120,31 @@ def faults(store: Store, stage: str, key: str) -> Iterator[str]:
             yield f"{path} has other bytes than those recorded"
 
 
-def choose(good: Sequence[Step], store: Store, sample: int) -> list[Step]:
-    """`sample` steps whose parents are good as well, by lot; a step of s seconds has a weight of 1 / (1 + s)."""
+def choose(good: Sequence[Step], store: Store, sample: int, seed: int = SEED) -> list[Step]:
+    """`sample` steps whose parents are good as well, by lot.
+
+    A third is drawn by what it costs (a step of s seconds has a weight of s), so that long ones come up, and if there
+    are three or more, one of them is a training; the rest with a weight of 1 / (1 + s).
+    """
     names = {step.name for step in good}
     made = [step for step in good if step.stage is not COMPARE and _files(store, step)]  # with something to compare
     whole = [step for step in made if names.issuperset(step.parents)]
-    lots = random.Random(SEED)
-    drawn = {step.name: lots.random() ** (1 + _seconds(store, step)) for step in whole}
-    winners = sorted(whole, key=lambda step: drawn[step.name], reverse=True)[:sample]
-    return [step for step in whole if step in winners]
+    lots = random.Random(seed)
+    trainings = [step for step in whole if step.stage.name == "train"]
+    chosen = _draw(trainings, 1 if sample >= _ENOUGH else 0, lots, lambda step: _seconds(store, step))
+    for count, weigh in (
+        (sample // _ENOUGH, lambda step: _seconds(store, step)),
+        (sample, lambda step: 1 / (1 + _seconds(store, step))),
+    ):
+        left = [step for step in whole if step not in chosen]
+        chosen += _draw(left, count - len(chosen), lots, weigh)
+    return [step for step in whole if step in chosen]
+
+
+def _draw(steps: Sequence[Step], count: int, lots: random.Random, weigh: Callable[[Step], float]) -> list[Step]:
+    """At most `count` of the steps, each with a chance that grows with its weight; none twice."""
+    drawn = [(lots.random() ** (1 / max(weigh(step), 1e-9)), step) for step in steps]
+    return [step for _, step in sorted(drawn, key=lambda pair: -pair[0])[: max(count, 0)]]
 
 
 @contextmanager

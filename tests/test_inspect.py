@@ -7,13 +7,16 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -23,7 +26,8 @@ from filelock import FileLock
 
 from bakeoff.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
 from bakeoff.last_made import LastMade
-from bakeoff.store import MANIFEST, digest_file, digest_folder, digest_value, host_name, write_manifest
+from bakeoff.store import MANIFEST, Store, digest_file, digest_folder, digest_value, host_name, write_manifest
+from bakeoff.verify import choose
 from tests.conftest import PROJECT
 from tests.stubs import LIGHT, SETTINGS, StubProject
 
@@ -246,6 +250,50 @@ def test_a_sample_is_the_same_each_time_and_leaves_out_children_of_what_is_off(p
     again = [[line.split(":")[0] for line in said.splitlines() if line.startswith("again ")] for said in chosen]
     assert again[0] == again[1] and len(again[0]) == 2
     assert not [name for name in again[0] if "stub_0" in name]
+
+
+def test_a_sample_of_three_retrains_something_and_the_seed_decides_what(place: Place) -> None:
+    """Trainings are dear here, as they are in life."""
+    for folder in (place.step("train"), place.step("train", "stub_1")):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        write_manifest(folder, {**manifest, "seconds": 3600.0})
+    _, said = place.say("--verify", *BOTH, "--sample", "3")
+    assert said.count("again train ") >= 1 and "3 steps made again" in said, said
+
+
+def test_seeds_draw_other_samples(place: Place) -> None:
+    store, steps = Store(place.runs), []
+    for path in sorted(place.runs.glob(f"*/*/{MANIFEST}")):
+        manifest = json.loads(path.read_text())
+        stage, parents = SimpleNamespace(name=manifest["stage"]), list(manifest["inputs"].items())
+        steps.append(SimpleNamespace(stage=stage, name=(manifest["stage"], manifest["result_key"]), parents=parents))
+    made: Any = [step for step in steps if step.stage.name not in ("background", "compare")]
+    chosen = [tuple(step.name for step in choose(made, store, 3, seed)) for seed in range(20)]
+    assert len(set(chosen)) > 3 and all(any(stage == "train" for stage, _ in names) for names in chosen)
+    assert place.say("--verify", *BOTH, "--seed", "2")[0] == 2  # says something to --sample only
+
+
+def test_a_wrong_remembered_digest_is_found(place: Place) -> None:
+    path = place.step("train") / "training.json"
+    with closing(sqlite3.connect(place.runs / "digests.sqlite")) as known:
+        changed = known.execute("update known set value = ? where purpose = 'sha256' and file = ?", ('"0"', str(path)))
+        if not changed.rowcount:
+            stat = path.stat()
+            stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+            known.execute("insert into known values ('sha256', ?, ?, ?)", (str(path), stamp, '"0"'))
+        known.commit()
+    code, said = place.say("--verify", *BOTH)
+    assert code == 1 and f"OFF, {path} has another digest than the one remembered" in said, said
+
+
+@pytest.mark.parametrize("bit", [0, 4])
+def test_a_flipped_bit_of_a_manifest_is_found(place: Place, bit: int) -> None:
+    path = place.step("train") / MANIFEST
+    text = path.read_bytes()
+    at = text.index(b'"seconds": ') + len(b'"seconds": ')
+    path.write_bytes(text[:at] + bytes([text[at] ^ 1 << bit]) + text[at + 1 :])
+    code, said = place.say("--verify", *BOTH)
+    assert code == 1 and f"OFF, {path} cannot be read, or is not as it was written" in said, said
 
 
 # Two files beside each other
