@@ -39,8 +39,8 @@ lint: setup ## Check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-test-faults: setup ## Kill runs at 400 random moments (an hour) and count what is lost or false
-	@echo "Killing the pipeline and its kernels at random moments."
+test-faults: setup ## Kill runs, kernels, workers, fork servers at random moments and count what is lost or false
+	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."
 	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
 
 bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)

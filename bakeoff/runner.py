@@ -59,6 +59,7 @@ class Runner:
     _shared: set[tuple[str, str]] = field(default_factory=set)  # steps beside which another one ran, whatever it was
     _making: dict[tuple[str, str], _Making] = field(default_factory=dict)
     _server: Server | None = None
+    _restarted: bool = False  # the fork server: once
     _scratch: Path | None = None
     _folders: ExitStack = field(default_factory=ExitStack)
 
@@ -174,6 +175,15 @@ class Runner:
         """The kernel's name and what its launcher must find in the environment; starts the fork server once."""
         if self.cold_kernels or not warm.supported():
             return COLD_KERNEL, {}
+        if self._server is not None and not self._server.serves():
+            self._server.stop()
+            again, self._server = not self._restarted, None
+            self._restarted = True
+            what = "it is started again" if again else "kernels start cold from here on"
+            self.say(f"The fork server has ended (see {self.store.root / 'fork-server.log'}); {what}.")
+            self.cold_kernels = not again
+            if not again:
+                return COLD_KERNEL, {}
         if self._server is None:
             environment = import_environment(self.machine.backend, self.data_dir)
             self._server = Server(environment, self.store.root / "fork-server.log")

@@ -51,10 +51,10 @@ class StubProject:
             *more,
         ]
 
-    def start(self, folder: Path, variants: Sequence[str], *more: str) -> subprocess.Popen[str]:
-        """The command in the background."""
+    def start(self, folder: Path, variants: Sequence[str], *more: str, host: str = "") -> subprocess.Popen[str]:
+        """The command in the background; `host`: as on a machine of this name with process numbers of its own."""
         return subprocess.Popen(
-            self.command(folder, variants, *more),
+            [*(on_host(host) if host else ()), *self.command(folder, variants, *more)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,6 +67,12 @@ class StubProject:
         with self.start(folder, variants, *more) as process:
             said, _ = process.communicate(timeout=600)
             return process.returncode, said
+
+
+def on_host(name: str) -> list[str]:
+    """What to put before a command that is to run in namespaces of its own, for processes and the host's name."""
+    spaces = ["unshare", "--pid", "--uts", "--mount", "--fork", "--mount-proc", "--kill-child"]
+    return [*spaces, "sh", "-c", 'hostname "$0" && exec "$@"', name]
 
 
 def commit(store: Store, stage: str, key: str, content: Mapping[str, Any]) -> None:

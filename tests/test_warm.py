@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import selectors
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +22,7 @@ from bakeoff import warm
 from bakeoff.machine import find_backend
 from bakeoff.resolve import default_data_dir, import_environment
 from bakeoff.warm.client import Server
-from bakeoff.warm.process import ask
+from bakeoff.warm.process import ask_for_kernel, ask_for_server
 from bakeoff.warm.provisioner import request_fork
 from bakeoff.warm.server import runtime_started
 from tests import environment
@@ -35,6 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert server.wait(), (folder / "log").read_text()
     yield server
     server.stop()
+
+
+PAUSE = "_thread.start_new_thread(ctypes.CDLL(None).pause, ())"  # as a compiled library does
 
 
 @pytest.fixture
@@ -138,16 +144,16 @@ def test_a_run_forks_its_server_from_the_one_that_stands(tmp_path: Path, monkeyp
 @pytest.mark.usefixtures("fork_server")
 def test_a_server_that_imported_with_other_settings_is_not_used(tmp_path: Path) -> None:
     question = {"socket": str(tmp_path / "own.sock"), "owner": os.getpid(), "log": str(tmp_path / "log")}
-    question |= {"python": sys.executable, "folder": str(tmp_path)}
+    question |= {"interpreter": sys.executable, "folder": str(tmp_path)}
     chosen = environment.at_start() | import_environment(find_backend(), default_data_dir())
     with pytest.raises(ValueError, match="other settings"):
-        ask(warm.socket_path(), question | {"environment": chosen | {"KERAS_BACKEND": "jax"}})
+        ask_for_server(warm.socket_path(), question | {"environment": chosen | {"KERAS_BACKEND": "jax"}})
     with pytest.raises(ValueError, match="other versions"):
-        ask(warm.socket_path(), question | {"environment": chosen, "python": "/usr/bin/python"})
+        ask_for_server(warm.socket_path(), question | {"environment": chosen, "interpreter": "/usr/bin/python"})
     same = Path(sys.executable).with_name("python3")  # as the scripts of Jupyter name it
-    ask(warm.socket_path(), question | {"environment": chosen, "python": str(same)}).terminate()
+    ask_for_server(warm.socket_path(), question | {"environment": chosen, "interpreter": str(same)}).terminate()
     started_by = {"COLUMNS": "77", "MAKELEVEL": "1", "PYENV_VERSION": "3.11.7", "_PYENV_INSTALL_PREFIX": "/usr"}
-    ask(warm.socket_path(), question | {"environment": chosen | started_by}).terminate()
+    ask_for_server(warm.socket_path(), question | {"environment": chosen | started_by}).terminate()
 
 
 @pytest.mark.usefixtures("fork_server")
@@ -173,8 +179,8 @@ def test_a_run_s_server_ends_with_the_run(tmp_path: Path) -> None:
     run = subprocess.Popen(["sleep", "600"])
     chosen = environment.at_start() | import_environment(find_backend(), default_data_dir())
     question = {"socket": str(tmp_path / "own.sock"), "owner": run.pid, "log": str(tmp_path / "log")}
-    question |= {"python": sys.executable, "folder": str(tmp_path), "environment": chosen}
-    server = ask(warm.socket_path(), question)
+    question |= {"interpreter": sys.executable, "folder": str(tmp_path), "environment": chosen}
+    server = ask_for_server(warm.socket_path(), question)
     assert server.poll() is None
     run.kill()
     run.wait()
@@ -182,6 +188,85 @@ def test_a_run_s_server_ends_with_the_run(tmp_path: Path) -> None:
     while server.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.poll() == 0 and not (tmp_path / "own.sock").exists()
+
+
+@pytest.mark.usefixtures("launcher")
+def test_a_kernel_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    """Its parent is the server, which goes on: a worker that is killed must not leave a kernel computing."""
+    ask = (
+        "import os, sys, time\nfrom bakeoff.warm.provisioner import request_fork\n"
+        "kernel = request_fork([sys.executable, '-f', 'connection.json'], dict(os.environ), os.getcwd())\n"
+        "print(kernel.pid, flush=True)\ntime.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as asker:
+        assert asker.stdout is not None
+        kernel = psutil.Process(int(asker.stdout.readline()))
+        assert kernel.is_running()
+        asker.kill()
+    psutil.wait_procs([kernel], timeout=5)
+    assert not kernel.is_running()
+
+
+@pytest.mark.usefixtures("launcher")
+def test_what_a_kernel_started_ends_with_it(tmp_path: Path) -> None:
+    (pid,) = _run(tmp_path, "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid)")
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(int(pid)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(int(pid))
+
+
+def _start_server(path: Path, **more: str) -> subprocess.Popen[bytes]:
+    """A server that has imported next to nothing."""
+    chosen = environment.at_start() | {warm.SOCKET_VARIABLE: str(path), "BAKEOFF_WARM_IMPORTS": "json"} | more
+    before = path.stat().st_ino if path.exists() else 0
+    server = subprocess.Popen([sys.executable, "-m", "bakeoff.warm.server"], env=chosen, stdout=subprocess.DEVNULL)
+    while not path.exists() or path.stat().st_ino == before:
+        assert server.poll() is None
+        time.sleep(0.02)
+    return server
+
+
+def test_a_server_that_ends_leaves_the_socket_of_a_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    first = _start_server(path)
+    second = _start_server(path)
+    first.terminate()
+    first.wait()
+    assert path.exists()
+    second.terminate()
+    second.wait()
+    assert not path.exists() and not list(tmp_path.iterdir())
+
+
+def test_a_server_never_signals_a_stranger_who_got_an_ended_kernel_s_number(tmp_path: Path) -> None:
+    """It has reaped the kernel by then, and keeps no number of what it has reaped."""
+    from bakeoff.warm import server
+
+    ended = subprocess.Popen(["true"], start_new_session=True)
+    ended.returncode = 0  # the server reaps it
+    while not server._has_ended(ended.pid):
+        time.sleep(0.01)
+    here, there = socket.socketpair()
+    serving = server._Server(tmp_path / "s", 0, server._imports(sys.executable, {}), {ended.pid: here})
+    with selectors.DefaultSelector() as choose:
+        serving._reap(choose)
+    assert serving.kernels == {} and there.recv(1) == b""  # and the kernel's end was said to whoever asked for it
+    there.close()
+
+
+@pytest.mark.parametrize("start", ["threading.Thread(target=signal.pause, daemon=True).start()", PAUSE])
+def test_a_thread_that_came_up_in_the_server_is_noticed(start: str) -> None:
+    """Threads of compiled libraries are not among Python's own."""
+    code = (
+        "import _thread, ctypes, os, signal, sys, threading\nfrom pathlib import Path\n"
+        "from bakeoff.warm import server\n"
+        "serving = server._Server(Path('s'), 0, server._imports(sys.executable, {}))\n"
+        "serving._threads = server._count_threads()\nrequest = {'interpreter': sys.executable}\n"
+        f"print(serving._refusal(request))\n{start}\nprint(serving._refusal(request), flush=True)\nos._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert re.fullmatch(r"\n.* threads? came up in the fork server; use --cold-kernels\n", done.stdout), done.stdout
 
 
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
@@ -210,5 +295,5 @@ def test_a_server_of_another_user_learns_nothing() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
             assert other.stdout is not None and other.stdout.readline() == "ready\n"
             with pytest.raises(PermissionError, match="another user"):
-                ask(path, {"environment": dict(os.environ)})
+                ask_for_kernel(path, {"environment": dict(os.environ)})
             assert other.stdout.readline() == "0\n"

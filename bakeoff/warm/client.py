@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bakeoff.warm import OWNER_VARIABLE, SOCKET_VARIABLE, socket_path
-from bakeoff.warm.process import ForkedProcess, ask
+from bakeoff.warm.process import ForkedServer, ask_for_server
 
 _END_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0  # a standing server forks in a fraction of one; imports take longer
@@ -24,7 +24,7 @@ class Server:
         """`environment`: what libraries read when they are imported (KERAS_BACKEND, KERAS_HOME with a full path)."""
         self._environment = dict(environment)
         self._log = log
-        self._process: ForkedProcess | subprocess.Popen[bytes] | None = None
+        self._process: ForkedServer | subprocess.Popen[bytes] | None = None
         self.path = socket_path()
 
     def start(self, folder: Path) -> None:
@@ -40,12 +40,12 @@ class Server:
             "socket": str(self.path),
             "owner": os.getpid(),
             "log": str(self._log.resolve()),
-            "python": sys.executable,
+            "interpreter": sys.executable,
             "folder": str(Path.cwd()),
             "environment": environment,
         }
         with suppress(OSError, ValueError):
-            self._process = ask(socket_path(), question, _ANSWER_SECONDS)
+            self._process = ask_for_server(socket_path(), question, _ANSWER_SECONDS)
             return
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -65,6 +65,10 @@ class Server:
                 return True
             time.sleep(0.02)
         return False
+
+    def serves(self) -> bool:
+        """Whether the server is there."""
+        return self._process is not None and self._process.poll() is None and self.path.exists()
 
     def stop(self) -> None:
         """End the server and with it every kernel it forked."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from bakeoff.warm import socket_path
-from bakeoff.warm.process import ForkedProcess, ask
+from bakeoff.warm.process import ForkedKernel, ask_for_kernel
 
 _CLOSE_LOOK_SECONDS = 0.5
 
@@ -23,13 +22,13 @@ class WarmProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel with `cmd`'s arguments, the given environment and folder."""
-        forked = None
-        with suppress(OSError, ValueError):
+        try:
             forked = request_fork(cmd, dict(kwargs.get("env") or os.environ), kwargs.get("cwd"))
-        if forked is None:
+        except (OSError, ValueError) as error:
+            self.log.warning("No fork server gave a kernel (%s): this one starts cold.", error)
             return await super().launch_kernel(cmd, **kwargs)
         self.process = forked  # type: ignore[assignment]
-        self.pid = self.pgid = forked.pid  # the child leads a session of its own
+        self.pid, self.pgid = forked.pid, None  # the server passes signals on, to the kernel's whole group
         self.cwd = kwargs.get("cwd")
         return self.connection_info
 
@@ -40,15 +39,15 @@ class WarmProvisioner(LocalProvisioner):
             await asyncio.sleep(0.005)
 
 
-def request_fork(command: list[str], environment: dict[str, str], folder: str | None) -> ForkedProcess:
+def request_fork(command: list[str], environment: dict[str, str], folder: str | None) -> ForkedKernel:
     """Ask the server for the kernel that `command` (python -m ipykernel_launcher -f ...) would start.
 
     Raises what `ask` raises, and ValueError when the command names no connection file.
     """
     question = {
-        "python": command[0],
+        "interpreter": command[0],
         "arguments": command[command.index("-f") :],  # all for ipykernel: nbclient adds that no history is kept
         "environment": environment,
         "folder": str(folder or Path.cwd()),
     }
-    return ask(socket_path(), question)
+    return ask_for_kernel(socket_path(), question)

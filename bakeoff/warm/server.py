@@ -13,19 +13,23 @@ import json
 import os
 import random
 import re
+import secrets
 import select
+import selectors
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bakeoff.warm import OWNER_VARIABLE, SOCKET_VARIABLE, socket_path
 from bakeoff.warm.process import die_with_parent
+
+_LOOK_SECONDS = 2.0  # between two looks where nothing happens
 
 # What the notebooks import and what imports cost; a name that is not installed is passed over.
 MODULES = (
@@ -56,7 +60,7 @@ def main() -> None:
     imported = _imports(sys.executable, os.environ)
     import_modules()
     gc.freeze()  # what is imported stays shared with the children
-    _serve(path, owner, imported)
+    _Server(path, owner, imported).serve()
 
 
 def _take_a_runs_environment() -> None:
@@ -112,58 +116,127 @@ def runtime_started() -> str:
     return ""
 
 
-def _serve(path: Path, owner: int, imported: _Imports) -> None:
-    """Listen at `path` and fork, until `owner` (0: nobody) is gone or a signal comes; then end what was forked."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that end are reaped by the system
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    children: list[int] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as stack:
-        watched: list[Any] = [listener]
-        if owner:
-            watched.append(os.pidfd_open(owner))
-            stack.callback(os.close, watched[-1])
-        stack.callback(path.unlink, missing_ok=True)
-        stack.callback(_end, children)
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        listener.bind(str(new))
-        new.chmod(0o600)
-        listener.listen(16)
-        new.replace(path)  # who finds it can connect
-        print("ready", flush=True)
-        while select.select(watched, [], [])[0] == [listener]:
-            connection, _ = listener.accept()
-            with connection, suppress(OSError, ValueError, KeyError):
-                connection.settimeout(5)
-                _answer(connection, listener, children, imported)
+@dataclass
+class _Server:
+    """A process that forks for requests at `path`, until `owner` (0: nobody) is gone or a signal comes."""
 
+    path: Path
+    owner: int
+    imported: _Imports
+    kernels: dict[int, socket.socket] = field(default_factory=dict)  # process -> the connection that holds it
+    servers: list[int] = field(default_factory=list)  # of runs, which end with them
+    _mine: list[Any] = field(default_factory=list)  # what no child may keep open
+    _threads: int = 0
 
-def _end(children: list[int]) -> None:
-    """Kill the kernels with all that they started: each leads a session of its own."""
-    for pid in children:
-        with suppress(OSError):
-            if os.getsid(pid) == pid:
-                os.killpg(pid, signal.SIGKILL)
+    def serve(self) -> None:
+        """Listen and fork; in the end, end what was forked."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
+        self._threads = _count_threads()
+        with ExitStack() as stack:
+            choose = stack.enter_context(selectors.DefaultSelector())
+            stack.callback(self._end)
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            stack.callback(_unlink_own, self.path, _listen(listener, self.path))
+            choose.register(listener, selectors.EVENT_READ, self._accept)
+            choose.register(self._wake_up_for_children(), selectors.EVENT_READ, _drain)
+            watch = self._watch_owner(choose)
+            self._mine += [listener, choose]
+            print("ready", flush=True)
+            while not watch():
+                for key, _ in choose.select(_LOOK_SECONDS):
+                    key.data(key.fileobj, choose)
+                self._reap(choose)
 
+    def _watch_owner(self, choose: selectors.BaseSelector) -> Callable[[], bool]:
+        """A question that says whether the owner is gone."""
+        if not self.owner:
+            return lambda: False
+        try:
+            descriptor = os.pidfd_open(self.owner)
+        except ProcessLookupError:
+            return lambda: True
+        except OSError:  # a system without them: a stranger with the owner's number keeps the server alive, no more
+            return lambda: not _there(self.owner)
+        self._mine.append(descriptor)
+        choose.register(descriptor, selectors.EVENT_READ, lambda *_: None)
+        return lambda: bool(select.select([descriptor], [], [], 0)[0])
 
-def _answer(connection: socket.socket, listener: socket.socket, children: list[int], imported: _Imports) -> None:
-    """Fork for one request and note the child; the child never returns."""
-    request = json.loads(connection.makefile("rb").readline())
-    refusal = _refusal(request, imported)
-    if refusal:
-        connection.sendall(json.dumps({"refused": refusal}).encode() + b"\n")
-        return
-    server = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+    def _wake_up_for_children(self) -> int:
+        """A descriptor that can be read from when a child has ended."""
+        reading, writing = os.pipe()
+        for end in (reading, writing):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self._mine += [reading, writing]
+        return reading
+
+    def _accept(self, listener: Any, choose: selectors.BaseSelector) -> None:
+        connection, _ = listener.accept()
+        keep = False
+        try:
+            connection.settimeout(5)
+            keep = self._answer(connection)
+            if keep:
+                connection.setblocking(False)
+                choose.register(connection, selectors.EVENT_READ, self._listen_to)
+        except (OSError, ValueError, KeyError):
+            pass
+        finally:
+            if not keep:
+                connection.close()
+
+    def _listen_to(self, connection: Any, choose: selectors.BaseSelector) -> None:
+        """Pass on signals to a kernel; end it when whoever asked for it is gone."""
+        pid = next((pid for pid, each in self.kernels.items() if each is connection), None)
+        if pid is None:
+            return
+        try:
+            numbers = [int(line) for line in connection.recv(1024).split()]
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            numbers = []
+        if not numbers:  # closed
+            choose.unregister(connection)
+            numbers = [signal.SIGKILL]
+        for number in numbers:
+            _signal_group(pid, number)
+
+    def _answer(self, connection: socket.socket) -> bool:
+        """Fork for one request; whether the connection holds the child, which never returns."""
+        request = json.loads(connection.makefile("rb").readline())
+        refusal = self._refusal(request)
+        if refusal:
+            connection.sendall(json.dumps({"refused": refusal}).encode() + b"\n")
+            return False
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become(request, connection, server)
+        answer = json.dumps({"pid": pid}).encode() + b"\n"
+        if "socket" in request:
+            self.servers.append(pid)
+            descriptor = os.pidfd_open(pid)  # of the child and of nobody else: it was not reaped yet
+            socket.send_fds(connection, [answer], [descriptor])
+            os.close(descriptor)
+            return False
+        self.kernels[pid] = connection
+        connection.sendall(answer)
+        return True
+
+    def _become(self, request: dict[str, Any], connection: socket.socket, server: int) -> NoReturn:
+        """In the child: keep nothing of the server's open, and be what was asked for."""
         status = 1
         try:
-            listener.close()
-            connection.close()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in [connection, *self.kernels.values(), *self._mine]:
+                os.close(each) if isinstance(each, int) else each.close()
             with suppress(SystemExit):
                 if "socket" in request:
-                    _become_server(request, imported)
+                    _become_server(request, self.imported)
                 else:
                     _become_kernel(request, server)
             status = 0
@@ -171,20 +244,95 @@ def _answer(connection: socket.socket, listener: socket.socket, children: list[i
             print(f"fork server: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
-    if "socket" not in request:  # a run's server ends with the run
-        children.append(pid)
-    connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+
+    def _reap(self, choose: selectors.BaseSelector) -> None:
+        """Take note of children that have ended; what a kernel started ends with it.
+
+        Until it is reaped, no stranger gets a child's number, nor that of its group.
+        """
+        for pid in [pid for pid in self.kernels if _has_ended(pid)]:
+            _signal_group(pid, signal.SIGKILL)
+            connection = self.kernels.pop(pid)
+            with suppress(KeyError, ValueError):
+                choose.unregister(connection)
+            connection.close()
+            os.waitpid(pid, 0)
+        for pid in [pid for pid in self.servers if _has_ended(pid)]:
+            self.servers.remove(pid)
+            os.waitpid(pid, 0)
+
+    def _end(self) -> None:
+        """Kill the kernels with all that they started: each leads a session of its own."""
+        for pid in self.kernels:
+            _signal_group(pid, signal.SIGKILL)
+
+    def _refusal(self, request: dict[str, Any]) -> str:
+        """Why a request cannot be met, or nothing."""
+        more = _count_threads() - self._threads
+        if (started := runtime_started()) or more > 0 or threading.active_count() > 1:
+            return f"{started or 'a thread'} came up in the fork server; use --cold-kernels"
+        return _mismatch(request, self.imported)
 
 
-def _refusal(request: dict[str, Any], imported: _Imports) -> str:
-    """Why a request cannot be met, or nothing."""
-    started = runtime_started()
-    if started or threading.active_count() > 1:
-        return f"{started or 'a thread'} came up in the fork server; use --cold-kernels"
-    if _which(request["python"]) != imported.python:
+def _listen(listener: socket.socket, path: Path) -> tuple[int, int]:
+    """Have the socket listen at `path`, in place of what is there; which file that is."""
+    new = path.with_name(f".{os.getpid()}{secrets.token_hex(2)}")  # short: a socket's path has 104 bytes at most
+    listener.bind(str(new))
+    new.chmod(0o600)
+    listener.listen(16)
+    own = new.stat()
+    new.replace(path)  # who finds it can connect
+    return own.st_dev, own.st_ino
+
+
+def _unlink_own(path: Path, own: tuple[int, int]) -> None:
+    """Take away the socket, unless another server has put its own there since."""
+    with suppress(FileNotFoundError):
+        there = path.stat()
+        if (there.st_dev, there.st_ino) == own:
+            path.unlink()
+
+
+def _drain(descriptor: Any, _: selectors.BaseSelector) -> None:
+    with suppress(BlockingIOError):
+        os.read(descriptor, 1024)
+
+
+def _there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended; it stays to be reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Send a signal to a child that was not reaped yet, and to what it started; a child just forked has no group."""
+    try:
+        os.killpg(pid, number)
+    except OSError:
+        with suppress(OSError):
+            os.kill(pid, number)
+
+
+def _count_threads() -> int:
+    """All threads of this process, those of compiled libraries, too."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def _mismatch(request: dict[str, Any], imported: _Imports) -> str:
+    """Why what this server has imported is not what a request needs, or nothing."""
+    if _which(request["interpreter"]) != imported.python:
         return "this fork server has imported other versions: it belongs to another Python"
     if "socket" in request:
-        wanted = _imports(request["python"], request["environment"])
+        wanted = _imports(request["interpreter"], request["environment"])
         if wanted.installed != imported.installed:
             return "this fork server has imported other versions"
         if wanted.environment != imported.environment:
@@ -201,15 +349,14 @@ def _become_server(request: dict[str, Any], imported: _Imports) -> None:
     with Path(request["log"]).open("wb") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
-    _serve(Path(request["socket"]), request["owner"], imported)
+    _Server(Path(request["socket"]), request["owner"], imported).serve()
 
 
 def _become_kernel(request: dict[str, Any], server: int) -> None:
     """In the child: own session, environment, folder, threads and seeds; then an ordinary ipykernel."""
     os.setsid()
     die_with_parent(server)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -68,10 +68,17 @@ def proofs(folder: Path) -> dict[str, str]:
     return found
 
 
-def strike(project: StubProject, folder: Path, truth: Truth, hit: Callable[..., bool], tally: Tally) -> None:
-    """Start a run, `hit` it at a random moment, and look at what is left."""
+def strike(
+    project: StubProject,
+    folder: Path,
+    truth: Truth,
+    hit: Callable[..., bool],
+    tally: Tally,
+    hosts: Sequence[str] = ("",),
+) -> None:
+    """Start a run a host at once, `hit` the first at a random moment, and look at what is left."""
     before = proofs(folder)
-    process = project.start(folder, VARIANTS, "--no-pdf")
+    process, *others = [project.start(folder, VARIANTS, "--no-pdf", host=host) for host in hosts]
     moment, done = time.monotonic() + random.uniform(0.2, truth.seconds), False
     family: list[psutil.Process] = []
     while not done and process.poll() is None:
@@ -83,6 +90,10 @@ def strike(project: StubProject, folder: Path, truth: Truth, hit: Callable[..., 
     tally.tried += 1
     tally.hit += done
     process.communicate(timeout=_LONGEST_RUN)
+    for other in others:
+        said, _ = other.communicate(timeout=_LONGEST_RUN * len(hosts))
+        if other.returncode:
+            tally.lost.append(f"a run beside the one that was killed ended with {other.returncode}: {said[-300:]}")
     tally.left += _outlived(family)
     after = proofs(folder)
     tally.lost += [name for name in before if name not in after]
@@ -95,20 +106,45 @@ def kernels(_: int, family: list[psutil.Process]) -> bool:
     return bool(leaders) and _send(random.choice(leaders), signal.SIGKILL)
 
 
-def pipeline(pid: int, _: list[psutil.Process]) -> bool:
+def workers(_: int, family: list[psutil.Process]) -> bool:
+    """Kill one process that executes notebooks."""
+    found = [each for each in family if "spawn_main" in _words(each)]
+    return bool(found) and _send(random.choice(found), signal.SIGKILL)
+
+
+def fork_server(_: int, family: list[psutil.Process]) -> bool:
+    """Kill the process that kernels are forked from."""
+    found = [each for each in family if "bakeoff.warm.server" in _words(each) and not _is_kernel(each)]
+    return bool(found) and _send(found[0], signal.SIGKILL)
+
+
+def pipeline(pid: int, family: list[psutil.Process]) -> bool:
     """Kill the command itself."""
-    return _send(pid, signal.SIGKILL)
+    return _send(_command(pid, family), signal.SIGKILL)
 
 
-def ctrl_c(pid: int, _: list[psutil.Process]) -> bool:
+def ctrl_c(pid: int, family: list[psutil.Process]) -> bool:
     """Ask the command to stop."""
-    return _send(pid, signal.SIGINT)
+    return _send(_command(pid, family), signal.SIGINT)
+
+
+def _command(pid: int, family: list[psutil.Process]) -> int | psutil.Process:
+    """The command's process, which may have been started through another one."""
+    inside = [each for each in family if "pipeline.py" in _words(each)]
+    return inside[-1] if inside and "unshare" in _words(psutil.Process(pid)) else pid
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _is_kernel(process: psutil.Process) -> bool:
     try:
         parent = process.parent()
-        return parent is not None and "bakeoff.warm.server" in " ".join(parent.cmdline())
+        return parent is not None and "bakeoff.warm.server" in _words(parent)
     except psutil.Error:
         return False
 
@@ -145,7 +181,12 @@ def undisturbed(project: StubProject, folder: Path) -> Truth:
 
 
 def campaign(
-    project: StubProject, place: Path, truth: Truth, points: int, hits: Sequence[Callable[..., bool]]
+    project: StubProject,
+    place: Path,
+    truth: Truth,
+    points: int,
+    hits: Sequence[Callable[..., bool]],
+    hosts: Sequence[str] = ("",),
 ) -> Tally:
     """Use `hits` in turn until `points` of them found a victim; a store that is complete gives way to an empty one.
 
@@ -153,7 +194,7 @@ def campaign(
     """
     tally = Tally()
     while tally.hit < points and tally.tried < _MOST_TRIES * points:
-        strike(project, place, truth, hits[tally.tried % len(hits)], tally)
+        strike(project, place, truth, hits[tally.tried % len(hits)], tally, hosts)
         if len(proofs(place)) >= len(truth.proofs):
             shutil.rmtree(place)
         if tally.tried % 20 == 0:
@@ -161,10 +202,11 @@ def campaign(
     code, said = project.run(place, VARIANTS, "--no-pdf")
     if code or proofs(place) != truth.proofs:
         tally.lost.append(f"the last run ended with {code}: {said[-500:]}")
+    tally.left += [str(each) for each in (place / "runs" / ".staging").iterdir()]
     return tally
 
 
-VICTIMS = {"pipeline": pipeline, "kernels": kernels, "ctrl_c": ctrl_c}
+VICTIMS = {each.__name__: each for each in (pipeline, kernels, workers, fork_server, ctrl_c)}
 
 
 def main() -> int:
@@ -172,8 +214,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=200, help="kills that hit, for each victim")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--victims", nargs="*", choices=sorted(VICTIMS), default=["pipeline", "kernels"])
+    parser.add_argument(
+        "--victims", nargs="*", choices=sorted(VICTIMS), default=["pipeline", "kernels", "workers", "fork_server"]
+    )
+    parser.add_argument("--runs", type=int, default=1, help="runs at once on one store; the first is killed")
+    parser.add_argument("--hosts", action="store_true", help="each on a host of its own (Linux namespaces, as root)")
     options = parser.parse_args()
+    hosts = [f"host-{number}" if options.hosts else "" for number in range(options.runs)]
+    print(
+        f"seed {options.seed}, {len(hosts)} runs at once{', each on its own host' if options.hosts else ''}", flush=True
+    )
     random.seed(options.seed)
     bad = False
     with tempfile.TemporaryDirectory(prefix="bakeoff-faults-") as name:
@@ -181,7 +231,7 @@ def main() -> int:
         project = make_stub_project(Path(name), Path(name) / "template", len(VARIANTS), _SECONDS)
         truth = undisturbed(project, Path(name) / "truth")
         for victim in (VICTIMS[each] for each in options.victims):
-            tally = campaign(project, Path(name) / victim.__name__, truth, options.points, [victim])
+            tally = campaign(project, Path(name) / victim.__name__, truth, options.points, [victim], hosts)
             print(f"{victim.__name__}: {tally}", flush=True)
             for line in [*tally.lost, *tally.false, *tally.left]:
                 print(f"    {line}")

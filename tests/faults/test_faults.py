@@ -16,6 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bakeoff.machine import Machine
+from bakeoff.runner import Runner
+from bakeoff.store import Store
 from tests.faults import kills
 from tests.stubs import LIGHT, StubProject, make_stub_project
 
@@ -61,10 +64,12 @@ def _edit(project: StubProject, folder: Path, stage: str, code: str) -> StubProj
 def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
     project: StubProject, whole: Path, tmp_path: Path
 ) -> None:
-    random.seed(os.urandom(8))
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    random.seed(seed)
     truth = kills.Truth(kills.proofs(whole), seconds=6.0)
-    tally = kills.campaign(project, tmp_path / "place", truth, 3, list(kills.VICTIMS.values()))
-    assert tally.hit == 3 and not (tally.lost or tally.false or tally.left), tally
+    tally = kills.campaign(project, tmp_path / "place", truth, 5, list(kills.VICTIMS.values()))
+    assert tally.hit == 5 and not (tally.lost or tally.false or tally.left), tally
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -86,6 +91,50 @@ def test_ctrl_c_comes_back_at_once_and_leaves_no_process(
     assert process.returncode == (130 if number == signal.SIGINT else 143)
     assert said.rstrip().endswith("Stopped. What is finished is kept; the same command goes on from there.")
     assert kills._outlived(family) == []
+
+
+def _start_waiting(project: StubProject, folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run whose two trainings take some seconds, at the moment when both are at work; and its processes."""
+    edited = _edit(project, folder, "5_train", "import time; time.sleep(6)")
+    process = edited.start(folder, VARIANTS, "--no-pdf", "--jobs", "2")
+    _wait_for(lambda: len(list((folder / "runs").glob(".staging/*/train-*"))) == 2)
+    return process, kills._family(process.pid)
+
+
+def test_a_worker_that_is_killed_fails_its_own_step_and_its_kernel_ends(project: StubProject, tmp_path: Path) -> None:
+    process, family = _start_waiting(project, tmp_path)
+    kernels = [each for each in family if kills._is_kernel(each)]
+    assert len(kernels) == 2
+    assert kills.workers(process.pid, family)
+    gone, alive = psutil.wait_procs(kernels, timeout=4)  # before its cell would have come to its end
+    assert len(gone) == len(alive) == 1
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said.count("FAILED") == 1 and "train: the process that ran it was killed" in said, said
+    assert "1 of 2 rows" in said and len(list((tmp_path / "runs" / "evaluate").glob("*/step.json"))) == 1, said
+
+
+def test_a_fork_server_that_dies_is_started_again_and_that_is_said(project: StubProject, tmp_path: Path) -> None:
+    process, family = _start_waiting(project, tmp_path)
+    assert kills.fork_server(process.pid, family)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and said.count("the kernel died") == 2, said
+    assert "starts cold" not in said and "start cold" not in said, said
+    code, said = project.run(tmp_path, VARIANTS, "--no-pdf")
+    assert code == 0, said
+
+
+def test_a_runner_says_that_its_fork_server_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("BAKEOFF_WARM_IMPORTS", LIGHT["BAKEOFF_WARM_IMPORTS"])
+    with Runner(Store(tmp_path), Machine("tensorflow", 1, {}), tmp_path, said.append) as runner:
+        for words in ([], ["it is started again"], ["it is started again", "kernels start cold from here on"]):
+            name, _ = runner._kernel()
+            assert [line.split("; ")[-1].rstrip(".") for line in said] == words
+            assert name == ("python3" if len(words) == 2 else "bakeoff-warm")
+            if runner._server is not None and runner._server._process is not None:
+                runner._server._process.kill()
+                runner._server._process.wait()
 
 
 def _trains(folder: Path) -> bool:
