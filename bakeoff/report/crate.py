@@ -123,7 +123,8 @@ class Crate:
 
     def _newest(self, made: Sequence[Step]) -> str:
         """When the last of the steps was finished; the background's step is always among them."""
-        return max(_moment(self._manifest(step.name)["finished"]) for step in made)
+        manifests = (self._manifest(step.name) for step in made)
+        return max(_moment(each.get("page", each)["finished"]) for each in manifests)
 
     # What lies in the folder
 
@@ -168,7 +169,8 @@ class Crate:
             instrument=self._notebook(step),
             object=used,
             result=self._results(step, manifest),
-            startTime=_started(self.store.folder(*step.name) / NOTEBOOK),
+            # The notebook of a page that was made anew says when that began, not the work.
+            startTime=None if "page" in manifest else _started(self.store.folder(*step.name) / NOTEBOOK),
             endTime=_moment(manifest["finished"]),
             actionStatus="http://schema.org/CompletedActionStatus",
             resourceUsage=[self._value("seconds", manifest["seconds"], "usage", unitCode="SEC")],
