@@ -182,7 +182,16 @@ def test_another_data_set_works_by_name(prepared_workplace: Workplace) -> None:
     """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
     write_prepared(prepared_workplace.root / "data", "tiny", {"train": 200, "test": 60})
     variants = ("ann", "gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
-    chosen = ("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
+    chosen = (
+        "--variants",
+        ",".join(variants),
+        "--profile",
+        "smoke",
+        "--set",
+        "dataset=tiny",
+        "--set",
+        "positive_class=two",
+    )
     done = prepared_workplace.run(*chosen, "--no-pdf", "--data-dir", str(prepared_workplace.root / "data"))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = prepared_workplace.results("smoke-selection")
