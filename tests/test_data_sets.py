@@ -157,3 +157,16 @@ def test_features_of_other_names_are_found(loaded: Callable[..., data.Dataset]) 
     names = {"image": "picture", "label": "target"}
     dataset = loaded({"train": pictures(GROUPS), "test": pictures(GROUPS)}, names=names)
     assert np.bincount(dataset.train.labels).tolist() == [20, 20, 20]
+
+
+def test_a_page_shows_no_warning_of_tfds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from absl import logging
+
+    prepare(tmp_path / "data", "three", {"train": pictures(GROUPS), "test": pictures(GROUPS)})
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    logging.set_verbosity(logging.WARNING)
+    caplog.clear()
+    data.load("three", tmp_path / "load", max_train_examples=None, max_test_examples=None, seed=0)
+    assert not caplog.records

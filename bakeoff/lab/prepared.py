@@ -30,7 +30,9 @@ class Prepared:
 
     def __init__(self, dataset: str, seed: int) -> None:
         import tensorflow_datasets as tfds
+        from absl import logging
 
+        logging.set_verbosity(logging.ERROR)  # TFDS warns of names that it uses itself, and a page would show it
         folder = _prepared_folder(dataset)
         self._name, self._builder = dataset, tfds.builder_from_directory(folder)
         self._features = dict(self._builder.info.features.items())
