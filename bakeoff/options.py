@@ -114,15 +114,12 @@ OPTIMIZER: Mapping[str, Mapping[str, Kind]] = {
 }
 # One value of a builder's option; that an option takes a list of them is said by the builder's signature.
 _BUILDER: Mapping[str, Kind] = {
-    **dict.fromkeys(("filters", "conv1_filters", "conv2_filters", "widths"), _FILTERS),
+    **dict.fromkeys(("filters", "conv1_filters", "conv2_filters"), _FILTERS),
     **dict.fromkeys(("units", "dense_units"), _UNITS),
     **dict.fromkeys(("kernel_size", "conv1_kernel", "conv2_kernel", "pool_size"), _SIDE),
-    **dict.fromkeys(("padding", "second_padding"), one_of("same", "valid")),
-    **dict.fromkeys(("dropout", "dropouts", "dense_dropout"), _RATE),
+    "padding": one_of("same", "valid"),
+    **dict.fromkeys(("dropout", "dense_dropout"), _RATE),
     **dict.fromkeys(("l1", "l2"), number(0, 1e6)),
-    "blocks": whole(0, 100),
-    "alpha": number(0.01, 10),
-    "weights_side": one_of(96, 128, 160, 192, 224),
 }
 _BY_ANNOTATION = {"int": whole(-(2**63), 2**63 - 1), "float": number(-1e300, 1e300), "str": TEXT, "bool": FLAG}
 
@@ -156,7 +153,7 @@ def optimizer_fault(optimizer: str, value: Mapping[str, Any]) -> str | None:
 
 def builders() -> dict[str, str]:
     """Builder name -> module in bakeoff/lab/models."""
-    return ast.literal_eval(_assigned(MODELS / "__init__.py", "BUILDERS"))
+    return ast.literal_eval(_assigned(MODELS / "__init__.py", "NETWORKS"))
 
 
 def trainers() -> dict[str, str]:
@@ -177,33 +174,27 @@ def builder(name: str) -> Builder:
     """What a builder's signature says, read without importing it."""
     path = MODELS / f"{builders()[name]}.py"
     for node in _tree(path).body:
-        if isinstance(node, ast.FunctionDef) and node.name == f"build_{name}":
+        if isinstance(node, ast.FunctionDef) and node.name == name:
             positional, keyword = node.args.args, node.args.kwonlyargs
             with_default = {argument.arg for argument in positional[len(positional) - len(node.args.defaults) :]}
             with_default |= {a.arg for a, default in zip(keyword, node.args.kw_defaults, strict=True) if default}
             taken = {argument.arg: argument.annotation for argument in positional + keyword}
             kinds = {each: _kind(each, note) for each, note in taken.items() if each not in _OF_THE_IMAGES}
             return Builder(kinds, frozenset(kinds) - with_default, "weights" in taken)
-    raise RuntimeError(f"{path} has no build_{name}")
+    raise RuntimeError(f"{path} has no function {name}")
 
 
 def _kind(name: str, annotation: ast.expr | None) -> Kind:
     """What an option may be: one value, a list of them, or either."""
     said = ast.unparse(annotation) if annotation else ""
     inner = re.search(r"Sequence\[(\w+)\]", said)
-    one = one_of(*_bases()) if name == "base" else _BUILDER.get(name)
-    one = one or _BY_ANNOTATION.get(inner[1] if inner else said, ANYTHING)
+    one = _BUILDER.get(name) or _BY_ANNOTATION.get(inner[1] if inner else said, ANYTHING)
     if inner is None:
         return one
     several = a_list(one)
     if said == inner[0]:
         return several
     return Kind(f"{one.words}, or a list of such", lambda value: one.fits(value) or several.fits(value))
-
-
-def _bases() -> list[str]:
-    keys = getattr(_assigned(MODELS / "transfer.py", "BASES"), "keys", [])
-    return [ast.literal_eval(key) for key in keys]
 
 
 @cache

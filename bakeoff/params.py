@@ -124,6 +124,7 @@ def _merge(
     chosen: Mapping[str, _Entry],
 ) -> Parameters:
     """base <- variant <- limits <- --set; the cuts that this makes are kept in words."""
+    variant = _own_options(variant)
     catalogue = {key: entry.value for key, entry in {**base, **variant}.items()}
     _check_model(name, catalogue, variant)  # before what only a sound search space can be asked
     capped = {
@@ -131,7 +132,7 @@ def _merge(
         **{key: entry.value for key, entry in {**limits, **chosen}.items() if key in _limits(base)},
     }
     _limit(capped)
-    final = {**capped, **{key: entry.value for key, entry in chosen.items()}}
+    final = {**capped, **{key: entry.value for key, entry in _own_options(chosen).items()}}
     _check_model(name, final, {**variant, **chosen})
     return Parameters(
         variant=name,
@@ -139,6 +140,13 @@ def _merge(
         run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
         departures=_departures(catalogue, final, base),
     )
+
+
+def _own_options(entries: Mapping[str, _Entry]) -> Mapping[str, _Entry]:
+    """Entries that name a builder and no options, with none: those of base.yaml belong to base.yaml's builder."""
+    if "builder" not in entries or "builder_options" in entries:
+        return entries
+    return {**entries, "builder_options": _Entry({}, entries["builder"].where)}
 
 
 def _check_model(name: str, values: Mapping[str, Any], given: Mapping[str, _Entry]) -> None:

@@ -124,11 +124,6 @@ def _builder_fault(values: Mapping[str, Any], builder: options.Builder) -> str |
     missing = sorted(builder.needed - set(given) - set(searched))
     if missing:
         return f"lacks {', '.join(missing)}; {name} needs {'it' if len(missing) == 1 else 'them'}"
-    blocks = [given.get(each) for each in ("filters", "dropouts")]
-    if "dropouts" in builder.options and all(isinstance(each, list) for each in blocks):
-        counts = [len(each) for each in blocks]
-        if counts[0] != counts[1]:
-            return f"has {counts[0]} filters and {counts[1]} dropouts; each block needs one of both"
     return None
 
 

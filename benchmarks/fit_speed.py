@@ -13,7 +13,7 @@ import keras
 
 from bakeoff.lab import data, models, preprocessing
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, compile_model, fit
-from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.models.flops import forward_gflop
 from bakeoff.lab.training import use_precision
 from bakeoff.params import load_parameters
 

@@ -181,14 +181,7 @@ def test_the_result_cannot_be_changed() -> None:
         ("builder_options: {filters: [32], kernel_size: 3, padding: 3, dense_units: 8}", ":1", ["same, valid"]),
         ("builder_options: {filters: [0], kernel_size: 3, padding: same, dense_units: 8}", ":1", ["from 1"]),
         ("builder_options: {filters: 32, kernel_size: [3], padding: same, dense_units: 8}", ":1", ["a whole number"]),
-        ("builder_options: {filters: [32], kernel_size: 3, padding: same}", ":1", ["lacks dense_units"]),
-        ("builder: upsampled_base\nbuilder_options: {base: resnet}", ":2", ["resnet50, vgg16, inceptionv3"]),
-        (
-            "builder: batchnorm_network\nbuilder_options: {filters: [8, 8], kernel_size: 3, dropouts: [0.1], "
-            "dense_units: 8, dense_dropout: 0.1}",
-            ":2",
-            ["2 filters and 1 dropouts"],
-        ),
+        ("builder_options: {kernel_size: 3, padding: same}", ":1", ["lacks filters"]),
         ("search: tuner\nsearch_space: {filters: [[16, 32], [32, 64]]}", ":2", ["'filters' a list", "one value"]),
         ("search: tuner\nsearch_space: {padding: [same, 1]}", ":2", ["several kinds"]),
         ("search: grid\nsearch_space: {padding: [same, diagonal]}", ":2", ["'diagonal'"]),
@@ -196,7 +189,7 @@ def test_the_result_cannot_be_changed() -> None:
         ("search: tuner\nsearch_space: {dropout: {min: 0, max: 2, step: 0.5}}", ":2", ["below 1"]),
         ("search: tuner\nsearch_space: {dense_units: {min: 1, max: 100000, step: 1}}", ":2", ["larger"]),
         ("weights: imagenet", ":1", ["conv_pool_network takes no weights"]),
-        ("builder: efficientnetv2_classifier\nbuilder_options: {}\nweights: imagenet", "", ["'weights_file'"]),
+        ("builder: efficientnetv2_finetune\nweights: imagenet", "", ["'weights_file'"]),
     ],
 )
 def test_a_wrong_line_gets_one_sentence(folder: Path, line: str, place: str, words: list[str]) -> None:

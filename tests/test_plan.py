@@ -146,28 +146,30 @@ def test_another_variants_builder_changes_nothing(project: Path) -> None:
     assert not pages
 
 
-NETWORKS = ("simple_cnn", "scratch_cnn", "batchnorm_cnn")
+NETWORKS = ("simple_cnn", "scratch_cnn", "batchnorm_cnn", "resnet50_transfer", "vgg16_transfer")
 
 
 def test_one_network_of_a_file_retrains_no_other(project: Path) -> None:
     path = project / "bakeoff/lab/models/convolutional.py"
     before = _keys(_plan(project, NETWORKS))
-    _edit(path, 'name="dense_batchnorm")', 'momentum=0.9, name="dense_batchnorm")')
+    dropout = "\n    model.add(layers.Dropout(0.5))\n    activation"
+    _edit(path, f"BatchNormalization()){dropout}", f"BatchNormalization(momentum=0.9)){dropout}")
     after = _keys(_plan(project, NETWORKS))
     results, pages = _changed(before, after)
     assert results == {("batchnorm_cnn", stage) for stage in ("build", "train", "evaluate")}
     assert not pages
-    _edit(path, "def _blocks(", "def _blocks_of(")  # what both of the others call
-    _edit(path, "in enumerate(_blocks(", "in enumerate(_blocks_of(")
-    _edit(path, "in enumerate(_blocks(", "in enumerate(_blocks_of(")
+    _edit(project / "bakeoff/lab/models/transfer.py", "layers.Dense(128", "layers.Dense(256")  # of what three call
     results, _ = _changed(after, _keys(_plan(project, NETWORKS)))
-    assert {variant for variant, _ in results} == {"scratch_cnn", "batchnorm_cnn"}
+    assert {variant for variant, _ in results} == {"resnet50_transfer", "vgg16_transfer"}
 
 
 def test_a_comment_in_a_network_is_a_matter_of_its_page(project: Path) -> None:
     path = project / "bakeoff/lab/models/convolutional.py"
     before = _keys(_plan(project, NETWORKS))
-    _edit(path, '        x = _pool(x, pool_size, f"pool', '        # a comment\n        x = _pool(x, pool_size, f"pool')
+    layer = '            layers.Conv2D(64, 3, activation="relu"),\n            layers.MaxPooling2D(2),\n'
+    layer += "            layers.Flatten"
+    before_layer = 'layers.Conv2D(32, 3, activation="relu"),\n            layers.MaxPooling2D(2),\n'
+    _edit(path, f"{before_layer}{layer}", f"{before_layer}            # a comment\n{layer}")
     results, pages = _changed(before, _keys(_plan(project, NETWORKS)))
     assert not results
     assert pages == {("simple_cnn", "build")}
@@ -349,7 +351,7 @@ def test_a_comment_and_a_new_builder_change_nothing(project: Path) -> None:
     with (project / "bakeoff/lab/models/dense.py").open("a") as stream:
         stream.write("\n# a comment\n")
     path = project / "bakeoff/lab/models/__init__.py"
-    assert path.read_text().count("BUILDERS") > 1
+    assert path.read_text().count("NETWORKS") > 1
     _edit(path, '"dense_network":', '"another_network": "dense",\n    "dense_network":')
     assert _keys(_plan(project)) == before
 

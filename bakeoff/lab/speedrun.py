@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from bakeoff.lab.fitting import HistoryFile, Job, Trainer, compile_model, fit
-from bakeoff.lab.models.speedrun import whitening_weights
+from bakeoff.lab.models.airbench import whitening_weights
 from bakeoff.lab.streams import generator
 
 REFERENCE_BATCH = 1024  # images that the learning rate and the weight decay are given for

@@ -12,7 +12,7 @@ import keras
 
 from bakeoff.lab import models, splits
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
-from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.models.flops import forward_gflop
 from bakeoff.lab.search_space import OF_TRAINING, Values, cells, costliest
 from bakeoff.lab.training import use_precision
 

@@ -17,7 +17,7 @@ from bakeoff.lab import resume
 from bakeoff.lab.files import read_json, replacing, write_csv, write_json, write_npz
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, Trainer, cut_to_budget
 from bakeoff.lab.models import check_name, rebuild
-from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.models.flops import forward_gflop
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from bakeoff.lab import models
-from bakeoff.lab.models.arithmetic import forward_gflop
+from bakeoff.lab.models.flops import forward_gflop
 
 
 def sequence(input_shape: tuple[int, ...], *steps: keras.Layer) -> keras.Model:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group  # as published weights are stored
 
 from bakeoff.lab import models
-from bakeoff.lab.models import speedrun, transfer
+from bakeoff.lab.models import airbench, pretrained
 from bakeoff.lab.models.size import count_parameters
+from bakeoff.params import load_parameters
 
 GRAY, COLOR = (32, 32, 1), (32, 32, 3)
+GENERIC = {"dense_network": {"units": [8]}, "conv_pool_network": {"filters": [4, 8]}}
 SMALL = {"filters": [4, 8], "kernel_size": 3, "padding": "valid", "dense_units": 8}
 
 
@@ -29,8 +33,6 @@ SMALL = {"filters": [4, 8], "kernel_size": 3, "padding": "valid", "dense_units":
 class Entry:
     """A variant's network as the catalogue has it."""
 
-    builder: str
-    options: dict[str, Any]
     parameters: int
     trainable: int
     image_size: int = 0
@@ -39,99 +41,29 @@ class Entry:
     outputs: int = 10
     base: int | None = None
     gflop: float | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def conv_pool(filters: list[int] | int, size: int, padding: str, dense: int, **more: float) -> dict[str, Any]:
-    return {"filters": filters, "kernel_size": size, "padding": padding, "dense_units": dense, **more}
-
-
-def tuner(blocks: int, first: tuple[int, int], later: tuple[int, int]) -> dict[str, Any]:
-    names = ("conv1_filters", "conv1_kernel", "conv2_filters", "conv2_kernel")
-    return {"blocks": blocks, "dense_units": 96, **dict(zip(names, (*first, *later), strict=True))}
-
-
-def doubled(second_padding: str, filters: list[int], size: int, dropouts: list[float], dense: int) -> dict[str, Any]:
-    block = {"filters": filters, "kernel_size": size, "second_padding": second_padding, "dropouts": dropouts}
-    return block | {"dense_units": dense, "dense_dropout": 0.5}
-
-
-NORMALISED = {key: value for key, value in doubled("", [64, 128, 128], 4, [0.2, 0.25, 0.35], 256).items() if value}
-UPSAMPLED = {"dense_units": [128, 64], "dropout": 0.5}
 CATALOGUE = {
-    "ann": Entry("dense_network", {"units": [3000, 1000]}, 12_230_010, 12_230_010),
-    "simple_cnn": Entry("conv_pool_network", conv_pool([32, 64], 3, "valid", 64), 167_562, 167_562),
-    "gray_cnn": Entry("conv_pool_network", conv_pool([64, 32], 2, "same", 256), 535_658, 535_658, input_shape=GRAY),
-    "gray_grid": Entry(
-        "conv_pool_network",
-        conv_pool(64, 2, "valid", 512, l1=0.001, pool_size=2, dropout=0.2),
-        7_378_762,
-        7_378_762,
-        input_shape=GRAY,
-    ),
-    "gray_tuned": Entry(
-        "conv_pool_network",
-        conv_pool([64, 128, 256], 2, "same", 512, l2=0.0001, dropout=0.2),
-        2_267_338,
-        2_267_338,
-        input_shape=GRAY,
-    ),
-    "tutorial_cnn": Entry("conv_pool_network", conv_pool([16, 32, 64], 3, "same", 128), 156_074, 156_074),
-    "batchnorm_cnn": Entry("batchnorm_network", NORMALISED, 1_517_450, 1_515_658),
-    "scratch_cnn": Entry("double_conv_network", doubled("valid", [32, 64], 3, [0.25, 0.25], 512), 1_250_858, 1_250_858),
-    "vgg16_imagenet": Entry("vgg16_labels", {}, 138_357_544, 138_357_544, outputs=1000),
-    "vgg16_dog_features": Entry(
-        "feature_classifier_vgg16",
-        {"dense_units": 256, "dropout": 0.5},
-        15_239_489,
-        524_801,
-        image_size=64,
-        num_classes=1,
-        outputs=1,
-        base=14_714_688,
-    ),
-    "tuner_cnn_deep": Entry("tuner_network", tuner(4, (80, 5), (48, 5)), 940_458, 940_074),
-    "tuner_cnn_shallow": Entry("tuner_network", tuner(3, (112, 3), (64, 5)), 2_379_818, 2_379_434),
-    "resnet50_transfer": Entry(
-        "upsampled_base",
-        {"base": "resnet50", **UPSAMPLED},
-        40_899_018,
-        40_583_370,
-        image_size=256,
-        base=23_587_712,
-        gflop=10.1,
-    ),
-    "vgg16_transfer": Entry(
-        "upsampled_base",
-        {"base": "vgg16", **UPSAMPLED},
-        19_049_866,
-        18_983_946,
-        image_size=256,
-        base=14_714_688,
-        gflop=40.1,
-    ),
-    "inceptionv3_transfer": Entry(
-        "upsampled_base",
-        {"base": "inceptionv3", **UPSAMPLED},
-        31_544_682,
-        31_362_410,
-        image_size=256,
-        base=21_802_784,
-        gflop=7.7,
-    ),
-    "augmented_cnn": Entry(
-        "conv_pool_network", conv_pool([32, 32, 64], 3, "valid", 64, dense_dropout=0.5), 45_738, 45_738
-    ),
-    "batchnorm_ablation": Entry(
-        "double_conv_network", doubled("same", [64, 128, 128], 4, [0.2, 0.25, 0.35], 256), 1_513_866, 1_513_866
-    ),
-    "mobilenetv2_transfer": Entry(
-        "feature_classifier_mobilenetv2", {"alpha": 0.35}, 425_579, 12_810, image_size=160, base=410_208
-    ),
-    "speedrun_cnn": Entry("speedrun_cnn", {"widths": [64, 256, 256]}, 1_973_944, 1_971_352),
-    "efficientnetv2_finetune": Entry(
-        "efficientnetv2_classifier", {"dropout": 0.2}, 5_932_122, 5_810_906, image_size=160, base=5_919_312
-    ),
+    "ann": Entry(12_230_010, 12_230_010),
+    "simple_cnn": Entry(167_562, 167_562),
+    "gray_cnn": Entry(535_658, 535_658, input_shape=GRAY),
+    "gray_grid": Entry(7_378_762, 7_378_762, input_shape=GRAY),
+    "gray_tuned": Entry(2_267_338, 2_267_338, input_shape=GRAY),
+    "tutorial_cnn": Entry(156_074, 156_074),
+    "batchnorm_cnn": Entry(1_517_450, 1_515_658),
+    "scratch_cnn": Entry(1_250_858, 1_250_858),
+    "vgg16_imagenet": Entry(138_357_544, 138_357_544, outputs=1000),
+    "vgg16_dog_features": Entry(15_239_489, 524_801, image_size=64, num_classes=1, outputs=1, base=14_714_688),
+    "tuner_cnn_deep": Entry(940_458, 940_074),
+    "tuner_cnn_shallow": Entry(2_379_818, 2_379_434),
+    "resnet50_transfer": Entry(40_899_018, 40_583_370, image_size=256, base=23_587_712, gflop=10.1),
+    "vgg16_transfer": Entry(19_049_866, 18_983_946, image_size=256, base=14_714_688, gflop=40.1),
+    "inceptionv3_transfer": Entry(31_544_682, 31_362_410, image_size=256, base=21_802_784, gflop=7.7),
+    "augmented_cnn": Entry(45_738, 45_738),
+    "batchnorm_ablation": Entry(1_513_866, 1_513_866),
+    "mobilenetv2_transfer": Entry(425_579, 12_810, image_size=160, base=410_208),
+    "speedrun_cnn": Entry(1_973_944, 1_971_352),
+    "efficientnetv2_finetune": Entry(5_932_122, 5_810_906, image_size=160, base=5_919_312),
 }
 # augmented_inceptionv3 and augmented_inceptionv3_fixed are inceptionv3_transfer's network.
 
@@ -139,13 +71,7 @@ CATALOGUE = {
 @lru_cache(maxsize=2)  # the large ones together would take gigabytes
 def built(variant: str) -> keras.Model:
     entry = CATALOGUE[variant]
-    return models.build(
-        entry.builder,
-        entry.input_shape,
-        entry.num_classes,
-        options=entry.options,
-        image_size=entry.image_size,
-    )
+    return models.build(variant, entry.input_shape, entry.num_classes, image_size=entry.image_size)
 
 
 def small(num_classes: int = 3, input_shape: tuple[int, int, int] = (12, 12, 3), **more: Any) -> keras.Model:
@@ -191,21 +117,38 @@ def test_the_catalogues_network(variant: str) -> None:
         assert models.forward_gflop(model) == pytest.approx(entry.gflop, abs=0.05)
 
 
-def test_every_builder_is_registered_and_used() -> None:
-    assert {entry.builder for entry in CATALOGUE.values()} == set(models.BUILDERS)
+def test_every_variant_has_a_network_and_every_network_a_variant() -> None:
+    used = {parameters.stage["builder"] for parameters in load_parameters(None, "full")}
+    assert used == set(CATALOGUE) == set(models.NETWORKS) - set(GENERIC)
 
 
-@pytest.mark.parametrize("variant", ["simple_cnn", "gray_cnn", "gray_grid", "gray_tuned", "augmented_cnn"])
-def test_only_what_the_options_say_stands_in_a_network(variant: str) -> None:
-    options = CATALOGUE[variant].options
-    kinds = [type(layer).__name__ for layer in built(variant).layers]
-    names = [layer.name for layer in built(variant).layers]
-    assert ("dropout" in names) == bool(options.get("dropout"))
-    assert ("dense_dropout" in names) == bool(options.get("dense_dropout"))
-    assert kinds.count("Conv2D") == kinds.count("MaxPooling2D")
-    penalty = built(variant).get_layer("convolution_1").kernel_regularizer
-    wanted = (options.get("l1", 0), options.get("l2", 0))
-    assert wanted == (0, 0) if penalty is None else (float(penalty.l1), float(penalty.l2)) == pytest.approx(wanted)
+@pytest.mark.parametrize("builder", models.NETWORKS)
+def test_a_listing_is_short_and_is_the_code_that_runs(builder: str) -> None:
+    text = models.listing(builder)
+    assert text.startswith(f"def {builder}(")
+    tree = ast.parse(text)
+    for function in tree.body:
+        function.body = function.body[isinstance(function.body[0], ast.Expr) :]  # without docstrings and comments
+    assert len(ast.unparse(tree).split("\n")) <= 40 and max(map(len, text.splitlines())) <= 120
+    module = importlib.import_module(f"bakeoff.lab.models.{models.NETWORKS[builder]}")
+    names = dict(vars(module))
+    exec(text, names)
+    if builder in CATALOGUE and builder != "vgg16_imagenet":
+        entry = CATALOGUE[builder]
+        size = {"image_size": 75} if entry.image_size else {}
+        shape, classes = entry.input_shape, entry.num_classes
+        printed = names[builder](shape, classes, **size)
+        assert printed.count_params() == models.build(builder, shape, classes, **size).count_params()
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.2}, {"dense_dropout": 0.3, "l2": 1e-4}])
+def test_only_what_the_options_say_stands_in_a_generic_network(options: dict[str, float]) -> None:
+    model = models.build("conv_pool_network", (12, 12, 3), 3, options=SMALL | options)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds.count("Dropout") == sum("dropout" in name for name in options)
+    assert kinds.count("Conv2D") == kinds.count("MaxPooling2D") == 2
+    penalty = model.layers[0].kernel_regularizer
+    assert (penalty is None) if "l2" not in options else float(penalty.l2) == pytest.approx(1e-4)
 
 
 def test_the_ablation_is_the_batchnorm_network_without_batchnorm() -> None:
@@ -217,20 +160,20 @@ def test_the_ablation_is_the_batchnorm_network_without_batchnorm() -> None:
     assert len(built("batchnorm_cnn").layers) - len(built("batchnorm_ablation").layers) == 7
 
 
-@pytest.mark.parametrize("builder", models.BUILDERS)
+@pytest.mark.parametrize("builder", models.NETWORKS)
 def test_small_gray_images_and_three_classes(builder: str) -> None:
-    if builder == "vgg16_labels":
+    if builder == "vgg16_imagenet":
         pytest.skip("half a gigabyte; it shares its preparation of images with the other bases")
-    options = next(entry.options for entry in CATALOGUE.values() if entry.builder == builder)
+    options = GENERIC.get(builder, {})
     model = models.build(builder, (28, 28, 1), 3, options=options)
     predicted = answer(model, images((2, 28, 28, 1)))
     assert predicted.shape == (2, 3)
     assert predicted.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("builder", ["dense_network", "batchnorm_network", "speedrun_cnn"])
+@pytest.mark.parametrize("builder", ["dense_network", "batchnorm_cnn", "speedrun_cnn"])
 def test_one_class_is_one_sigmoid_unit(builder: str) -> None:
-    options = next(entry.options for entry in CATALOGUE.values() if entry.builder == builder)
+    options = GENERIC.get(builder, {})
     model = models.build(builder, (16, 16, 3), 1, options=options)
     predicted = answer(model, images((5, 16, 16, 3)))
     assert predicted.shape == (5, 1)
@@ -243,22 +186,17 @@ def test_one_class_is_one_sigmoid_unit(builder: str) -> None:
         ({"builder": "conv_pol_network"}, "unknown builder 'conv_pol_network': did you mean 'conv_pool_network'?"),
         ({"options": SMALL | {"filter": 3}}, "unknown option of conv_pool_network 'filter': did you mean 'filters'?"),
         ({"options": SMALL | {"image_size": 3}}, "unknown option of conv_pool_network 'image_size'"),
-        ({"options": {"filters": [4], "padding": "same"}}, "conv_pool_network needs the option kernel_size"),
+        ({"options": {"padding": "same"}}, "conv_pool_network needs the option filters"),
         ({"weights": "imagnet"}, "unknown weights 'imagnet': did you mean 'imagenet'?"),
-        ({"input_shape": (8, 8, 3)}, "pool_2 needs at least 2x2 pixels and gets 1x1; take larger images"),
+        ({"input_shape": (8, 8, 3)}, "; take larger images or another network"),
         ({"input_shape": (32, 32)}, "a network needs images (height, width, channels)"),
         ({"num_classes": 0}, "a class or more"),
-        ({"builder": "vgg16_labels", "options": {"dropout": 1}}, "unknown option of vgg16_labels 'dropout'"),
-        ({"builder": "upsampled_base", "options": {"base": "vgg61"}}, "did you mean 'vgg16'?"),
+        ({"builder": "vgg16_imagenet", "options": {"dropout": 1}}, "unknown option of vgg16_imagenet 'dropout'"),
         (
-            {"builder": "feature_classifier_vgg16", "options": {}, "input_shape": (32, 32, 4)},
+            {"builder": "vgg16_dog_features", "options": {}, "input_shape": (32, 32, 4)},
             "see one or three channels, not 4",
         ),
-        ({"builder": "speedrun_cnn", "options": {}, "input_shape": (8, 8, 3)}, "too small for this network: pool_3"),
-        (
-            {"builder": "double_conv_network", "options": doubled("same", [8, 8], 3, [0.1], 8)},
-            "one entry for each block, but there are 2 and 1",
-        ),
+        ({"builder": "speedrun_cnn", "options": {}, "input_shape": (8, 8, 3)}, "cannot be built for images of 8x8x3"),
     ],
 )
 def test_mistakes_are_named_kindly(arguments: dict[str, Any], message: str) -> None:
@@ -274,7 +212,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("no_proxy", "")
     sentence = r"^the ImageNet weights of MobileNetV2 are not stored here .* or set weights to random$"
     with pytest.raises(ValueError, match=sentence):
-        models.build("feature_classifier_mobilenetv2", COLOR, 10, options={"alpha": 1.3}, weights="imagenet")
+        models.build("mobilenetv2_transfer", COLOR, 10, weights="imagenet")
 
 
 def test_weights_of_the_wanted_size_come_before_those_for_224_pixels(
@@ -282,7 +220,6 @@ def test_weights_of_the_wanted_size_come_before_those_for_224_pixels(
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
-    options = {"alpha": 0.35, "weights_side": 160}
     for seed, side in enumerate((224, 160)):
         keras.utils.set_random_seed(seed)
         published = keras.applications.MobileNetV2(
@@ -291,14 +228,12 @@ def test_weights_of_the_wanted_size_come_before_those_for_224_pixels(
         name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_{side}_no_top.h5"
         with h5py.File(tmp_path / "models" / name, "w") as file:
             save_weights_to_hdf5_group(file, published)
-        model = models.build(
-            "feature_classifier_mobilenetv2", COLOR, 3, options=options, weights="imagenet", image_size=48
-        )
+        model = models.build("mobilenetv2_transfer", COLOR, 3, weights="imagenet", image_size=48)
         assert same_weights(model.get_layer("base"), published)
 
 
 def test_batchnorm_of_efficientnet_keeps_its_statistics_when_it_is_trained() -> None:
-    model = models.build("efficientnetv2_classifier", COLOR, 3)
+    model = models.build("efficientnetv2_finetune", COLOR, 3)
     norms = [each for each in model.get_layer("base").layers if isinstance(each, keras.layers.BatchNormalization)]
     before = [weight for layer in norms for weight in layer.get_weights()]
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -313,10 +248,9 @@ def test_the_seed_decides_the_weights() -> None:
 
 
 def test_random_weights_are_no_weights() -> None:
-    arguments = {"options": {"alpha": 0.35}, "image_size": 32}
+    arguments = {"options": {}, "image_size": 32}
     one, other = (
-        models.build("feature_classifier_mobilenetv2", COLOR, 3, weights=weights, **arguments)
-        for weights in ("none", "random")
+        models.build("mobilenetv2_transfer", COLOR, 3, weights=weights, **arguments) for weights in ("none", "random")
     )
     assert same_weights(one, other)
 
@@ -325,8 +259,8 @@ def test_random_weights_are_no_weights() -> None:
     ("builder", "options", "image_size"),
     [
         ("conv_pool_network", SMALL, 0),
-        ("speedrun_cnn", {"widths": [8, 16]}, 0),
-        ("feature_classifier_mobilenetv2", {"alpha": 0.35}, 48),
+        ("speedrun_cnn", {}, 0),
+        ("mobilenetv2_transfer", {}, 48),
     ],
 )
 def test_rebuild_gives_the_same_bits(tmp_path: Path, builder: str, options: dict[str, Any], image_size: int) -> None:
@@ -338,7 +272,7 @@ def test_rebuild_gives_the_same_bits(tmp_path: Path, builder: str, options: dict
 
 def test_describe_writes_what_open_network_reads(tmp_path: Path) -> None:
     model = built("batchnorm_cnn")
-    network = record(tmp_path, model, "batchnorm_network", NORMALISED)
+    network = record(tmp_path, model, "batchnorm_cnn", {})
     assert network == models.open_network(tmp_path)
     assert (network.parameters, network.trainable_parameters, network.non_trainable_parameters) == (
         1_517_450,
@@ -352,12 +286,12 @@ def test_describe_writes_what_open_network_reads(tmp_path: Path) -> None:
     assert stored["layers"][1]["settings"]["kernel_size"] == [4, 4]
     summary = (tmp_path / "summary.txt").read_text()
     assert "Total params: 1,517,450" in summary
-    assert "convolution_3b (Conv2D)" in summary
+    assert "(Conv2D)" in summary
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.json", "summary.txt"]
 
 
 def test_a_nested_base_is_one_row(tmp_path: Path) -> None:
-    network = record(tmp_path, built("mobilenetv2_transfer"), "feature_classifier_mobilenetv2", {"alpha": 0.35})
+    network = record(tmp_path, built("mobilenetv2_transfer"), "mobilenetv2_transfer", {})
     base = next(row for row in network.layers if row.name == "base")
     assert base.contains > 150
     assert (base.output_shape, base.parameters, base.trainable_parameters) == ((1280,), 410_208, 0)
@@ -373,9 +307,9 @@ def test_searched_options_replace_the_parameters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("builder", "options"),
     [
-        ("feature_classifier_vgg16", {"dense_units": 16}),
-        ("feature_classifier_mobilenetv2", {"alpha": 0.35}),
-        ("efficientnetv2_classifier", {}),
+        ("vgg16_dog_features", {}),
+        ("mobilenetv2_transfer", {}),
+        ("efficientnetv2_finetune", {}),
     ],
 )
 def test_base_and_head_are_the_whole(builder: str, options: dict[str, Any]) -> None:
@@ -385,16 +319,16 @@ def test_base_and_head_are_the_whole(builder: str, options: dict[str, Any]) -> N
     features = answer(base, batch)
     assert np.array_equal(answer(head, features), answer(model, batch))
     assert size(base.weights) + size(head.weights) == size(model.weights)
-    if "feature" in builder:
+    if builder != "efficientnetv2_finetune":
         assert base.trainable_weights == []
         assert size(head.trainable_weights) == size(model.trainable_weights)
 
 
 def test_a_trained_head_is_the_models_own() -> None:
-    model = models.build("feature_classifier_mobilenetv2", COLOR, 3, image_size=32)
+    model = models.build("mobilenetv2_transfer", COLOR, 3, image_size=32)
     base, head = models.split_base(model)
     features = answer(base, images((8, *COLOR)))
-    head.get_layer("standardize").adapt(features)
+    head.layers[1].adapt(features)
     head.compile("sgd", "sparse_categorical_crossentropy")
     head.fit(features, np.arange(8) % 3, verbose=0)
     expected = answer(head, features)
@@ -406,11 +340,9 @@ def test_without_a_base_there_is_nothing_to_split() -> None:
         models.split_base(small())
 
 
-@pytest.mark.parametrize("builder", [name for name in models.BUILDERS if name != "vgg16_labels"])
+@pytest.mark.parametrize("builder", [name for name in models.NETWORKS if name != "vgg16_imagenet"])
 def test_saving_and_loading_in_safe_mode(builder: str, tmp_path: Path) -> None:
-    options = next(entry.options for entry in CATALOGUE.values() if entry.builder == builder)
-    if builder == "upsampled_base":
-        options = options | {"base": "vgg16", "dense_units": [8]}
+    options = GENERIC.get(builder, {})
     model = models.build(builder, (32, 32, 1), 3, options=options, image_size=32)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -436,13 +368,12 @@ def test_saving_and_loading_in_safe_mode(builder: str, tmp_path: Path) -> None:
     ],
 )
 def test_upsampling_factor(side: int, image_size: int, smallest: int, factor: int) -> None:
-    assert transfer.upsampling_factor((side, side, 3), image_size, smallest) == factor
+    assert pretrained.upsampling_factor((side, side, 3), image_size, smallest) == factor
 
 
 @pytest.mark.parametrize(("image_size", "steps"), [(256, [2, 2, 2]), (96, [3]), (64, [2]), (0, [])])
 def test_upsampling_layers(image_size: int, steps: list[int]) -> None:
-    options = {"base": "vgg16", "dense_units": [8]}
-    model = models.build("upsampled_base", COLOR, 10, options=options, image_size=image_size)
+    model = models.build("vgg16_transfer", COLOR, 10, image_size=image_size)
     found = [layer.size for layer in model.layers if isinstance(layer, keras.layers.UpSampling2D)]
     assert found == [(step, step) for step in steps]
 
@@ -451,7 +382,7 @@ def test_whitening_decorrelates_the_patches() -> None:
     # Neighbouring pixels that go together, as in photographs.
     mixed = images((60, 13, 13, 3))
     smooth = mixed[:, 1:, 1:] + mixed[:, :-1, 1:] + mixed[:, 1:, :-1]
-    kernel, bias = speedrun.whitening_weights(smooth)
+    kernel, bias = airbench.whitening_weights(smooth)
     assert kernel.shape == (2, 2, 3, 24)
     assert kernel.dtype == bias.dtype == np.float32
     assert not bias.any()
@@ -463,21 +394,22 @@ def test_whitening_decorrelates_the_patches() -> None:
 
 def test_whitening_weights_fit_their_layer() -> None:
     for channels in (1, 3):
-        model = models.build("speedrun_cnn", (12, 12, channels), 4, options={"widths": [8]})
+        model = models.build("speedrun_cnn", (12, 12, channels), 4)
         layer = model.get_layer("whitening")
         assert [weight.path for weight in layer.trainable_weights] == [layer.bias.path]
-        layer.set_weights(speedrun.whitening_weights(images((4, 12, 12, channels))))
+        layer.set_weights(airbench.whitening_weights(images((4, 12, 12, channels))))
 
 
 def test_whitening_refuses_what_has_no_patches() -> None:
     with pytest.raises(ValueError, match="2x2 or more"):
-        speedrun.whitening_weights(images((4, 1, 5, 3)))
+        airbench.whitening_weights(images((4, 1, 5, 3)))
 
 
 def test_speedrun_convolutions_pass_their_input_through() -> None:
     model = built("speedrun_cnn")
-    for name in ("convolution_1a", "convolution_1b", "convolution_2a", "convolution_3b"):
-        convolution = model.get_layer(name)
+    convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D) and each.name != "whitening"]
+    assert len(convolutions) == 6
+    for convolution in convolutions:
         channels = convolution.kernel.shape[2]
         x = images((1, 6, 6, channels))
         passed = keras.ops.convert_to_numpy(convolution(x))
@@ -489,7 +421,7 @@ def test_speedrun_convolutions_pass_their_input_through() -> None:
 def test_speedrun_logits_are_scaled() -> None:
     model = built("speedrun_cnn")
     batch = images((2, *COLOR))
-    reach = keras.Model(model.input, [model.get_layer("global_pool").output, model.get_layer("logits").output])
+    reach = keras.Model(model.input, [model.layers[-4].output, model.get_layer("logits").output])
     pooled, logits = answer(reach, batch)
     kernel = model.get_layer("logits").get_weights()[0]
     assert logits == pytest.approx(pooled @ kernel / 9, rel=1e-4, abs=1e-5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import models, training
-from bakeoff.lab.models.speedrun import whitening_weights
+from bakeoff.lab.models.airbench import whitening_weights
 from bakeoff.lab.speedrun import Blending, ScaledNesterov, Triangle
 
 ARGUMENTS: dict[str, Any] = {
@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def small_network(made: Any) -> keras.Model:
-    return models.build("speedrun_cnn", made.prepared.input_shape, 10, options={"widths": [4, 4, 4]})
+    return models.build("speedrun_cnn", made.prepared.input_shape, 10)
 
 
 def train(made: Any, folder: Path, **changes: Any) -> tuple[keras.Model, training.Training]:

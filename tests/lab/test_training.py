@@ -194,7 +194,7 @@ def test_a_head_is_trained_on_features_of_pictures_and_mirror_images(
     stages: Callable[..., Any], tmp_path: Path
 ) -> None:
     made = stages(train=50, scaling="symmetric")
-    model = build(tmp_path, made.prepared, "feature_classifier_mobilenetv2")
+    model = build(tmp_path, made.prepared, "mobilenetv2_transfer")
     base, head = models.split_base(model)
     before = weights_of(base)
     summary = train(model, made, tmp_path, trainer="features", trainer_options={"mirror": True}).summary
@@ -204,7 +204,7 @@ def test_a_head_is_trained_on_features_of_pictures_and_mirror_images(
         np.testing.assert_array_equal(old, new)
     images = made.prepared.train.batch(slice(None))
     features = base.predict(np.concatenate([images, images[:, :, ::-1]]), verbose=0)
-    standardised = keras.ops.convert_to_numpy(head.get_layer("standardize")(features))
+    standardised = keras.ops.convert_to_numpy(head.layers[1](features))
     np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-2)
     loaded = training.load_trained(made.inputs)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
@@ -225,7 +225,7 @@ def test_features_are_shared_by_trainings_that_need_the_same_and_made_anew_when_
     def heads(name: str, seed: int) -> tuple[list[np.ndarray], list[Path]]:
         keras.backend.clear_session()  # as in a fresh kernel, where names are counted from the beginning
         inputs = made.inputs | {"shared": str(shared)}
-        model = build(tmp_path, made.prepared, "feature_classifier_mobilenetv2")  # the same base each time
+        model = build(tmp_path, made.prepared, "mobilenetv2_transfer")  # the same base each time
         again = dataclasses.replace(made, inputs=inputs)
         train(model, again, tmp_path / name, trainer="features", trainer_options={"mirror": True}, seed=seed)
         return weights_of(models.split_base(model)[1]), sorted(shared.iterdir())
@@ -252,7 +252,7 @@ def test_features_are_shared_by_trainings_that_need_the_same_and_made_anew_when_
 
 def test_features_cannot_be_augmented(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages(train=50, scaling="symmetric")
-    model = build(tmp_path, made.prepared, "feature_classifier_mobilenetv2")
+    model = build(tmp_path, made.prepared, "mobilenetv2_transfer")
     with pytest.raises(ValueError, match="option mirror"):
         train(model, made, tmp_path, trainer="features", augmentation={"horizontal_flip": True})
 

@@ -15,7 +15,7 @@ import yaml
 
 from bakeoff.lab import models
 from bakeoff.lab.download import DIGEST_VARIABLE
-from bakeoff.lab.models import transfer
+from bakeoff.lab.models import pretrained
 from bakeoff.store import digest_file
 
 PROJECT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 from bakeoff.lab import models
 assert not os.access(os.environ["KERAS_HOME"], os.W_OK), "the folder can be written to"
-model = models.build("feature_classifier_mobilenetv2", (32, 32, 3), 3, options={"alpha": 0.35}, weights="imagenet")
+model = models.build("mobilenetv2_transfer", (32, 32, 3), 3, weights="imagenet")
 print(float(model.get_layer("base").get_weights()[0].sum()))
 """
 
@@ -73,17 +73,17 @@ def test_weights_in_a_folder_that_cannot_be_written_are_loaded(home: Path) -> No
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_weights_that_were_changed_since_the_plan_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {"options": {"alpha": 0.35}, "weights": "imagenet"}
+    arguments = {"weights": "imagenet"}
     monkeypatch.setenv(DIGEST_VARIABLE, digest_file(home / "models" / FILE))
-    models.build("feature_classifier_mobilenetv2", (32, 32, 3), 3, **arguments)
+    models.build("mobilenetv2_transfer", (32, 32, 3), 3, **arguments)
     with (home / "models" / FILE).open("ab") as stream:
         stream.write(b"\0")
     with pytest.raises(ValueError, match="was changed since the run was planned"):
-        models.build("feature_classifier_mobilenetv2", (32, 32, 3), 3, **arguments)
+        models.build("mobilenetv2_transfer", (32, 32, 3), 3, **arguments)
 
 
 def test_the_catalogue_names_the_files_that_the_networks_load() -> None:
-    loaded = Path(transfer.__file__).read_text(encoding="utf-8")
+    loaded = Path(pretrained.__file__).read_text(encoding="utf-8")
     for path in (PROJECT / "params" / "variants").glob("*.yaml"):
         named = yaml.safe_load(path.read_text(encoding="utf-8"))["run"].get("weights_file", "")
-        assert named in loaded or named.startswith(f"{transfer.MOBILENETV2}_0.35_")
+        assert named in loaded or named.startswith(f"{pretrained._MOBILENETV2}_0.35_")

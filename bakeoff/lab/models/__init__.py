@@ -1,45 +1,64 @@
-"""The networks of the bake-off: an explicit registry of builders, and what the notebooks do with a network.
+"""The networks of the bake-off by name, and what the notebooks do with a network.
 
-A builder is a function `build_<name>(input_shape, num_classes, **options) -> keras.Model` in one of this
-package's modules. It is imported only when a variant asks for it.
+A network is a function `name(input_shape, num_classes, **options) -> keras.Model` in one of this package's modules,
+written so that it can be read: `listing(name)` is what the build notebook and the report print. A module is imported
+only when a variant asks for one of its networks.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import math
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-from keras import layers
 
 from bakeoff.lab.files import read_json, replacing, write_json
-from bakeoff.lab.models.arithmetic import forward_gflop, layer_gflop
+from bakeoff.lab.models.flops import forward_gflop, layer_gflop
 from bakeoff.lab.models.size import count_parameters, require_memory
 
-# builder name -> module of this package
-BUILDERS: dict[str, str] = {
-    "dense_network": "dense",
-    "conv_pool_network": "convolutional",
-    "double_conv_network": "convolutional",
-    "batchnorm_network": "convolutional",
-    "tuner_network": "convolutional",
-    "upsampled_base": "transfer",
-    "feature_classifier_vgg16": "transfer",
-    "feature_classifier_mobilenetv2": "transfer",
-    "vgg16_labels": "transfer",
-    "efficientnetv2_classifier": "transfer",
-    "speedrun_cnn": "speedrun",
+# name, as the parameter `builder` gives it -> module of this package
+NETWORKS: dict[str, str] = {
+    "ann": "dense",
+    "simple_cnn": "convolutional",
+    "tutorial_cnn": "convolutional",
+    "scratch_cnn": "convolutional",
+    "batchnorm_cnn": "convolutional",
+    "batchnorm_ablation": "convolutional",
+    "augmented_cnn": "convolutional",
+    "tuner_cnn_deep": "convolutional",
+    "tuner_cnn_shallow": "convolutional",
+    "gray_cnn": "grayscale",
+    "gray_grid": "grayscale",
+    "gray_tuned": "grayscale",
+    "resnet50_transfer": "transfer",
+    "vgg16_transfer": "transfer",
+    "inceptionv3_transfer": "transfer",
+    "vgg16_imagenet": "transfer",
+    "vgg16_dog_features": "transfer",
+    "mobilenetv2_transfer": "transfer",
+    "efficientnetv2_finetune": "transfer",
+    "speedrun_cnn": "airbench",
+    "dense_network": "generic",
+    "conv_pool_network": "generic",
 }
 WEIGHTS = ("none", "random", "imagenet")
+_ARGUMENTS = {"input_shape", "num_classes"}  # of every network
+_RESERVED = _ARGUMENTS | {"weights", "image_size"}  # parameters of their own
 SUMMARY_CHARACTERS = 79  # the width at which Keras would cut longer lines
 # What a reader wants to know of a layer besides its shapes; a layer has only some of them.
 _SETTINGS = ("filters", "units", "kernel_size", "pool_size", "size", "padding", "activation", "rate")
+
+
+class NetworkError(ValueError):
+    """A network that cannot be built, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,44 @@ class Network:
     layers: tuple[LayerRow, ...]
 
 
+Builder = Callable[..., keras.Model]
+
+
+def find_network(builder: str) -> Builder:
+    """The function of this name, called as `network(input_shape, num_classes, **options)`.
+
+    The function that is returned refuses unknown options and shapes, and says in one sentence why a network cannot be
+    built. Raises ValueError with the nearest name when there is none.
+    """
+    check_name("builder", builder, NETWORKS)
+    function: Builder = getattr(importlib.import_module(f"{__name__}.{NETWORKS[builder]}"), builder)
+
+    @functools.wraps(function)
+    def network(input_shape: Sequence[int], num_classes: int, **options: Any) -> keras.Model:
+        shape = _check_shape(input_shape, num_classes)
+        _check_options(function, builder, options)
+        try:
+            if set(options) - _RESERVED:  # those without options have their size in place
+                _require_memory(lambda: function(shape, num_classes, **options))
+            return function(shape, num_classes, **options)
+        except NetworkError:
+            raise
+        except Exception as error:
+            size = "x".join(map(str, shape))
+            raise NetworkError(f"{builder} cannot be built for images of {size}: {_reason(error)}") from error
+
+    return network
+
+
+def listing(builder: str) -> str:
+    """The source text of a network's function and of the functions of its module that it calls."""
+    function = inspect.unwrap(find_network(builder))
+    module = inspect.getmodule(function)
+    called = [getattr(module, name, None) for name in function.__code__.co_names]
+    local = [each for each in called if inspect.isfunction(each) and each.__module__ == function.__module__]
+    return "\n\n".join(inspect.getsource(each) for each in [function, *local])
+
+
 def build(
     builder: str,
     input_shape: Sequence[int],
@@ -93,18 +150,25 @@ def build(
     Raises ValueError for unknown names, missing options, images too small, weights that cannot be had, and a network
     that this machine's memory cannot hold, before any of it is taken.
     """
-    function = _find_builder(builder)
-    given = dict(options or {})
-    _check_options(function, builder, given)
-    check_name("weights", weights, WEIGHTS)
-    shape = _check_shape(input_shape, num_classes)
-    accepted = inspect.signature(function).parameters
-    about_base = {"weights": weights, "image_size": int(image_size)}
-    given |= {name: value for name, value in about_base.items() if name in accepted}
-    empty = given | ({"weights": "none"} if "weights" in accepted else {})
-    require_memory(count_parameters(lambda: function(shape, num_classes, **empty)), 1, "a network")
+    network = find_network(builder)
     keras.utils.set_random_seed(seed)
-    return function(shape, num_classes, **given)
+    return network(input_shape, num_classes, **network_options(builder, options or {}, weights, image_size))
+
+
+def network_options(
+    builder: str, options: Mapping[str, Any], weights: str = "none", image_size: int = 0
+) -> dict[str, Any]:
+    """`options` with `weights` and `image_size` where the network takes them, as those on a pretrained base do.
+
+    Raises ValueError for options that the network does not take.
+    """
+    check_name("weights", weights, WEIGHTS)
+    function = inspect.unwrap(find_network(builder))
+    for name in options:
+        check_name(f"option of {builder}", name, set(inspect.signature(function).parameters) - _RESERVED)
+    about_base = {"weights": weights, "image_size": int(image_size)}
+    accepted = inspect.signature(function).parameters
+    return dict(options) | {name: value for name, value in about_base.items() if name in accepted}
 
 
 def searched_options(builder_options: Mapping[str, Any], inputs: Mapping[str, str] | None) -> dict[str, Any]:
@@ -127,7 +191,8 @@ def describe(
     seed: int,
 ) -> Network:
     """Count the network's parameters and arithmetic; write summary.txt, then network.json, into `folder`."""
-    rows = tuple(_layer_row(layer) for layer in model.layers)
+    whole = keras.Model(model.inputs[0], model.outputs[0])  # a Sequential one does not list its input
+    rows = tuple(_layer_row(layer) for layer in whole.layers)
     trainable = _count(model.trainable_weights)
     network = Network(
         builder=builder,
@@ -190,12 +255,6 @@ def summary_text(model: keras.Model) -> str:
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()).strip() + "\n"
 
 
-def classify(features: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-    """The last layer of every classifier: one sigmoid unit for one class, else a softmax, always in float32."""
-    activation = "sigmoid" if num_classes == 1 else "softmax"
-    return layers.Dense(num_classes, activation=activation, dtype="float32", name="probabilities")(features)
-
-
 def check_name(what: str, name: str, known: Iterable[str]) -> None:
     """Raise ValueError with the nearest known name when `name` is none of them."""
     names = list(known)
@@ -206,31 +265,35 @@ def check_name(what: str, name: str, known: Iterable[str]) -> None:
     raise ValueError(f"unknown {what} {name!r}: {hint}")
 
 
-def require_side(images: keras.KerasTensor, side: int, layer: str) -> None:
-    """Raise ValueError when feature maps (n, height, width, channels) are smaller than a layer's `side`."""
-    height, width = images.shape[1:3]
-    if min(height, width) < side:
-        raise ValueError(
-            f"the images are too small for this network: {layer} needs at least {side}x{side} pixels"
-            f" and gets {height}x{width}; take larger images or fewer layers"
-        )
-
-
-def _find_builder(builder: str) -> Callable[..., keras.Model]:
-    check_name("builder", builder, BUILDERS)
-    module = importlib.import_module(f"{__name__}.{BUILDERS[builder]}")
-    function: Callable[..., keras.Model] = getattr(module, f"build_{builder}")
-    return function
-
-
-def _check_options(function: Callable[..., keras.Model], builder: str, given: Mapping[str, Any]) -> None:
-    reserved = {"input_shape", "num_classes", "weights", "image_size"}
-    known = {name: p for name, p in inspect.signature(function).parameters.items() if name not in reserved}
+def _check_options(function: Builder, builder: str, given: Mapping[str, Any]) -> None:
+    known = {name: p for name, p in inspect.signature(function).parameters.items() if name not in _ARGUMENTS}
     for name in given:
         check_name(f"option of {builder}", name, known)
     missing = [name for name, p in known.items() if p.default is inspect.Parameter.empty and name not in given]
     if missing:
         raise ValueError(f"{builder} needs the option {missing[0]}: add it to builder_options (missing: {missing})")
+
+
+def _require_memory(make: Callable[[], keras.Model]) -> None:
+    """Raise NetworkError for a network larger than this machine's memory, before any of it is taken.
+
+    The random numbers that the network's initial weights are drawn from stay as they were.
+    """
+    state = random.getstate()
+    parameters = count_parameters(make)
+    random.setstate(state)
+    try:
+        require_memory(parameters, 1, "a network")
+    except ValueError as error:
+        raise NetworkError(str(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """An error in one sentence; Keras puts its own in the middle of a page about a layer's call."""
+    text = str(error).strip() or type(error).__name__
+    if "negative" in text.lower():
+        return "feature maps become too small for a layer; take larger images or another network"
+    return " ".join(text.splitlines()[0].split())
 
 
 def _check_shape(input_shape: Sequence[int], num_classes: int) -> tuple[int, int, int]:

@@ -57,6 +57,13 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
     _caption("Table", caption)
 
 
+def listing(source: str, caption: str) -> None:
+    """Display Python source, highlighted, with its caption."""
+    metadata = {"bakeoff": {"caption": caption, "kind": "listing"}}
+    display({"text/markdown": f"```python\n{source}\n```", "text/plain": source}, raw=True, metadata=metadata)
+    _caption("Listing", caption)
+
+
 def say(text: str) -> None:
     """Display a sentence that was computed from results, as Markdown."""
     display(Markdown(text))
