@@ -308,6 +308,15 @@ def _there(pid: int) -> bool:
     return True
 
 
+def _has_descriptors() -> bool:
+    """Whether the system lets a process be held by a descriptor, as Linux does since 5.3."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
 def _has_ended(pid: int) -> bool:
     """Whether a child has ended; it stays to be reaped."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -332,6 +341,8 @@ def _mismatch(request: dict[str, Any], imported: _Imports) -> str:
     if _which(request["interpreter"]) != imported.python:
         return "this fork server has imported other versions: it belongs to another Python"
     if "socket" in request:
+        if not _has_descriptors():
+            return "this system has no descriptors of processes, by which a run holds its server"
         wanted = _imports(request["interpreter"], request["environment"])
         if wanted.installed != imported.installed:
             return "this fork server has imported other versions"
