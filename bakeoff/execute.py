@@ -152,7 +152,8 @@ def _run(job: Job, executed: Path) -> None:
             config=_connection(job),
         )
     except papermill.PapermillExecutionError as error:
-        raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(error.evalue)}") from None
+        said = error.evalue if error.evalue.strip() else _last_printed(executed)
+        raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(said)}") from None
     except nbclient.exceptions.CellTimeoutError:
         reason = f"the stage ran longer than {job.timeout_seconds} s; raise stage_timeout_seconds if that is right"
         raise StepError(job.stage, cell, reason) from None
@@ -197,6 +198,17 @@ def _in_words(error: Exception) -> str:
         place = f" ({error.filename})" if error.filename else ""
         return f"could not write or start: {error.strerror}{place}; mend that and run the same command again"
     return f"{type(error).__name__}: {_one_line(str(error))}"
+
+
+def _last_printed(executed: Path) -> str:
+    """The last line that a notebook printed as an error: all there is where a kernel could not say what is wrong."""
+    printed = ""
+    with suppress(OSError, ValueError, KeyError):
+        for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output.get("name") == "stderr":
+                    printed = "".join(output["text"]).strip() or printed
+    return printed.splitlines()[-1] if printed else ""
 
 
 def _one_line(text: str) -> str:

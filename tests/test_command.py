@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -36,7 +37,7 @@ def command(project: Path, arguments: Sequence[str], **more: str) -> subprocess.
     return subprocess.run(
         [sys.executable, str(project / "pipeline.py"), *arguments],
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
         env={name: value for name, value in os.environ.items() if name != "PYTHONIOENCODING"} | more,
     )
@@ -89,3 +90,25 @@ def test_other_systems_are_refused_in_one_sentence(platform: str) -> None:
     assert done.stderr.strip() == (
         "Bakeoff runs on Linux, macOS, and Windows through WSL2: install WSL2 and run the command there."
     )
+
+
+def test_a_report_says_why_where_every_notebook_failed(project: Path, tmp_path: Path) -> None:
+    """As with too few open files: nothing is there of which a report is made, but the reason."""
+    for path in (project / "notebooks").glob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+                cell["source"] = "raise OSError(24, 'Too many open files')"
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports")]
+    done = command(
+        project, ["--variants", "one", "--profile", "smoke", "--set", "dataset=shapes10", *places, "--no-pdf"]
+    )
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 1
+    assert "Traceback" not in said
+    assert "Too many open files" in (tmp_path / "reports" / "smoke-selection" / "report.html").read_text(
+        encoding="utf-8"
+    )
+    checked = command(project, ["--check-report", str(tmp_path / "reports" / "smoke-selection")])
+    assert checked.returncode == 0, checked.stdout

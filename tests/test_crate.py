@@ -16,8 +16,9 @@ import pytest
 
 from bakeoff.errors import RequestError
 from bakeoff.last_made import LastMade
-from bakeoff.report.check import check_report
+from bakeoff.report.check import _section_ids, check_report
 from bakeoff.report.crate import COPY, METADATA
+from bakeoff.report.merge import Merger
 from bakeoff.store import digest_file
 from tests.stubs import StubProject
 
@@ -181,6 +182,31 @@ def test_a_file_that_nobody_named_is_found(folder: Path) -> None:
         f"link is not named in {METADATA}",
         f"notebooks/stub_0/extra.ipynb is not named in {METADATA}",
     ]
+
+
+def test_what_systems_leave_in_folders_is_named_and_not_held_against_a_report(folder: Path) -> None:
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "notebooks" / "stub_0" / ".ipynb_checkpoints").mkdir()
+    (folder / "notebooks" / "stub_0" / ".ipynb_checkpoints" / "train-checkpoint.ipynb").write_bytes(b"{}")
+    said: list[str] = []
+    assert check_report(folder, said.append) == 0
+    assert ".DS_Store" in said[0] and "train-checkpoint.ipynb" in said[0]
+    (folder / ".DS_Store.exe").write_bytes(b"x")
+    assert check_report(folder, said.append) == 1
+
+
+def test_replicates_and_odd_names_have_their_sections() -> None:
+    rows = [
+        {"variant": "ann", "seed": "0", "replicate": "0"},
+        {"variant": "ann", "seed": "1", "replicate": "1"},
+        {"variant": "My__Net_", "seed": "0", "replicate": "0"},
+        {"variant": "my_net", "seed": "0", "replicate": "0"},
+    ]
+    ids = _section_ids(rows)
+    assert ids == {"ann": "ann", "ann (seed 1)": "ann-seed-1", "My__Net_": "my-net", "my_net": "my-net-2"}
+    merger = Merger()
+    made = [merger.heading(3, f"{name}: a title", f"variant-{name}") for name in ids]
+    assert made == [f"variant-{identifier}" for identifier in ids.values()]
 
 
 def _rewrite(folder: Path, change: Any) -> None:

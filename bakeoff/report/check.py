@@ -16,13 +16,24 @@ from bakeoff.report.pages import PAGES
 from bakeoff.store import digest_file
 
 _PAGE, _TABLE, _STAMP = "report.html", "results.csv", ".built.json"
+_LEFT_BEHIND = re.compile(
+    r"(^|/)(\.DS_Store|\._[^/]*|\.ipynb_checkpoints/.*|Thumbs\.db|desktop\.ini|\.directory)$", re.I
+)
 _OWN = {METADATA, COPY, _STAMP}  # files that hold no digest of themselves; the last is the builder's note to itself
 
 
 def check_report(folder: Path, say: Callable[[str], None]) -> int:
-    """Say what of the report in `folder` is off, a line each; 1 when anything is. RequestError when it is no report."""
+    """Say what of the report in `folder` is off, a line each; 1 when anything is. RequestError when it is no report.
+
+    Files that systems and programs leave in folders that were looked at are named, and not held against it.
+    """
     named = _named(folder)
-    faults = [*_crate(folder, named), *_strangers(folder, named), *_table(folder)]
+    others = list(_strangers(folder, named))
+    left = [name for name in others if _LEFT_BEHIND.search(name)]
+    if left:
+        say(f"Not of the report, and left there by other programs: {', '.join(left)}.")
+    strangers = [f"{name} is not named in {METADATA}" for name in others if name not in left]
+    faults = [*_crate(folder, named), *strangers, *_table(folder)]
     say("\n".join(faults) if faults else f"{folder}: {len(named)} files are as recorded, and no other is there.")
     return 1 if faults else 0
 
@@ -65,11 +76,11 @@ def _inside(folder: Path, name: str) -> bool:
 
 
 def _strangers(folder: Path, named: Mapping[str, Any]) -> Iterator[str]:
-    """Files that the crate does not name."""
+    """The files that the crate does not name."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if (path.is_file() or path.is_symlink()) and name not in named and name not in _OWN:
-            yield f"{name} is not named in {METADATA}"
+            yield name
 
 
 def _table(folder: Path) -> Iterator[str]:
@@ -83,9 +94,9 @@ def _table(folder: Path) -> Iterator[str]:
         yield f"{_TABLE} or {_PAGE} cannot be read"
         return
     pages = [page, *(each.read_text(encoding="utf-8") for each in sorted((folder / PAGES).glob("*.html")))]
-    sections = {name for text in pages for name in re.findall(r'id="variant-([^"]+)"', text)}
-    ids = {name: name.replace("_", "-") for name in wanted}
-    yield from (f"{_PAGE} has no section of {name}, a row of {_TABLE}" for name in wanted if ids[name] not in sections)
+    sections = {name for text in pages for name in re.findall(r'<h3[^>]* id="variant-([^"]+)"', text)}
+    ids = _section_ids(rows)
+    yield from (f"{_PAGE} has no section of {name}, a row of {_TABLE}" for name in ids if ids[name] not in sections)
     for name in sorted(sections - set(ids.values())):
         yield f"{_TABLE} has no row of {name}, a section of {_PAGE}"
     shown = _shown(page)
@@ -94,6 +105,20 @@ def _table(folder: Path) -> Iterator[str]:
             yield f"{_PAGE} shows no test accuracy of {name}, which has one in {_TABLE}"
         elif accuracy is not None and abs(shown[name] - 100 * accuracy) > 0.0501:  # shown with one decimal
             yield f"{name}: test accuracy {shown[name]} % in {_PAGE}, {100 * accuracy:.2f} % in {_TABLE}"
+
+
+def _section_ids(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Row -> what follows "variant-" in the id of its section; a row is its variant, and its seed in a replicate."""
+    ids: dict[str, str] = {}
+    for row in rows:
+        label = row["variant"] if row.get("replicate") in (None, "", "0") else f"{row['variant']} (seed {row['seed']})"
+        base = identifier = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+        number = 1
+        while identifier in ids.values():  # Ann and ann, a_b and a__b
+            number += 1
+            identifier = f"{base}-{number}"
+        ids[label] = identifier
+    return ids
 
 
 def _accuracies(rows: list[dict[str, str]]) -> dict[str, float | None]:

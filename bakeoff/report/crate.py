@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,11 @@ class Crate:
         return self._manifests[name]
 
     def _newest(self, made: Sequence[Step]) -> str:
-        """When the last of the steps was finished; the background's step is always among them."""
+        """When the last of the steps was finished; where every step failed, when the page was written."""
         manifests = (self._manifest(step.name) for step in made)
-        return max(_moment(each.get("page", each)["finished"]) for each in manifests)
+        written = datetime.fromtimestamp((self.folder / "report.html").stat().st_mtime, UTC)
+        finished = [_moment(each.get("page", each)["finished"]) for each in manifests]
+        return max(finished, default=_moment(written.isoformat()))
 
     # What lies in the folder
 
