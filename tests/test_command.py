@@ -100,9 +100,12 @@ def test_a_report_says_why_where_every_notebook_failed(project: Path, tmp_path: 
             if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
                 cell["source"] = "raise OSError(24, 'Too many open files')"
         path.write_text(json.dumps(notebook), encoding="utf-8")
+    shutil.copyfile(project / "params" / "variants" / "two.yaml", project / "params" / "variants" / "My__Net.yaml")
+    seeds = ["--set", "replicates=2", "--set", "max_replicates=2"]
     places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports")]
     done = command(
-        project, ["--variants", "one", "--profile", "smoke", "--set", "dataset=shapes10", *places, "--no-pdf"]
+        project,
+        ["--variants", "one,My__Net", *seeds, "--profile", "smoke", "--set", "dataset=shapes10", *places, "--no-pdf"],
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 1
