@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ class Job:
     folder: Path  # empty, or not there: where the step is made
     parameters: Mapping[str, Any]
     outputs: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str]  # of the kernel, beside what the worker began with
     kernel: str
     timeout_seconds: int
     sockets: Path | None = None  # folder for the kernel's Unix sockets; None: TCP ports
@@ -44,6 +45,7 @@ class Job:
     failed: Path | None = None  # where the notebook goes when it fails; None: failed.ipynb in the folder
     texts: Mapping[str, str] = field(default_factory=dict)  # files that are there before the notebook starts
     kept: Files = field(default_factory=dict)  # files of the published step: its page alone is made
+    device: str = ""  # cpu or gpu: what the step's key says that it computes on; empty: it computes on nothing
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,20 @@ class Made:
     files: Files
     page_only: bool
     peak_memory: int | None = None  # bytes of its kernel at most; None: not seen
+    device: Mapping[str, str] | None = None  # what the kernel computed on; None: no backend came up in it
 
 
 def execute(job: Job) -> Made:
-    """Execute the job's notebook in its folder.
+    """Execute the job's notebook in its folder, with the job's environment and nothing of an earlier job's.
 
     Success is that every code cell ran and every output is there. Raises StepError otherwise, whatever happened, and
     keeps what was executed.
     """
-    os.environ.update(job.environment)
+    with _environment(job.environment):
+        return _execute(job)
+
+
+def _execute(job: Job) -> Made:
     executed = job.folder / NOTEBOOK
     started = time.perf_counter()
     try:
@@ -71,7 +78,7 @@ def execute(job: Job) -> Made:
         for name, text in job.texts.items():
             (job.folder / name).write_text(text, encoding="utf-8")
         with PeakMemory(job.folder) as peak:
-            _run(job, executed)
+            device = _run(job, executed)
         _check(job, executed)
         seconds = time.perf_counter() - started
         (job.failed or job.folder / FAILED).unlink(missing_ok=True)
@@ -82,7 +89,20 @@ def execute(job: Job) -> Made:
             _keep_failed(job, executed)
         raise error if isinstance(error, StepError) else StepError(job.stage, None, _in_words(error)) from None
     same = all(list(files[name]) == list(job.kept[name]) for name in job.outputs) if taken_over else False
-    return Made(seconds, files, same, peak.bytes)
+    return Made(seconds, files, same, peak.bytes, device)
+
+
+@contextmanager
+def _environment(chosen: Mapping[str, str]) -> Iterator[None]:
+    """The worker's environment with these variables, and without start-up files; afterwards it is as it was."""
+    before = dict(os.environ)
+    os.environ.update(chosen)
+    os.environ.pop("PYTHONSTARTUP", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _take_over(job: Job) -> bool:
@@ -126,16 +146,27 @@ def _keep_failed(job: Job, executed: Path) -> None:
     executed.replace(failed)
 
 
-def _run(job: Job, executed: Path) -> None:
+def _run(job: Job, executed: Path) -> dict[str, str] | None:
+    """papermill's execution; returns what the kernel computed on."""
     import nbclient.exceptions
     import papermill
 
-    cell = 0
+    cell, device = 0, None
     end = time.monotonic() + job.timeout_seconds
 
     def count(**_: object) -> None:
         nonlocal cell
         cell += 1
+
+    def look(execute_reply: Mapping[str, Any], **_: object) -> None:
+        nonlocal device
+        device = _device(execute_reply) or device
+        if device and job.device and device["device"] != job.device:
+            reason = (
+                f"it computes on a {device['device'].upper()} where its key says {job.device.upper()}; look whether "
+                "another program holds the GPU, and run the same command again"
+            )
+            raise StepError(job.stage, cell, reason)
 
     try:
         papermill.execute_notebook(
@@ -147,6 +178,7 @@ def _run(job: Job, executed: Path) -> None:
             request_save_on_cell_execute=False,
             timeout_func=lambda _: max(1, int(end - time.monotonic())),  # what is left of the stage's time
             on_cell_execute=count,
+            on_cell_executed=look,
             cwd=str(job.folder),
             coalesce_streams=True,
             config=_connection(job),
@@ -160,6 +192,19 @@ def _run(job: Job, executed: Path) -> None:
     except nbclient.exceptions.DeadKernelError:
         reason = "the kernel died in this cell (often: out of memory); run the same command again"
         raise StepError(job.stage, cell, reason) from None
+    return device
+
+
+def _device(reply: Mapping[str, Any]) -> dict[str, str] | None:
+    """What a cell's reply says of the device; None where it says nothing (a failed cell, no backend yet)."""
+    from bakeoff.kernel_client import DEVICE
+
+    said = reply.get("content", {}).get("user_expressions", {}).get(DEVICE, {}).get("data", {})
+    try:
+        found: dict[str, str] | None = json.loads(ast.literal_eval(said["text/plain"]))
+    except (KeyError, ValueError, SyntaxError, TypeError):
+        return None
+    return found
 
 
 def _connection(job: Job) -> Config:

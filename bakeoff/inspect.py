@@ -24,10 +24,14 @@ def verify(pipeline: Pipeline, sample: int, seed: int) -> int:
     """Check the plan's steps in the store, and `sample` of them by making them again; 1 when something is off."""
     from bakeoff.verify import Verifier
 
+    if sample:
+        pipeline.freeze()
     plan, request = pipeline.plan(look=False), pipeline.request
 
     def runner(scratch: Store) -> Runner:
-        return Runner(scratch, plan.machine, request.data_dir, lambda _: None, 1, request.cold_kernels)
+        return Runner(
+            scratch, plan.machine, request.data_dir, lambda _: None, 1, request.cold_kernels, pipeline.code.project
+        )
 
     return Verifier(plan, pipeline.store, pipeline.say).verify(sample, runner, seed)
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import time
 from queue import Empty
+from typing import Any
 
 from jupyter_client.asynchronous import AsyncKernelClient
 
+# Asked with every cell, so that a step that computes on another device than its key says is stopped early.
+DEVICE = "bakeoff_device"
+_EXPRESSIONS = {DEVICE: "__import__('bakeoff.lab.device', fromlist=['used']).used()"}
+
 
 class PromptClient(AsyncKernelClient):
-    """AsyncKernelClient that is ready when the kernel is.
+    """AsyncKernelClient that is ready when the kernel is, and asks with each cell what the kernel computes on.
 
     The original then listens a fifth of a second longer for messages that concern nobody. nbclient passes over those
     by itself: it goes by the request that a message answers.
     """
+
+    def execute(self, code: str, *arguments: Any, **more: Any) -> str:
+        """Execute a cell; its reply says what the kernel computes on."""
+        return super().execute(code, *arguments, **{"user_expressions": _EXPRESSIONS, **more})
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait until the kernel answers and its output arrives; RuntimeError when it dies or `timeout` seconds pass."""

@@ -21,6 +21,7 @@ from bakeoff.progress import title
 from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
+from bakeoff.snapshot import take_snapshot
 from bakeoff.store import Store
 
 SMALL_BYTES = 4_000_000
@@ -63,16 +64,26 @@ class Pipeline:
         self.profile = self.request.profile or self._default_profile()
         self.parameters: list[Parameters] = load_parameters(self.request.variants, self.profile, self.request.settings)
         self.code = Code(self.store.digests())
+        self._frozen = False
 
     def plan(self, look: bool) -> Plan:
         """The plan. With `look` hosts are asked and what is missing is downloaded first."""
         resolver = self._resolver(look)
-        self.code = Code(resolver.digests)
+        if look:
+            self.freeze()
+        resolver.digests = self.code.digests  # one connection: a plan is one transaction
         return make_plan(self.parameters, resolver, self.code, self.store, self.request.force)
+
+    def freeze(self) -> None:
+        """From now on plan and execute the code as it is now: see `snapshot`."""
+        if not self._frozen:
+            self.code = Code(self.code.digests, take_snapshot(self.store, self.code.project))
+            self._frozen = True
 
     def run(self) -> int:
         """Make what is missing and the report; 0 when every variant is there, 1 when some failed."""
         started = time.perf_counter()
+        self.freeze()
         plan = self.plan(look=False)
         damaged = self._damaged(plan)
         asks = plan.reasons or damaged or any(row.blocked for row in plan.rows) or self.request.download
@@ -140,6 +151,7 @@ class Pipeline:
             self.say,
             request.jobs or plan.machine.cores,
             request.cold_kernels,
+            self.code.project,
         )
 
     def _compare(self, plan: Plan, runner: Runner) -> Report:
@@ -148,8 +160,7 @@ class Pipeline:
         text = results.to_csv(table)
         findings = audit_rows(plan.rows, table, self.store)
         audited = audit.to_csv(findings)
-        code = Code(self.code.digests)  # as it is now: the steps may have taken hours
-        step = compare_step(plan.rows, {"results": text, "claims": audited}, code, self.store)
+        step = compare_step(plan.rows, {"results": text, "claims": audited}, self.code, self.store)
         reason = "forced" if "compare" in self.request.force else stale_reason(step, self.store)
         if reason:
             self.say("Comparing ...")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import warm
-from bakeoff.code import NOTEBOOKS
+from bakeoff.code import PROJECT
 from bakeoff.devices import Devices
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, Made
@@ -28,6 +28,7 @@ from bakeoff.plan import DAMAGED, Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress
 from bakeoff.resolve import import_environment
 from bakeoff.scratch import scratch_folder
+from bakeoff.software import package_versions, revision
 from bakeoff.staging import Staging
 from bakeoff.store import Store, write_manifest
 from bakeoff.warm.client import Server
@@ -35,9 +36,9 @@ from bakeoff.workers import Workers
 
 COLD_KERNEL = "python3"
 # What makes a GPU give the same bits each time, of TensorFlow, of XLA (JAX), and of cuBLAS (PyTorch).
+_DETERMINISTIC_XLA = "--xla_gpu_deterministic_ops=true"
 _DETERMINISTIC = {
     "TF_DETERMINISTIC_OPS": "1",
-    "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 _LONGEST_SOCKET_FOLDER = 80  # a socket's path has 104 bytes at most on some systems
@@ -53,6 +54,7 @@ class Runner:
     say: Callable[[str], None]
     jobs: int = 1
     cold_kernels: bool = False
+    project: Path = PROJECT  # whose notebooks and lab kernels execute: a run's snapshot
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
     _running: set[tuple[str, str]] = field(default_factory=set)
@@ -61,6 +63,7 @@ class Runner:
     _server: Server | None = None
     _restarted: bool = False  # the fork server: once
     _scratch: Path | None = None
+    _made_with: dict[str, Any] = field(default_factory=dict)
     _folders: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -131,13 +134,14 @@ class Runner:
         parents |= {"checkpoint": str(checkpoint)} if step.stage.resumes else {}
         given = {Path(name).stem: str(staged / name) for name in texts or {}}
         kernel, environment = self._kernel()
+        self._software()
         job = Job(
             stage=step.stage.name,
-            notebook=NOTEBOOKS / f"{step.stage.notebook}.ipynb",
+            notebook=self.project / "notebooks" / f"{step.stage.notebook}.ipynb",
             folder=staged,
             parameters={**step.parameters, "inputs": {**(inputs or parents), **given}, "output": str(staged)},
             outputs=step.stage.outputs,
-            environment=kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step)) | environment,
+            environment=self.kernel_environment(step) | environment,
             kernel=kernel,
             timeout_seconds=step.timeout_seconds,
             sockets=self._sockets(),
@@ -145,6 +149,7 @@ class Runner:
             failed=store.failed(*step.name),
             texts=texts or {},
             kept=before["files"] if before else {},
+            device=step.key_inputs["settings"].get("device", ""),
         )
         self._running.add(step.name)
         if len(self._running) > 1:
@@ -209,11 +214,23 @@ class Runner:
         fits = hasattr(socket, "AF_UNIX") and len(str(self._folder())) < _LONGEST_SOCKET_FOLDER
         return self._folder() if fits and os.name == "posix" else None
 
+    def kernel_environment(self, step: Step) -> dict[str, str]:
+        """A kernel's: it imports the snapshot's code, and reads nobody's start-up files of IPython."""
+        chosen = kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step))
+        return chosen | {"PYTHONPATH": str(self.project), "IPYTHONDIR": str(self._folder() / "ipython")}
+
+    def _software(self) -> dict[str, Any]:
+        """The revision and the packages that this run's steps are made with, as they were when its first one began."""
+        if not self._made_with:
+            self._made_with = {"revision": revision(), "packages": package_versions()}
+        return self._made_with
+
     def _commit(self, step: Step, made: Made, making: _Making) -> None:
         """Publish the step, and forget what it would have gone on from."""
         now = {
             "seconds": made.seconds,
-            "machine": self.machine.record(),
+            "machine": self.machine.record() | {"measured": made.device},
+            "software": self._software(),
             "ran_alone": step.name not in self._shared,
             "peak_memory": made.peak_memory,  # what the next run reserves
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -267,8 +284,13 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "BAKEOFF_WEIGHTS_SHA256": step.key_inputs.get("resolved", {}).get("weights", "") if imagenet else "",
-        **(_DETERMINISTIC if step.key_inputs["settings"].get("deterministic") else {}),
+        **(_deterministic() if step.key_inputs["settings"].get("deterministic") else {}),
     }
+
+
+def _deterministic() -> dict[str, str]:
+    """The variables that ask for it; flags of XLA that the user set stay."""
+    return _DETERMINISTIC | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_DETERMINISTIC_XLA}".strip()}
 
 
 def _import_papermill() -> None:

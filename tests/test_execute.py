@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,10 @@ import pytest
 
 from bakeoff.errors import StepError
 from bakeoff.execute import FAILED, Job, execute
+from bakeoff.machine import Machine
+from bakeoff.plan import STAGES, Step
+from bakeoff.runner import Runner, kernel_environment
+from bakeoff.store import Store
 
 
 def _job(tmp_path: Path, *sources: str, outputs: tuple[str, ...] = (), timeout_seconds: int = 60) -> Job:
@@ -99,3 +104,78 @@ def test_a_good_run_takes_the_place_of_a_failed_one(tmp_path: Path) -> None:
     execute(_job(tmp_path, "1 / 1"))
     assert not (tmp_path / "step" / FAILED).exists()
     assert not list((tmp_path / "step").glob(".*"))
+
+
+_ENVIRONMENT = """
+import json, os, pathlib
+pathlib.Path(output, "environment.json").write_text(json.dumps(dict(os.environ)))
+"""
+
+
+def _seen(tmp_path: Path, **environment: str) -> dict[str, str]:
+    """The environment of a kernel that is given these variables."""
+    execute(dataclasses.replace(_job(tmp_path, _ENVIRONMENT), environment=environment))
+    return dict(json.loads((tmp_path / "step" / "environment.json").read_text()))
+
+
+def test_an_environment_is_that_of_its_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--of_the_user")
+    before = dict(os.environ)
+    assert _seen(tmp_path, TF_DETERMINISTIC_OPS="1", XLA_FLAGS="--of_a_step")["TF_DETERMINISTIC_OPS"] == "1"
+    assert dict(os.environ) == before
+    later = _seen(tmp_path)
+    assert "TF_DETERMINISTIC_OPS" not in later
+    assert later["XLA_FLAGS"] == "--of_the_user"
+
+
+def test_what_the_user_asked_of_xla_stays_beside_determinism(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_the_user=1")
+    settings = {"deterministic": True}
+    step = Step(STAGES["train"], {}, {}, {"settings": settings}, "key", "page")
+    chosen = kernel_environment(step, Machine("jax", 2, {}, ("0",)), tmp_path, "0")
+    assert chosen["XLA_FLAGS"] == "--xla_of_the_user=1 --xla_gpu_deterministic_ops=true"
+
+
+def test_a_kernel_reads_no_start_up_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("smuggled = 1")
+    (tmp_path / "python.py").write_text("smuggled_too = 1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "python.py"))
+    source = "assert not {'smuggled', 'smuggled_too'} & {*globals()}, 'a start-up file was read'"
+    with pytest.raises(StepError, match="a start-up file was read"):
+        execute(_job(tmp_path, source))
+    with Runner(Store(tmp_path / "runs"), Machine("tensorflow", 2, {}), tmp_path, print) as runner:
+        step = Step(STAGES["load"], {}, {}, {"settings": {}}, "key", "page")
+        execute(dataclasses.replace(_job(tmp_path, source), environment=runner.kernel_environment(step)))
+
+
+# Stands for a backend that came up on a device: what `bakeoff.lab.device` looks at.
+_BACKEND = """
+import os, sys, types
+os.environ["KERAS_BACKEND"] = "jax"
+sys.modules["jax._src.xla_bridge"] = types.SimpleNamespace(_backends={{"cpu": 1}})
+sys.modules["jax"] = types.SimpleNamespace(
+    devices=lambda: [types.SimpleNamespace(platform="{0}", device_kind="{0} kind")]
+)
+"""
+
+
+@pytest.mark.parametrize(("device", "measured"), [("gpu", "cpu"), ("cpu", "gpu")])
+def test_a_step_on_another_device_than_its_key_says_is_stopped(tmp_path: Path, device: str, measured: str) -> None:
+    job = _job(tmp_path, "1 + 1", _BACKEND.format(measured), "open('too_late', 'w')")
+    with pytest.raises(StepError, match=f"computes on a {measured.upper()} where its key says {device.upper()}"):
+        execute(dataclasses.replace(job, device=device))
+    assert not (tmp_path / "step" / "too_late").exists()
+
+
+def test_what_a_kernel_computed_on_is_measured(tmp_path: Path) -> None:
+    assert execute(_job(tmp_path, "1 + 1")).device is None
+    made = execute(dataclasses.replace(_job(tmp_path, _BACKEND.format("gpu")), device="gpu"))
+    assert made.device == {"device": "gpu", "kind": "gpu kind"}
+
+
+def test_tensorflow_is_asked_what_it_computes_on(tmp_path: Path) -> None:
+    made = execute(_job(tmp_path, "import tensorflow as tf", "tf.ones(1)"))
+    assert made.device == {"device": "cpu", "kind": ""}

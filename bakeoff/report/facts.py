@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bakeoff.code import PROJECT
-from bakeoff.machine import package_version
 from bakeoff.plan import Plan
 from bakeoff.resolve import STAND_IN
-
-_PACKAGES = (
-    *(
-        "tensorflow",
-        "keras",
-        "keras-tuner",
-        "tensorflow-datasets",
-        "numpy",
-        "pandas",
-        "scikit-learn",
-        "statsmodels",
-    ),
-    *("papermill", "nbconvert", "matplotlib", "seaborn"),
-)
+from bakeoff.software import package_versions, revision
 
 
 def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,7 +41,7 @@ def facts(plan: Plan, profile: str) -> dict[str, Any]:
         "profile": profile,
         "datasets": sorted({(row.dataset.name, row.dataset.digest) for row in plan.rows}),
         "machine": plan.machine.record(),
-        "packages": {name: package_version(name) for name in _PACKAGES},
+        "packages": package_versions(),
         "revision": revision(),
         "reproducible": reproducible(plan),
     }
@@ -76,24 +60,3 @@ def reproducible(plan: Plan) -> str:
         f"{exception or 'but '}what a clock measured (seconds, milliseconds an image). On another kind of machine "
         "numbers differ by rounding, and a training carries such differences on."
     )
-
-
-def revision() -> str:
-    """The project's git revision, with "+changes" when files differ from it; "unknown" outside a repository."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=True,
-        timeout=10,
-    ).stdout.strip()

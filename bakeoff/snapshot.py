@@ -1,0 +1,36 @@
+"""The code that a run executes: a copy of notebooks and lab as they were when its plan was made, by their digest.
+
+So the code that was digested is the code that runs, whatever is edited meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from bakeoff.store import Store, digest_value
+
+FOLDER = "code"  # of a store
+# What a kernel reads of the project: the notebook, and what it imports.
+_COPIED = ("notebooks/*.ipynb", "bakeoff/__init__.py", "bakeoff/interactive.py", "bakeoff/lab/**/*.py")
+
+
+def take_snapshot(store: Store, project: Path) -> Path:
+    """The folder of a copy of the project's code in the store, made where there is none of these very bytes."""
+    paths = sorted(path for pattern in _COPIED for path in project.glob(pattern))
+    files = {path.relative_to(project).as_posix(): path.read_bytes() for path in paths}
+    name = digest_value({path: content.hex() for path, content in files.items()})[:32]
+    folder = store.root.resolve() / FOLDER / name
+    if folder.is_dir():
+        return folder
+    partial = folder.with_name(f".{name}.{platform.node()}.{os.getpid()}.partial")
+    for path, content in files.items():
+        (partial / path).parent.mkdir(parents=True, exist_ok=True)
+        (partial / path).write_bytes(content)
+    with suppress(OSError):  # another run has just put it there
+        partial.rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    return folder
