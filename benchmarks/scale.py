@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.common import Case, say
 from tests.stubs import make_stub_project, make_template
 
-ROWS, REPORTED = 6000, 200
+ROWS, REPORTED = 6000, 100
 _LIMITS = {
     "plan, in seconds": 20.0,
     "plan, in gigabytes": 1.0,
@@ -23,7 +23,7 @@ _LIMITS = {
 
 
 def measure(folder: Path) -> Case:
-    """All parts of a run of 6 000 variants that share no step; the report of 200."""
+    """All parts of a run of 6 000 variants that share no step; the report of 100."""
     make_template(folder / "template")
     all_rows = _parts(folder, ROWS, "--no-report")
     reported = _parts(folder, REPORTED)
