@@ -55,6 +55,11 @@ def reproducible(plan: Plan) -> str:
     exception = (
         f"but those of {', '.join(loose)}, which ran on a GPU without deterministic operations, and " if loose else ""
     )
+    if plan.machine.backend == "torch":
+        return (
+            "PyTorch was not asked for deterministic algorithms: made again, numbers that were computed with it may "
+            "differ by rounding even on the same machine, and a training carries such differences on."
+        )
     return (
         "Made again on the same kind of machine with the same versions, every number comes out the same bit for bit, "
         f"{exception or 'but '}what a clock measured (seconds, milliseconds an image). On another kind of machine "
