@@ -15,6 +15,7 @@ from bakeoff.machine import package_version
 from bakeoff.plan import Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
+from bakeoff.report.masks import masked_notebook
 from bakeoff.report.pages import Pages
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, unique_name, write_atomically
@@ -143,14 +144,16 @@ class Report:
         return digest_value([pages, self.table_text, self.profile, _code()])
 
     def _copy_notebooks(self, store: Store) -> None:
-        """notebooks/<variant>/<stage>.ipynb beside the report; copies of earlier reports go away."""
+        """notebooks/<variant>/<stage>.ipynb beside the report, masked; copies of earlier reports go away."""
         target = self.folder / "notebooks"
         shutil.rmtree(target, ignore_errors=True)
         for row in self.plan.rows:
             name = row.folder_name
             for stage, folder in stage_folders(row, store).items():
                 (target / name).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(Path(folder) / NOTEBOOK, target / name / f"{stage}.ipynb")
+                text = (Path(folder) / NOTEBOOK).read_text(encoding="utf-8")
+                masked = masked_notebook(text, store.root)
+                (target / name / f"{stage}.ipynb").write_text(masked, encoding="utf-8", newline="\n")
 
 
 def _code() -> list[Any]:

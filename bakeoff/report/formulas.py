@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathBlockParser, MathInlineParser
 
 from bakeoff.report.clean import FORMULA
+from bakeoff.report.typst_blocks import settable, unset
 
 if TYPE_CHECKING:
     from mistune import BlockState
@@ -94,7 +95,12 @@ class Formulas(IPythonRenderer):
 
 
 def _mathml(formulas: list[tuple[str, str]]) -> list[str]:
-    """MathML of each formula; its TeX as code where pandoc cannot read it."""
+    """MathML of each formula; its TeX as code where pandoc cannot read it, with a sentence where it is no text."""
+    made = iter(_converted([formula for formula in formulas if settable(formula[1])]))
+    return [next(made) if settable(tex) else f"<code>{escape(unset(tex))}</code>" for _, tex in formulas]
+
+
+def _converted(formulas: list[tuple[str, str]]) -> list[str]:
     if not formulas:
         return []
     import pypandoc

@@ -13,13 +13,16 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from bakeoff.plan import STAGES, Row, Step
+from bakeoff.report.masks import Mask, every_text, sound
 from bakeoff.report.pages import MOST_CHAPTERS, page_path
+from bakeoff.report.typst_blocks import CONTROL, REPLACED
 from bakeoff.results import stage_folders
 from bakeoff.store import NOTEBOOK, Store
 
 _SHOWN_LINES = 200  # of a printed text, from its beginning and from its end
 _CHAPTERS = Path(__file__).parent / "chapters"
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
+_BLANK_LINE = re.compile(r"\n\s*\n")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 # Ids that the page itself uses.
 TAKEN = ("main", "ranking", "ranking-filter", "ranking-count", "theme", "open-code", "how-it-was-made")
@@ -32,9 +35,10 @@ class Merger:
 
     `chapters` leads from a variant's name to the id of its chapter, or to the path of its own page; `back` is where
     chapters lead back to: the ranking or, where nothing is ranked, the comparison. `top` leads from this page's folder
-    to the report's.
+    to the report's. Texts are shown without the machine's folders, that of the `store` among them.
     """
 
+    store: Path = Path("runs")
     cells: list[NotebookNode] = field(default_factory=list)
     contents: list[tuple[int, str, str]] = field(default_factory=list)
     chapters: dict[str, str] = field(default_factory=dict)
@@ -46,23 +50,32 @@ class Merger:
     def heading(self, level: int, text: str, identifier: str | None = None) -> str:
         """A heading of the report's own, and its id; levels 2 and 3 stand in the list of contents."""
         found, html = self._heading(level, text, identifier or text)
-        self.markdown(html, [found])
+        self.markdown(html, ids=[found], formulas=False)
         return found
 
-    def markdown(self, text: str, ids: Sequence[str] = ()) -> None:
-        """A Markdown cell, and the ids that its headings may have."""
-        self.cells.append(nbformat.v4.new_markdown_cell(text, metadata={"bakeoff": {"ids": list(ids)}}))
+    def paragraphs(self, *texts: str) -> None:
+        """HTML, a paragraph each; no Markdown and no formula in them."""
+        lines = (" ".join(text.split()) for text in texts)
+        self.markdown("\n\n".join(f"<p>{line}</p>" for line in lines if line), formulas=False)
+
+    def markdown(self, text: str, **about: Any) -> None:
+        """A Markdown cell; `about` it: the `ids` that its headings may have, whether it may hold `formulas`."""
+        self.cells.append(nbformat.v4.new_markdown_cell(sound(text), metadata={"bakeoff": about}))
 
     def notebook(self, path: Path, prefix: str, level: int) -> None:
         """The cells of an executed notebook that are tagged `report`, its H1 at `level`; ids carry `prefix`."""
-        for cell in nbformat.read(path, as_version=4).cells:
+        executed = nbformat.read(path, as_version=4)
+        mask = Mask(self.store, executed.metadata.get("papermill"))
+        for cell in executed.cells:
             tags = set(cell.metadata.get("tags", []))
             if "report" not in tags:
                 continue
             cell.metadata["bakeoff"] = {}
             if cell.cell_type == "markdown":
-                cell.source, cell.metadata["bakeoff"]["ids"] = self._demoted(cell.source, prefix, level)
+                written = CONTROL.sub(REPLACED, sound(cell.source).replace("\r\n", "\n"))
+                cell.source, cell.metadata["bakeoff"]["ids"] = self._demoted(written, prefix, level)
             for output in cell.get("outputs", []):
+                output.update(nbformat.from_dict(every_text(output, lambda text: sound(mask(text)))))
                 _make_sound(output)
                 _shorten(output)
             cell["id"] = f"{prefix}-{cell.get('id', len(self.cells))}"
@@ -70,7 +83,8 @@ class Merger:
 
     def chapter(self, path: Path) -> None:
         """A Markdown file of the report's own, its H1 a chapter."""
-        self.markdown(*self._demoted(path.read_text(encoding="utf-8"), "", 2))
+        text, ids = self._demoted(path.read_text(encoding="utf-8"), "", 2)
+        self.markdown(text, ids=ids)
 
     def _demoted(self, source: str, prefix: str, level: int) -> tuple[str, list[str]]:
         """The Markdown with its headings as HTML, and their ids."""
@@ -86,6 +100,7 @@ class Merger:
         return "\n".join(lines), sorted(ids)
 
     def _heading(self, level: int, text: str, wish: str) -> tuple[str, str]:
+        text = " ".join(sound(text).split())
         identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
         number = 1
         while identifier in self.ids:
@@ -124,23 +139,23 @@ def merge(
 
     Of very many rows, those beyond the first MOST_CHAPTERS have pages of their own, to which the report leads.
     """
-    merger = Merger()
+    merger = Merger(store.root)
     if store.complete_manifest(*compare.name):
         merger.comparison(store.folder(*compare.name) / NOTEBOOK)
     else:
         merger.heading(2, "The comparison")
-        merger.markdown(_failed(compare))
+        merger.paragraphs(_failed(compare))
     merger.heading(2, "Introduction and background")
     if store.complete_manifest(*background.name):
         merger.notebook(store.folder(*background.name) / NOTEBOOK, background.stage.name, 2)
     else:
-        merger.markdown(_failed(background))
+        merger.paragraphs(_failed(background))
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         merger.heading(2, title)
         for number, (step, variants) in enumerate(_distinct(stage, rows[:MOST_CHAPTERS], store), start=1):
             shown = ", ".join(variants) if len(variants) < 4 else f"{variants[0]} and {len(variants) - 1} more"
             merger.heading(3, f"{title}: {shown}")
-            merger.markdown(f"Used by {', '.join(variants)}.")
+            merger.paragraphs(escape(f"Used by {', '.join(variants)}."))
             merger.notebook(store.folder(*step.name) / NOTEBOOK, f"{stage}-{number}", 3)
     merger.heading(2, "The variants")
     for row, result in zip(rows[:MOST_CHAPTERS], table[:MOST_CHAPTERS], strict=True):
@@ -155,14 +170,15 @@ def _lead_to_pages(merger: Merger, rows: Sequence[Row]) -> None:
     """The list of variants that have a page of their own."""
     if rows:
         merger.heading(3, "Further variants, each on a page of its own", "further-variants")
-        merger.markdown("\n".join(f"- [{_label(row)}]({page_path(row)}): {_plain(row)}" for row in rows))
+        items = (f"<li>{_link(page_path(row), _label(row))}: {_plain(row)}</li>" for row in rows)
+        merger.markdown(f"<ul>\n{chr(10).join(items)}\n</ul>", formulas=False)
     for row in rows:
         merger.chapters.setdefault(row.variant, page_path(row))
         merger.chapters[_label(row)] = page_path(row)
 
 
 def _plain(row: Row) -> str:
-    """A variant's title as text in Markdown."""
+    """A variant's title as HTML."""
     return escape(" ".join(str(row.parameters.run["title"]).split()))
 
 
@@ -173,7 +189,7 @@ def merge_page(
 
     `shown_rows` are those of the report itself; `back` is the place in the page `report` that it leads back to.
     """
-    merger = Merger(back=back, top="../", report=report)
+    merger = Merger(store.root, back=back, top="../", report=report)
     shown = {step for other in shown_rows for step in other.steps.values()}
     for stage, title in (("load", "The data"), ("preprocess", "Preprocessing")):
         for number, (step, _) in enumerate(_distinct(stage, [row], store), start=1):
@@ -203,7 +219,7 @@ def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) 
     identifier = merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
     merger.chapters.setdefault(row.variant, identifier)
     merger.chapters[label] = identifier
-    merger.markdown(_about(row, result, store, merger))
+    merger.paragraphs(*_about(row, result, store, merger))
     for step in sorted(row.steps.values(), key=lambda step: list(STAGES).index(step.stage.name)):
         if step.stage.name not in ("load", "preprocess") and store.complete_manifest(*step.name):
             path = store.folder(*step.name) / NOTEBOOK
@@ -214,24 +230,27 @@ def _label(row: Row) -> str:
     return row.variant if row.replicate == 0 else f"{row.variant} (seed {row.seed})"
 
 
-def _about(row: Row, result: Mapping[str, Any], store: Store, merger: Merger) -> str:
-    """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks and back."""
-    run = row.parameters.run
-    lines = [f"Source: {run['source']}." if run["source"] else "Not from a source: added by this project."]
-    lines += (
-        [f"Assumed, because the source does not say: {'; '.join(map(str, run['assumed']))}."] if run["assumed"] else []
-    )
-    lines += [run["notes"]] if run["notes"] else []
-    lines += [f"**Departs from the catalogue:** {result['limited']}."] if result["limited"] else []
+def _about(row: Row, result: Mapping[str, Any], store: Store, merger: Merger) -> list[str]:
+    """Where a variant comes from, what is assumed, what its numbers are not; links to its notebooks and back: HTML."""
+    run, assumed = row.parameters.run, "; ".join(map(str, row.parameters.run["assumed"]))
+    lines = [escape(f"Source: {run['source']}.") if run["source"] else "Not from a source: added by this project."]
+    lines += [escape(f"Assumed, because the source does not say: {assumed}.")] if assumed else []
+    lines += map(escape, _BLANK_LINE.split(str(run["notes"] or "")))
+    if result["limited"]:
+        lines.append(f"<strong>Departs from the catalogue:</strong> {escape(str(result['limited']))}.")
     if result["status"] != "ok":
-        # A message is what a program printed: no Markdown in it.
-        message = escape(" ".join(str(result["message"]).split()))
-        lines.append(f"<p><strong>{str(result['status']).capitalize()}:</strong> {message}</p>")
-    links = [f"[{name}]({merger.top}notebooks/{row.folder_name}/{name}.ipynb)" for name in stage_folders(row, store)]
+        status = escape(str(result["status"]).capitalize())
+        lines.append(f"<strong>{status}:</strong> {escape(Mask(store.root)(str(result['message'])))}")
+    folder = f"{merger.top}notebooks/{row.folder_name}"
+    links = [_link(f"{folder}/{name}.ipynb", name) for name in stage_folders(row, store)]
     ways = [f"Executed notebooks: {', '.join(links)}."] if links else []
     place = "ranking" if merger.back == "ranking" else "comparison"
-    ways += [f"[Back to the {place}]({merger.top}{merger.report}#{merger.back})."] if merger.back else []
-    return "\n\n".join([*lines, " ".join(ways)] if ways else lines)
+    ways += [f"{_link(f'{merger.top}{merger.report}#{merger.back}', f'Back to the {place}')}."] if merger.back else []
+    return [*lines, " ".join(ways)]
+
+
+def _link(address: str, words: str) -> str:
+    return f'<a href="{escape(address)}">{escape(words)}</a>'
 
 
 def _distinct(stage: str, rows: Iterable[Row], store: Store) -> list[tuple[Step, list[str]]]:

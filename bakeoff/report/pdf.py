@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bakeoff.errors import BakeoffError
 from bakeoff.report.pictures import FORMATS
@@ -71,6 +71,7 @@ class _Html:
     text: str
     trusted: bool
     caption: str = ""
+    formulas: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,34 @@ def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Ma
         root, fonts = made / "root", made / "fonts"
         root.mkdir()
         pieces = [piece for cell in cells for piece in _pieces(cell, root)]
-        body = _to_typst([*pieces, _Html(_how_it_was_made(facts), True)])
+        pieces.append(_Html(_how_it_was_made(facts), True, formulas=False))
         shutil.copyfile(_TEMPLATE, root / _TEMPLATE.name)
-        (root / "main.typ").write_text(f"{_start(title, banner, facts)}\n\n{body}", encoding="utf-8")
-        return _compile(root, _copy_fonts(fonts))
+        _copy_fonts(fonts)
+        start = _start(title, banner, facts)
+        body, formulas = _to_typst(pieces)
+        try:
+            return _compile(f"{start}\n\n{body}", root, fonts)
+        except PdfError:
+            broken = frozenset(tex for tex, node in formulas.items() if not _can_be_set(node, root, fonts))
+            if not broken:
+                raise
+            return _compile(f"{start}\n\n{_to_typst(pieces, broken)[0]}", root, fonts)
 
 
-def _compile(root: Path, fonts: Path) -> bytes:
+def _can_be_set(formula: Node, root: Path, fonts: Path) -> bool:
+    """Whether Typst takes a formula as pandoc writes it: one that it does not take costs no more than itself."""
+    tree = {**json.loads(_pandoc(_READ, "")), "blocks": [{"t": "Para", "c": [formula]}]}
+    try:
+        _compile(f"#set document(title: [x])\n{_pandoc(_WRITE, json.dumps(tree))}", root, fonts, None)
+        return True
+    except PdfError:
+        return False
+
+
+def _compile(text: str, root: Path, fonts: Path, standard: Literal["ua-1"] | None = "ua-1") -> bytes:
     import typst
+
+    (root / "main.typ").write_text(text, encoding="utf-8")
 
     try:
         made = typst.compile(
@@ -102,7 +123,7 @@ def _compile(root: Path, fonts: Path) -> bytes:
             font_paths=[fonts],
             ignore_system_fonts=True,
             format="pdf",
-            pdf_standards="ua-1",
+            pdf_standards=standard,
         )
     except typst.TypstError as error:
         raise PdfError(f"Typst says: {error.message}") from error
@@ -111,7 +132,7 @@ def _compile(root: Path, fonts: Path) -> bytes:
     return made
 
 
-def _copy_fonts(target: Path) -> Path:
+def _copy_fonts(target: Path) -> None:
     """matplotlib's fonts that we use, in a folder of their own: its others would change which one is chosen."""
     target.mkdir()
     found = find_spec("matplotlib")
@@ -120,7 +141,6 @@ def _copy_fonts(target: Path) -> Path:
             font = Path(place, "mpl-data", "fonts", "ttf", name)
             if font.is_file():
                 shutil.copyfile(font, target / name)
-    return target
 
 
 def _start(title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:
@@ -158,7 +178,8 @@ def _how_it_was_made(facts: Mapping[str, Any]) -> str:
 def _pieces(cell: Node, root: Path) -> Iterable[_Html | _Typst]:
     """What a cell shows: its Markdown, or its outputs; never its code."""
     if cell["cell_type"] == "markdown":
-        yield _Html(_from_markdown(cell["source"]), True)
+        formulas = cell["metadata"].get("bakeoff", {}).get("formulas", True)
+        yield _Html(_from_markdown(cell["source"]), True, formulas=formulas)
     for output in cell.get("outputs", []):
         yield from _output(output, root)
 
@@ -204,8 +225,8 @@ def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=FORMATS) as opened:
             image = opened.convert("RGBA")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise PdfError(f"the picture “{caption or alt}” cannot be read") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow calls a broken PNG a syntax
+        return _text(f"[The picture “{caption or alt}” cannot be read.]")
     size = image.size
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image, mask=image.getchannel("A"))
@@ -224,22 +245,23 @@ def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
     return _Typst(f"#picture({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
 
 
-def _to_typst(pieces: Sequence[_Html | _Typst]) -> str:
-    """All pieces in order as one Typst text; pandoc reads and writes once."""
+def _to_typst(pieces: Sequence[_Html | _Typst], broken: frozenset[str] = frozenset()) -> tuple[str, Mapping[str, Node]]:
+    """All pieces in order as one Typst text, and its formulas by their TeX; pandoc reads and writes once."""
     html = [piece for piece in pieces if isinstance(piece, _Html)]
     tree = json.loads(_pandoc(_READ, "".join(f"<div>{_balanced(piece.text)}</div>\n" for piece in html)))
     if [node["t"] for node in tree["blocks"]] != ["Div"] * len(html):
         raise PdfError("pandoc read other pieces than it was given")
     divs = {id(piece): node["c"][1] for piece, node in zip(html, tree["blocks"], strict=True)}
     targets = identifiers([divs[id(piece)] for piece in html if piece.trusted])
-    cleaner = Cleaner(frozenset(targets) - {""})
+    cleaner = Cleaner(frozenset(targets) - {""}, broken)
     blocks: list[Node] = []
     for piece in pieces:
         if isinstance(piece, _Typst):
             blocks += [block(piece.text)] if piece.text else []
         else:
+            cleaner.formulas = piece.trusted and piece.formulas
             blocks += cleaner.blocks(divs[id(piece)], piece.trusted, piece.caption)
-    return _pandoc(_WRITE, json.dumps({**tree, "meta": {}, "blocks": blocks}))
+    return _pandoc(_WRITE, json.dumps({**tree, "meta": {}, "blocks": blocks})), cleaner.set_formulas
 
 
 def _balanced(html: str) -> str:

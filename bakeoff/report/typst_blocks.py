@@ -10,6 +10,7 @@ from typing import Any
 
 Node = dict[str, Any]
 NOTHING = ["", [], []]
+REPLACED = "\ufffd"  # stands where no character can
 LINE = 100  # columns of the monospaced font that fit the page
 _IN_CELL, _IN_TEXT = 14, 40  # letters of a word that fit a narrow column, and a line
 # What pandoc may write as it is: words and numbers that mean nothing to Typst. All else becomes a string.
@@ -17,13 +18,23 @@ _HARMLESS = re.compile(r"[^\W\d_]+[,.;:]?|\d+")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+[A-Za-z0-9-]*")
 _LINK = re.compile(r"(?:https?://|mailto:)\S+|(?!/)[\w./-]+")
 _NUMBER = re.compile(r"[-−+]?\.?\d(?:[ \u202f.,]?\d)*(?:[eE][-+]?\d+)?\s*[%×x]?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def literal(text: str) -> str:
     """Text as a Typst string: nothing in it is read as Typst."""
-    text = _CONTROL.sub("", text)
+    text = CONTROL.sub("", text)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def settable(tex: str) -> bool:
+    """Whether a formula is text: no control characters and no halves of characters in it, as nobody writes them."""
+    return not CONTROL.search(tex) and REPLACED not in tex
+
+
+def unset(tex: str) -> str:
+    """What stands in the place of a formula that cannot be set."""
+    return f"[A formula that cannot be set: {CONTROL.sub(REPLACED, tex)}]"
 
 
 def breakable(text: str, longest: int) -> str:
@@ -98,11 +109,15 @@ def identifiers(nodes: Any) -> Iterable[str]:
 class Cleaner:
     """Rewrites trees node by node; what it does not know is left out, what is in it is kept.
 
-    `targets` are the ids that a link may lead to. Output trees (`trusted` False) have no headings of the report, no
-    formulas and no links within the report.
+    `targets` are the ids that a link may lead to. Output trees (`trusted` False) have no headings of the report and no
+    links within the report. Where there are no `formulas`, dollars are dollars; a formula that is one of `broken`
+    cannot be set and is shown as written.
     """
 
     targets: frozenset[str]
+    broken: frozenset[str] = frozenset()
+    formulas: bool = True
+    set_formulas: dict[str, Node] = field(default_factory=dict)  # TeX -> node of each formula that was written
     _level: int = 0
     _used: set[str] = field(default_factory=set)
 
@@ -164,7 +179,7 @@ class Cleaner:
         if kind == "Code":
             return [_inline(f"#mono({literal(breakable(content[1], _IN_TEXT))});")]
         if kind == "Math":
-            return self._math(node, trusted)
+            return self._math(node)
         if kind in ("Emph", "Strong", "Underline", "Strikeout", "Superscript", "Subscript", "SmallCaps"):
             return [{"t": kind, "c": self.inlines(content, trusted)}]
         if kind == "Link":
@@ -173,11 +188,14 @@ class Cleaner:
             return self.inlines(content[1], trusted)
         return []
 
-    def _math(self, node: Node, trusted: bool) -> list[Node]:
+    def _math(self, node: Node) -> list[Node]:
         kind, tex = node["c"]
-        if not trusted:  # An amount of money, or a formula that nobody has looked at.
+        if not self.formulas:  # An amount of money, a name, or a formula that nobody has looked at.
             mark = "$" if kind["t"] == "InlineMath" else "$$"
-            return [_inline(f"#{literal(mark + tex + mark)};")]
+            return [_inline(f"#{literal(breakable(mark + tex + mark, _IN_TEXT))};")]
+        if tex in self.broken or not settable(tex):
+            return [_inline(f"#mono({literal(breakable(unset(tex), _IN_TEXT))});")]
+        self.set_formulas[tex] = node
         return [_inline(f"#formula({literal(tex)})["), node, _inline("];")]
 
     def _link(self, content: list[Any], trusted: bool) -> list[Node]:
