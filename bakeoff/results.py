@@ -61,6 +61,14 @@ def stage_folders(row: Row, store: Store) -> dict[str, str]:
     }
 
 
+def title_of(row: Row) -> str:
+    """A row's title, and whether the class that it names is one that the synthetic fallback data set lacks."""
+    title, values = str(row.parameters.run["title"]), row.parameters.stage
+    if values.get("task") != "binary" or row.dataset.name != STAND_IN or not values.get("positive_class"):
+        return title
+    return f"{title} ({STAND_IN}: its first class in place of {values['positive_class']})"
+
+
 def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     run, values = row.parameters.run, row.parameters.stage
     fixed = {
@@ -72,7 +80,7 @@ def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dic
         "weights": row.weights,
         "seed": row.seed,
         "replicate": row.replicate,
-        "title": run["title"],
+        "title": title_of(row),
         "assumed": "; ".join(map(str, run["assumed"])),
         "notes": run["notes"],
         "published_test_accuracy": values["published"].get("test_accuracy"),
@@ -115,6 +123,7 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "train_images",
         "epochs",
         "train_accuracy",
+        "validation_accuracy",  # the last epoch's, as the training's page shows it
         "train_seconds",
         "optimizer_steps",
     )
@@ -125,8 +134,6 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "unseen_classes": sum(map(len, train.get("unseen_classes", {}).values())),
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
-        # Measured with the views of the test where there are several; by the training otherwise.
-        "validation_accuracy": metrics.get("validation_accuracy") or train.get("validation_accuracy"),
     }
 
 

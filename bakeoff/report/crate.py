@@ -134,7 +134,7 @@ class Crate:
         """A file of the report."""
         full = self.folder / path
         place = Path(path)
-        words = f"The executed notebook of {place.stem}, {place.parent.name}"
+        words = f"The executed notebook of {place.stem}, {place.parent.name}, folders masked"
         described = _BESIDE.get(path, f"The report's page of {place.stem}" if place.suffix == ".html" else words)
         return self._add(
             quote(path),

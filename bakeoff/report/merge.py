@@ -16,7 +16,7 @@ from bakeoff.plan import STAGES, Row, Step
 from bakeoff.report.masks import Mask, every_text, sound
 from bakeoff.report.pages import MOST_CHAPTERS, page_path
 from bakeoff.report.typst_blocks import CONTROL, REPLACED
-from bakeoff.results import stage_folders
+from bakeoff.results import stage_folders, title_of
 from bakeoff.store import NOTEBOOK, Store
 
 _SHOWN_LINES = 200  # of a printed text, from its beginning and from its end
@@ -179,7 +179,7 @@ def _lead_to_pages(merger: Merger, rows: Sequence[Row]) -> None:
 
 def _plain(row: Row) -> str:
     """A variant's title as HTML."""
-    return escape(" ".join(str(row.parameters.run["title"]).split()))
+    return escape(" ".join(title_of(row).split()))
 
 
 def merge_page(
@@ -216,7 +216,7 @@ def _failed(step: Step) -> str:
 
 def _chapter(merger: Merger, row: Row, result: Mapping[str, Any], store: Store) -> None:
     label = _label(row)
-    identifier = merger.heading(3, f"{label}: {row.parameters.run['title']}", f"variant-{label}")
+    identifier = merger.heading(3, f"{label}: {title_of(row)}", f"variant-{label}")
     merger.chapters.setdefault(row.variant, identifier)
     merger.chapters[label] = identifier
     merger.paragraphs(*_about(row, result, store, merger))

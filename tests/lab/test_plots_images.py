@@ -64,7 +64,7 @@ def test_examples_are_drawn_with_the_seed_and_a_missing_class_is_an_empty_row(da
 def test_the_page_says_what_was_loaded(dataset: data.Dataset) -> None:
     assert "drawn pictures" in images.loaded_words(dataset)
     table = images.loaded_table(dataset).set_index("what")["value"]
-    assert table["training images"] == "60, the first of 50 000"
+    assert table["training images"] == "60 of 50 000"
     assert "train_00059" in table["ids"]
     photographs = replace(dataset, name="cifar10", test_split="validation")
     assert "drawn" not in images.loaded_words(photographs)
@@ -73,7 +73,7 @@ def test_the_page_says_what_was_loaded(dataset: data.Dataset) -> None:
 
 def test_balance_in_words() -> None:
     assert "Every class has 2 images" in images.balance_words(np.array([0, 1, 0, 1]), ["a", "b"])
-    assert "right for 75.0%" in images.balance_words(np.array([0, 0, 0, 1]), ["a", "b"])
+    assert "right for 75.0 %" in images.balance_words(np.array([0, 0, 0, 1]), ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_leak_is_called_one(dataset: data.Dataset, tmp_path: Path) -> None:
 
 
 def test_augmentation_in_words() -> None:
-    assert "changes no image" in preparation.augmentation_words({})
-    assert "changes no image" in preparation.augmentation_words({"zoom": 0, "horizontal_flip": False})
+    assert "asks for no random change" in preparation.augmentation_words({})
+    assert "asks for no random change" in preparation.augmentation_words({"zoom": 0, "horizontal_flip": False})
     words = preparation.augmentation_words({"rotation_degrees": 20, "horizontal_flip": True})
     assert "up to 20 degrees" in words
     assert "mirrored with a chance of one half" in words

@@ -10,6 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from bakeoff.lab.fitting import HISTORY_COLUMNS
+from bakeoff.lab.overfitting import overfits
 from bakeoff.lab.plots import search as search_figures
 from bakeoff.lab.plots import training as figures
 from bakeoff.lab.training import Training, best_epoch
@@ -55,17 +56,49 @@ def made(
 def test_a_training_that_overfits_is_said_to() -> None:
     result = made([0.5, 0.7, 0.9], [0.5, 0.65, 0.6], losses=[1.4, 1.2, 1.6])
     assert "epoch 2 of 3 was the best, with 65.0 %" in figures.outcome(result)
-    assert "30.0 points **above** the validation accuracy" in figures.overfitting(result)
+    assert "30.0 points above the validation accuracy" in figures.overfitting(result)
     assert "since epoch 2 its validation loss has not been lower" in figures.overfitting(result)
     assert "from 50.0 % to 90.0 % in 3 epochs" in figures.describe_curves(result)
 
 
 def test_a_training_that_does_not_overfit_is_not_said_to() -> None:
-    assert "hardly overfits" in figures.overfitting(made([0.5, 0.62], [0.5, 0.6]))
-    assert "no overfitting" in figures.overfitting(made([0.5, 0.5], [0.5, 0.6]))
+    assert "does not overfit" in figures.overfitting(made([0.5, 0.62], [0.5, 0.6]))
+    assert "10.0 points **above** the training" in figures.overfitting(made([0.5, 0.5], [0.5, 0.6]))
     assert "Without validation images" in figures.overfitting(made([0.5], None))
     unseen = made([0.5, 0.9], [0.5, 0.0], unseen_classes={"validation": ["frog"]})
     assert "says nothing about overfitting" in figures.overfitting(unseen)
+
+
+@pytest.mark.parametrize("train", [0.65, 0.66, 0.9])
+def test_after_few_steps_nothing_is_said_to_overfit_or_not_to(train: float) -> None:
+    words = figures.overfitting(made([train], [0.6], optimizer_steps=51))
+    assert "fewer than 300 steps that says nothing about overfitting" in words
+    assert "overfits" not in words and "does not overfit" not in words
+
+
+@pytest.mark.parametrize(("train", "says"), [(0.652, "the network overfits"), (0.649, "does not overfit")])
+def test_the_page_overfits_where_the_audit_does(train: float, says: str) -> None:
+    assert says in figures.overfitting(made([train], [0.6]))
+    assert overfits(train, 0.6, 500) == (says == "the network overfits")
+
+
+def test_a_gap_is_the_difference_of_the_accuracies_as_they_are_printed() -> None:
+    result = made([0.1264], [0.1186])  # 12.6 and 11.9 %, 0.78 points apart
+    assert "12.6 %" in figures.outcome(result) and "11.9 %" in figures.outcome(result)
+    assert "0.7 points above" in figures.overfitting(result)
+
+
+def test_images_a_second_follow_from_the_seconds_beside_them() -> None:
+    words = figures.outcome(made([0.5, 0.6], None, train_images=100, optimizer_steps=8, train_seconds=50.0))
+    assert "It took 50 s: 4 training images a second, all told." in words  # 200 images
+
+
+def test_epochs_that_leave_images_out_are_no_passes() -> None:
+    few = {"train_images": 1360, "train_images_available": 1360, "batch_size": 1024, "optimizer_steps": 3}
+    words = figures.images_used(made([0.1, 0.1, 0.2], None, **few))
+    assert "only full batches are used, so the steps saw 3 072 images rather than 4 080" in words
+    assert "the last epoch is cut to 40 %" in figures.images_used(made([0.1] * 3, None, **few, last_epoch_share=0.4))
+    assert "no whole passes" not in figures.images_used(made([0.1] * 3, None, train_images=800, optimizer_steps=75))
 
 
 def test_the_last_epoch_may_be_the_best() -> None:
@@ -108,8 +141,10 @@ def test_the_sources_figures_stand_beside_ours() -> None:
     result = made([0.5, 0.75], None)
     frame = figures.beside_published(result, {"train_accuracy": 0.795, "parameters": 10, "validation_accuracy": 0.7})
     assert frame["figure"].tolist() == ["training accuracy, last epoch", "validation accuracy, last epoch"]
-    assert frame["difference"].iloc[0] == pytest.approx(-0.045) and pd.isna(frame["here"].iloc[1])
-    assert "4.5 points below" in figures.compare_with_published(result, {"train_accuracy": 0.795})
+    assert frame["here"].iloc[0] == 0.75 and pd.isna(frame["here"].iloc[1])
+    assert list(frame.columns) == ["figure", "source", "here"], "no difference: the audit alone may compare"
+    words = figures.compare_with_published(result, {"train_accuracy": 0.795, "train_seconds": 2.45})
+    assert "prints 2 figures" in words and "points" not in words
     assert figures.beside_published(result, {}).empty
     assert "no figure" in figures.compare_with_published(result, {})
 

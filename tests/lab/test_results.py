@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bakeoff.lab import files, pairs, results
-from bakeoff.lab.plots import comparison, pair_figures, verdict
+from bakeoff.lab.plots import comparison, comparison_figures, pair_figures, verdict
 
 Row = dict[str, object]
 
@@ -222,7 +222,7 @@ def test_gaps_are_those_of_the_figure_and_the_narrowest_is_nearest_to_zero(tmp_p
         row("c", 0.5, train_accuracy=0.49),
     ]
     unranked = row("d", 0.2, train_accuracy=0.403, weights="random")
-    words = verdict.gap_words(read(tmp_path, *rows, unranked))
+    words = verdict.gap_words(comparison_figures.gap_rows(read(tmp_path, *rows, unranked)))
     assert words == "The widest gap, in points, is that of d (+20.3); nearest to zero, c (-1.0)."
 
 
@@ -255,7 +255,7 @@ def test_tables_of_forty_variants_are_whole(tmp_path: Path) -> None:
     assert len(comparison.ranking(found, against, letters)) == 40 and len(comparison.departures(found)) == 20
     assert comparison.ranking(found, against, letters)["points behind the first"][0] == ""
     assert comparison.below(found).empty and comparison.failed(found).empty
-    assert "widest gap" not in verdict.gap_words(found)
+    assert "widest gap" not in verdict.gap_words(comparison_figures.gap_rows(found))
 
 
 DURATIONS = [(0.5, "500 ms"), (4.2, "4.2 s"), (100, "100 s"), (1800, "30 min"), (9000, "2.5 h")]

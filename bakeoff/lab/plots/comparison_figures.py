@@ -228,12 +228,18 @@ def _draw_history(axes: Axes, history: pd.DataFrame, name: str, look: Style, alp
         axes.plot(history["epoch"], history["validation_accuracy"], linewidth=1.4, **drawn, **marked)
 
 
-def gaps(results: Results) -> Figure:
-    """Training (bar) and test accuracy (marker) of each variant, joined by a line; widest gap first."""
+def gap_rows(results: Results) -> pd.DataFrame:
+    """The rows of `comparable` that have a `gap`: points from test to training accuracy as printed, largest last."""
     rows = comparable(results).dropna(subset=["train_accuracy", "test_accuracy"])
+    pairs = zip(rows["train_accuracy"], rows["test_accuracy"], strict=True)
+    rows = rows.assign(gap=np.array([float(points(train, test, sign=True)) for train, test in pairs]))
+    return rows.sort_values("gap", kind="stable", ignore_index=True)
+
+
+def gaps(results: Results, rows: pd.DataFrame) -> Figure:
+    """Training (bar) and test accuracy (marker) of each of the `gap_rows`, joined by a line; largest gap first."""
     if rows.empty:
         return _empty("No variant has both a training and a test accuracy.")
-    rows = rows.assign(gap=rows["train_accuracy"] - rows["test_accuracy"]).sort_values("gap", ignore_index=True)
     figure, axes = plt.subplots(figsize=(7.0, 0.26 * len(rows) + 1.1))
     look = styles(results)
     for place, row in rows.iterrows():
@@ -244,8 +250,7 @@ def gaps(results: Results) -> Figure:
         axes.plot(row["test_accuracy"], place, marker, color=color, markersize=6, markerfacecolor=face)
         right = max(row["train_accuracy"], row["test_accuracy"])
         note: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
-        gap = points(row["train_accuracy"], row["test_accuracy"], sign=True)
-        axes.annotate(gap, (right, place), **note)
+        axes.annotate(f"{row['gap']:+.1f}", (right, place), **note)
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()], fontsize=8)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("accuracy: | training, marker test")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab import statistics
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import count, percent, short, whole
+from bakeoff.lab.plots.words import count, listed, percent, short, text, whole
 from bakeoff.lab.results import STAND_IN
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PLAIN, WRONG, RIGHT = COLORS[0], COLORS[1], COLORS[2]
 MOST_ANNOTATED = 12  # classes; a confusion matrix of more shows colours without counts
 MOST_TICKS = 50
 ROUNDING = 1e-3  # of a likelihood, between machines or devices; on one machine there is none
+MOST_NAMED = 20  # classes in a sentence
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -32,14 +33,14 @@ def headline(evaluation: Evaluation) -> str:
         return nothing_to_measure(evaluation, "no accuracy") + _doubts(metrics)
     interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
     images, hits = metrics["test_images"], int(evaluation.correct.sum())
-    text = f"**Test accuracy {percent(metrics['test_accuracy'])}** (95 % interval {interval}): "
-    text += f"{whole(hits)} of {count(images, 'test image')} right."
+    words = f"**Test accuracy {percent(metrics['test_accuracy'])}** (95 % interval {interval}): "
+    words += f"{whole(hits)} of {count(images, 'test image')} right."
     if metrics["task"] == "binary":
-        text += f" The balanced accuracy, the mean over both kinds, is {percent(metrics['balanced_accuracy'])}."
+        words += f" The balanced accuracy, the mean over both kinds, is {percent(metrics['balanced_accuracy'])}."
     guess = _largest_class_share(evaluation)
     if metrics["test_accuracy"] <= guess:
-        text += f" Always naming the most frequent class would score {percent(guess)}."
-    return text + _doubts(metrics)
+        words += f" Always naming the most frequent class would score {percent(guess)}."
+    return words + _doubts(metrics)
 
 
 def _largest_class_share(evaluation: Evaluation) -> float:
@@ -67,12 +68,15 @@ def nothing_to_measure(evaluation: Evaluation, what: str) -> str:
             " network's answers are not numbers."
         )
     labels = evaluation.probabilities.shape[1]
-    text = f"There is nothing to measure here, {what}: the network answers with {labels} labels of its own"
-    return f"{text}, not with the data's classes."
+    words = f"There is nothing to measure here, {what}: the network answers with {labels} labels of its own"
+    return f"{words}, not with the data's classes."
 
 
 def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFrame:
-    """Every measure of the test set, with the source's figure and the difference where it prints one."""
+    """Every measure of the test set, with the source's figure beside it where it prints one.
+
+    No differences: whether the two can be compared at all is for the audit of the claims to say.
+    """
     metrics = evaluation.metrics
     smoothing = metrics["label_smoothing"]
     loss = str(metrics["loss_name"]).replace("_", " ") + (f", labels smoothed by {smoothing:g}" if smoothing else "")
@@ -82,21 +86,17 @@ def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFra
         "top_k_accuracy": f"top-{metrics['top_k']} accuracy",
         "test_loss": f"loss ({loss})",
         "expected_calibration_error": "expected calibration error",
+        "validation_accuracy": "accuracy on validation images, with the same views",
     }
-    rows = [(text, metrics[key], published.get(key)) for key, text in names.items() if metrics[key] is not None]
+    rows = [(name, metrics[key], published.get(key)) for key, name in names.items() if metrics.get(key) is not None]
     frame = pd.DataFrame(
         {
-            "measure": [text for text, _, _ in rows],
+            "measure": [name for name, _, _ in rows],
             "here": [f"{ours:.4f}" for _, ours, _ in rows],
             "source": ["" if theirs is None else f"{theirs:.4f}" for _, _, theirs in rows],
-            "difference": ["" if theirs is None else _difference(metrics, ours - theirs) for _, ours, theirs in rows],
         }
     )
     return frame if (frame["source"] != "").any() else frame[["measure", "here"]]
-
-
-def _difference(metrics: Mapping[str, Any], difference: float) -> str:
-    return "other data" if metrics["dataset"] == STAND_IN else f"{difference:+.4f}"
 
 
 def class_report(evaluation: Evaluation) -> pd.DataFrame:
@@ -110,12 +110,12 @@ def class_words(evaluation: Evaluation) -> str:
     report = pd.DataFrame(evaluation.metrics["per_class"])
     tested = report[report["support"] > 0].sort_values("recall")
     least, most = tested.iloc[0], tested.iloc[-1]
-    text = f"Of the images of {most['class_name']}, {percent(most['recall'])} are found; "
-    text += f"of {least['class_name']}, {percent(least['recall'])}."
+    words = f"Of the images of {text(most['class_name'])}, {percent(most['recall'])} are found; "
+    words += f"of {text(least['class_name'])}, {percent(least['recall'])}."
     if most["recall"] == least["recall"]:
-        text = f"Of the images of every class, {percent(most['recall'])} are found."
-    never = [name for at, name in enumerate(evaluation.class_names) if not (evaluation.predicted == at).any()]
-    return text + (f" Never predicted: {', '.join(never)}." if never else "")
+        words = f"Of the images of every class, {percent(most['recall'])} are found."
+    never = [text(name) for at, name in enumerate(evaluation.class_names) if not (evaluation.predicted == at).any()]
+    return words + (f" Never predicted: {listed(never, MOST_NAMED)}." if never else "")
 
 
 def confusion_counts(evaluation: Evaluation) -> np.ndarray:
@@ -155,7 +155,7 @@ def confusion_words(evaluation: Evaluation, pairs: int = 3) -> str:
     cells = [divmod(int(cell), len(counts)) for cell in order if counts.flat[cell] > 0]
     if not cells:
         return "No test image was confused with another class."
-    names = evaluation.class_names
+    names = [text(name) for name in evaluation.class_names]
     words = [f"{names[true]} taken for {names[taken]} ({counts[true, taken]})" for true, taken in cells]
     return f"Most frequent {'confusion' if len(words) == 1 else 'confusions'}, in images: {', '.join(words)}."
 
@@ -180,12 +180,12 @@ def calibration_words(evaluation: Evaluation) -> str:
     """The expected calibration error, and whether the network is too sure or not sure enough."""
     error = evaluation.metrics["expected_calibration_error"]
     sure, right = float(evaluation.confidence.mean()), float(evaluation.correct.mean())
-    text = f"Mean likelihood of the predicted class {percent(sure)}, accuracy {percent(right)}"
+    words = f"Mean likelihood of the predicted class {percent(sure)}, accuracy {percent(right)}"
     if error is None or math.isnan(sure):
         return "The likelihoods are not numbers: the training diverged."
     verdict = "surer than it is right" if sure > right + 0.01 else "less sure than it is right"
     verdict = "about as sure as it is right" if abs(sure - right) <= 0.01 else verdict
-    return f"{text}: on average the network is {verdict}. Expected calibration error {error:.4f}."
+    return f"{words}: on average the network is {verdict}. Expected calibration error {error:.4f}."
 
 
 def speed_and_storage_words(evaluation: Evaluation) -> str:

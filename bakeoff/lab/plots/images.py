@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from bakeoff.lab.plots.gallery import gallery, show_pixels
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import count, listed, short, whole
+from bakeoff.lab.plots.words import count, listed, percent, short, text, whole
 from bakeoff.lab.streams import generator
 
 if TYPE_CHECKING:
@@ -66,10 +67,21 @@ def draw_examples(split: Split, num_classes: int, seed: int, most: int = 10) -> 
 
 
 def class_grid(dataset: Dataset, chosen: Sequence[np.ndarray]) -> Figure:
-    """A row of pictures for each class; a class without images leaves its row empty."""
+    """A row of pictures for each of the first classes; a class without images leaves its row empty."""
     columns = max(1, *(len(positions) for positions in chosen))
     rows = [[*dataset.train.images[positions], *[None] * (columns - len(positions))] for positions in chosen]
     return gallery(rows, names=[short(name) for name in dataset.class_names[: len(rows)]], side=0.5, size=9)
+
+
+def grid_words(dataset: Dataset, chosen: Sequence[np.ndarray]) -> str:
+    """What the grid of examples shows: how many images of which classes."""
+    shown, classes = len(chosen), dataset.num_classes
+    which = "each class" if shown == classes else f"each of the first {shown} of {classes} classes"
+    most = max((len(positions) for positions in chosen), default=0)
+    least = min((len(positions) for positions in chosen), default=0)
+    images = count(most, "training image") if least == most else f"Up to {count(most, 'training image')}"
+    names = listed((text(name) for name in dataset.class_names[:shown]), MOST_CLASSES)
+    return f"{images} of {which} ({names}), drawn at random"
 
 
 def balance(dataset: Dataset) -> Figure:
@@ -82,12 +94,12 @@ def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "t
     """How evenly the classes are filled, and what the simplest guess would score."""
     counts = np.bincount(labels, minlength=len(class_names))
     least, most = int(counts.argmin()), int(counts.argmax())
-    share = f"naming the commonest class every time would be right for {counts[most] / counts.sum():.1%} of them"
+    share = f"naming the commonest class every time would be right for {percent(counts[most] / counts.sum())} of them"
     if counts[least] == counts[most]:
         return f"Every class has {count(int(counts[most]), 'image')} of the {whole(len(labels))} {what}; {share}."
-    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
-    words = f"Of the {whole(len(labels))} {what}, {class_names[most]} has the most ({whole(counts[most])}) and "
-    words += f"{class_names[least]} the fewest ({whole(counts[least])}); {share}."
+    missing = [text(name) for name, count in zip(class_names, counts, strict=True) if not count]
+    words = f"Of the {whole(len(labels))} {what}, {text(class_names[most])} has the most ({whole(counts[most])}) and "
+    words += f"{text(class_names[least])} the fewest ({whole(counts[least])}); {share}."
     return words + (f" **No image of {listed(missing, MOST_CLASSES)} is among them.**" if missing else "")
 
 
@@ -97,7 +109,7 @@ def channel_grid(image: np.ndarray, name: str) -> Figure:
     names = channel_names(channels)
     figure, grid = plt.subplots(1, channels + 1, figsize=(2.6 * (channels + 1), 3.0), squeeze=False)
     draw_picture(grid[0, 0], image)
-    grid[0, 0].set_title(name, fontsize=9)
+    grid[0, 0].set_title(short(name), fontsize=9)
     for k, axes in enumerate(grid[0, 1:]):
         draw_picture(axes, image[..., k : k + 1])
         axes.set_title(f"{names[k]}: {image[..., k].min()} to {image[..., k].max()}", fontsize=9)
@@ -134,7 +146,7 @@ def _channel_words(channels: int) -> str:
 
 
 def _of(number: int, available: int) -> str:
-    return whole(number) if number == available else f"{whole(number)}, the first of {whole(available)}"
+    return whole(number) if number == available else f"{whole(number)} of {whole(available)}"
 
 
 # ---------------------------------------------------------------- drawing
@@ -162,14 +174,15 @@ def _write_numbers(axes: Axes, channel: np.ndarray, most: int = 4) -> None:
 
 
 def balance_bars(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
-    """Images of each class (at most MOST_CLASSES of them), a chart for each part."""
-    shown = min(len(class_names), MOST_CLASSES)
-    height = max(1.6, 0.26 * shown + 0.7)
+    """Images of every class, a chart for each part; of more than MOST_CLASSES classes not every bar has its name."""
+    classes = len(class_names)
+    height = max(1.6, 0.26 * min(classes, MOST_CLASSES) + 0.7)
     figure, grid = plt.subplots(1, len(labels), figsize=(2.9 * len(labels) + 0.8, height), sharey=True, squeeze=False)
+    named = np.arange(0, classes, math.ceil(classes / MOST_CLASSES))
     for k, (axes, (part, values)) in enumerate(zip(grid[0], labels.items(), strict=True)):
-        counts = np.bincount(values, minlength=len(class_names))[:shown]
-        axes.barh(np.arange(shown), counts, color=COLORS[k % len(COLORS)], height=0.7)
-        axes.set_yticks(np.arange(shown), [short(name) for name in class_names[:shown]])
+        counts = np.bincount(values, minlength=classes)
+        axes.barh(np.arange(classes), counts, color=COLORS[k % len(COLORS)], height=0.7)
+        axes.set_yticks(named, [short(class_names[int(at)]) for at in named])
         axes.set_title(f"{part}: {count(len(values), 'image')}", fontsize=9)
         axes.set_xlabel("images")
         axes.grid(axis="y", visible=False)

@@ -12,6 +12,11 @@ from bakeoff.lab.plots.network import percent, plain, weighty
 if TYPE_CHECKING:
     from bakeoff.lab.models import Network
 
+STATISTICS = (
+    "BatchNormalization",
+    "Normalization",
+)  # have fixed numbers in any network
+
 
 def where_sentence(network: Network) -> str:
     """Which part has most of the parameters, and which does most of the arithmetic."""
@@ -27,13 +32,19 @@ def where_sentence(network: Network) -> str:
     )
 
 
-def effort_sentence(network: Network) -> str:
-    """What one image costs, and what that means for training."""
-    return (
-        f"One image takes **{_flop(network.forward_gflop)}** (floating point operations) on its way through the"
-        " network. Training all of its parameters takes about three times that:"
-        f" {_flop(3000 * network.forward_gflop)} for every 1 000 images."
-    )
+def effort_sentence(network: Network, trained: bool = True) -> str:
+    """What one image costs, and what that means for training, where it is `trained` at all."""
+    text = f"One image takes **{_flop(network.forward_gflop)}** (floating point operations) on its way through the"
+    if not trained:
+        return f"{text} network. Nothing is trained."
+    if any(row.parameters and not row.trainable_parameters and row.kind not in STATISTICS for row in network.layers):
+        return (
+            f"{text} network. A training step takes less than three times that: only"
+            f" {_number(network.trainable_parameters)} of its {_number(network.parameters)} parameters are trained, and"
+            " no gradient goes further back than the first of them."
+        )
+    cost = _flop(3000 * network.forward_gflop)
+    return f"{text} network. A training step takes about three times that: {cost} for every 1 000 images."
 
 
 def source_of_options(inputs: Mapping[str, str], options: Mapping[str, Any]) -> str:
@@ -59,18 +70,14 @@ def parameter_table(network: Network, published: Mapping[str, Any]) -> pd.DataFr
     printed = {"all": published.get("parameters"), "trainable": published.get("trainable")}
     fixed = None if None in printed.values() else published["parameters"] - published["trainable"]
     ours = (network.parameters, network.trainable_parameters, network.non_trainable_parameters)
-    rows = [
+    theirs = (printed["all"], printed["trainable"], fixed)
+    return pd.DataFrame(
         {
-            "parameters": name,
-            "this network": _number(own),
-            "the source": "not printed" if theirs is None else _number(theirs),
-            "difference": "" if theirs is None else f"{own - theirs:+,}".replace(",", " ") if own != theirs else "none",
+            "parameters": ["all", "trainable", "fixed"],
+            "this network": [_number(number) for number in ours],
+            "the source": ["not printed" if number is None else _number(number) for number in theirs],
         }
-        for name, own, theirs in zip(
-            ("all", "trainable", "fixed"), ours, (printed["all"], printed["trainable"], fixed), strict=True
-        )
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def parameter_sentence(network: Network, published: Mapping[str, Any]) -> str:
@@ -80,11 +87,9 @@ def parameter_sentence(network: Network, published: Mapping[str, Any]) -> str:
         return f"**{_number(ours)} parameters.** There is no printed count to compare this with."
     if ours == theirs:
         return f"**{_number(ours)} parameters, exactly as many as the source prints.**"
-    share = f"{abs(ours - theirs) / theirs:.1%}".replace("%", " %")
     return (
-        f"**{_number(ours)} parameters, where the source prints {_number(theirs)}: {share}"
-        f" {'more' if ours > theirs else 'fewer'}.** The two can only agree where the images' size and channels, the"
-        " number of classes and every option are the source's."
+        f"**{_number(ours)} parameters, where the source prints {_number(theirs)}.** The two can only agree where the"
+        " images' size and channels, the number of classes and every option are the source's."
     )
 
 

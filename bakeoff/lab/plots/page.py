@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import matplotlib
 import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from bakeoff.lab.plots import fonts
+from bakeoff.lab.plots.words import plain, text
 
 # Okabe and Ito's colours: told apart by colour-blind readers and in gray print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
@@ -37,22 +41,30 @@ def use_style() -> None:
 def show(figure: Figure, caption: str, alt: str) -> None:
     """Display a figure with its caption; `alt` says in words what a reader who cannot see it must know.
 
-    The report reads both from the output's metadata.
+    Both are Markdown, as sentences are; the report reads them, without their marks, from the output's metadata.
     """
     if not caption.strip() or not alt.strip():
         raise ValueError("every figure needs a caption and an alternative text: show(figure, caption=..., alt=...)")
+    caption += _no_font(fonts.fit(figure))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the caption says it, and names no file
+        figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
     plt.close(figure)
-    metadata = {"image/png": {"alt": alt}, "bakeoff": {"caption": caption, "kind": "figure"}}
-    display({"image/png": buffer.getvalue(), "text/plain": alt}, raw=True, metadata=metadata)
+    described, words = plain(alt), plain(caption)
+    metadata = {"image/png": {"alt": described}, "bakeoff": {"caption": words, "kind": "figure"}}
+    display({"image/png": buffer.getvalue(), "text/plain": described}, raw=True, metadata=metadata)
     _caption("Figure", caption)
+
+
+def _no_font(signs: str) -> str:
+    return f" No installed font has {', '.join(map(text, signs))}: boxes stand for it." if signs else ""
 
 
 def table(frame: pd.DataFrame, caption: str, digits: int = 4) -> None:
     """Display a table without its index, numbers rounded to `digits` decimals, with its caption."""
     html = frame.to_html(index=False, float_format=lambda x: f"{x:.{digits}f}", na_rep="", border=0)
-    metadata = {"bakeoff": {"caption": caption, "kind": "table"}}
+    metadata = {"bakeoff": {"caption": plain(caption), "kind": "table"}}
     display({"text/html": html, "text/plain": frame.to_string(index=False)}, raw=True, metadata=metadata)
     _caption("Table", caption)
 
@@ -64,9 +76,9 @@ def listing(source: str, caption: str) -> None:
     _caption("Listing", caption)
 
 
-def say(text: str) -> None:
-    """Display a sentence that was computed from results, as Markdown."""
-    display(Markdown(text))
+def say(words: str) -> None:
+    """Display a sentence that was computed from results, as Markdown; names in it go through `words.text`."""
+    display(Markdown(words))
 
 
 def _caption(kind: str, caption: str) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bakeoff.lab.plots.gallery import gallery
 from bakeoff.lab.plots.images import MOST_CLASSES, balance_bars, channel_names
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import count, listed, short, whole
+from bakeoff.lab.plots.words import count, listed, percent, short, text, whole
 from bakeoff.lab.streams import generator
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def task_words(prepared: Prepared, positive_class: str) -> str:
     if prepared.task == "classes":
         return f"The network chooses one of {prepared.num_classes} classes."
     wanted, counts = prepared.class_names[0], np.bincount(prepared.train.labels, minlength=2)
-    words = f"The question is **{wanted} or not**, learned from {whole(counts[0])} images of it and "
+    words = f"The question is **{text(wanted)} or not**, learned from {whole(counts[0])} images of it and "
     words += f"{whole(counts[1])} others."
     if positive_class and wanted != positive_class:
-        words += f" The data have no class {positive_class}, so their first class takes its place."
+        words += f" The data have no class {text(positive_class)}, so their first class takes its place."
     share = np.mean(prepared.test.labels == 0)
-    return f"{words} Of the test images, {share:.1%} show it: read the balanced accuracy beside the accuracy."
+    return f"{words} Of the test images, {percent(share)} show it: read the balanced accuracy beside the accuracy."
 
 
 def transform_words(prepared: Prepared, color: str, scaling: str) -> str:
@@ -135,7 +135,10 @@ def sixteen_forms(view: View, position: int, options: Mapping[str, Any], seed: i
 def augmentation_words(options: Mapping[str, Any]) -> str:
     """The options in words, or that there are none."""
     if not any(options.values()):
-        return "This variant changes no image: the network sees every training picture as it is, in every epoch."
+        return (
+            "`augmentation` asks for no random change of the images. What a way of training does to them of its own"
+            " accord, such as mirroring each once, stands among the arguments of the training."
+        )
     phrases = {
         "rotation_degrees": "turned by up to {} degrees to either side",
         "shift": "shifted by up to {} of the side",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bakeoff.lab import overfitting as rule
 from bakeoff.lab.plots import page
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import count, duration, percent
+from bakeoff.lab.plots.words import count, duration, percent, points, whole
 
 if TYPE_CHECKING:
     import keras
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from bakeoff.lab.training import Training
 
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[0], COLORS[1]
-TOO_FEW_STEPS = 300  # optimizer steps; fewer say little about a network
-WIDE_GAP = 0.05  # between training and validation accuracy
 MEANINGS = {
     "trainer": "how the training goes about it",
     "trainer_options": "arguments of the trainer",
@@ -100,10 +100,29 @@ def images_used(training: Training) -> str:
     if used < there:
         text += f", **the first of {there}: the limit of arithmetic pays for no more**"
     text += f", in {count(summary['optimizer_steps'], 'step')} of up to {count(summary['batch_size'], 'image')}. "
-    text += _validation_words(summary)
-    if summary["optimizer_steps"] < TOO_FEW_STEPS:
-        text += f" Fewer than {TOO_FEW_STEPS} steps say little about what this network can learn."
+    text += _left_out(summary) + _validation_words(summary)
+    if summary["optimizer_steps"] < rule.MINIMUM_STEPS:
+        text += f" Fewer than {rule.MINIMUM_STEPS} steps say little about what this network can learn."
     return text
+
+
+def images_seen(summary: Mapping[str, Any]) -> int:
+    """How many images the steps were made on, each counted as often as it was used; about, where a base gives features.
+
+    A step of a batch that is not full counts as what was left of its epoch.
+    """
+    return min(summary["optimizer_steps"] * summary["batch_size"], summary["train_images"] * summary["epochs"])
+
+
+def _left_out(summary: Mapping[str, Any]) -> str:
+    """What the epochs left out, where they are no whole passes over the images."""
+    seen, whole_passes = images_seen(summary), summary["train_images"] * summary["epochs"]
+    if seen == whole_passes:
+        return ""
+    text = f"These {count(summary['epochs'], 'epoch')} are no whole passes: only full batches are used"
+    share = summary.get("last_epoch_share", 1.0)
+    text += f" and the last epoch is cut to {percent(share, 0)}" if share < 1 else ""
+    return f"{text}, so the steps saw {whole(seen)} images rather than {whole(whole_passes)}. "
 
 
 def _validation_words(summary: Mapping[str, Any]) -> str:
@@ -222,7 +241,8 @@ def _time_words(summary: Mapping[str, Any]) -> str:
     text = f"It took {duration(summary['train_seconds'])}"
     if summary.get("feature_seconds") is not None:
         return f"{text}, of which {duration(summary['feature_seconds'])} for the features."
-    return f"{text}, at {summary['images_per_second']:.0f} training images a second."
+    rate = images_seen(summary) / summary["train_seconds"] if summary["train_seconds"] else math.nan
+    return text + ("." if math.isnan(rate) else f": {rate:.0f} training images a second, all told.")
 
 
 def overfitting(training: Training) -> str:
@@ -237,16 +257,18 @@ def overfitting(training: Training) -> str:
             "The validation or test images show classes of which the training images have none, so the gap between "
             "training and validation accuracy says nothing about overfitting."
         )
-    gap = summary["train_accuracy"] - summary["validation_accuracy"]
-    points = f"{100 * abs(gap):.1f} points"
-    if gap < 0:
-        return (
-            f"The validation accuracy is {points} **above** the training accuracy: that is no overfitting. The training"
-            " figure is a mean over the epoch, of a network still learning, with its dropout and augmentation at work."
-        )
-    if gap < WIDE_GAP:
-        return f"Training and validation accuracy are {points} apart: the network hardly overfits."
-    return f"The training accuracy is {points} **above** the validation accuracy: {_since(history)}."
+    train, validation = summary["train_accuracy"], summary["validation_accuracy"]
+    apart = f"{points(train, validation)} points"
+    if train < validation:
+        text = f"The validation accuracy is {apart} **above** the training accuracy. The training figure is a mean"
+        return f"{text} over the epoch, of a network still learning, with its dropout and augmentation at work."
+    verdict = rule.overfits(train, validation, summary["optimizer_steps"])
+    text = f"The training accuracy is {apart} above the validation accuracy"
+    if verdict is None:
+        return f"{text}: after fewer than {rule.MINIMUM_STEPS} steps that says nothing about overfitting."
+    if not verdict:
+        return f"{text}: the network does not overfit, which here means a gap of more than {100 * rule.GAP:.0f} points."
+    return f"{text}: {_since(history)}."
 
 
 def _since(history: pd.DataFrame) -> str:
@@ -259,7 +281,10 @@ def _since(history: pd.DataFrame) -> str:
 
 
 def beside_published(training: Training, published: Mapping[str, Any]) -> pd.DataFrame:
-    """What the source prints of its training beside our figures; empty where it prints nothing of it."""
+    """What the source prints of its training beside our figures; empty where it prints nothing of it.
+
+    No differences: whether the two can be compared at all is for the audit of the claims to say.
+    """
     rows = [
         {"figure": label, "source": float(published[name]), "here": training.summary.get(name)}
         for name, label in PUBLISHED.items()
@@ -267,7 +292,6 @@ def beside_published(training: Training, published: Mapping[str, Any]) -> pd.Dat
     ]
     frame = pd.DataFrame(rows, columns=["figure", "source", "here"])
     frame["here"] = pd.to_numeric(frame["here"])
-    frame["difference"] = frame["here"] - frame["source"]
     return frame
 
 
@@ -278,19 +302,12 @@ def table_unless_empty(frame: pd.DataFrame, caption: str) -> None:
 
 
 def compare_with_published(training: Training, published: Mapping[str, Any]) -> str:
-    """The same in a sentence."""
-    frame = beside_published(training, published)
-    if frame.empty:
+    """Whether there is anything to compare with, and where that is done."""
+    figures = len(beside_published(training, published))
+    if not figures:
         return "The source prints no figure of this training to compare with, or there is no source."
-    accuracy = frame[frame["figure"].str.contains("accuracy")].dropna()
-    text = f"The source prints {count(len(frame), 'figure')} of its training."
-    for _, row in accuracy.iterrows():
-        points = 100 * row["difference"]
-        way = "above" if points > 0 else "below"
-        text += f" Our {row['figure']} is {abs(points):.1f} points {way} it." if abs(points) >= 0.05 else ""
-    if training.summary["train_images"] < training.summary["train_images_available"]:
-        text += " Ours saw only a part of the training images."
-    return text
+    text = f"The source prints {count(figures, 'figure')} of its training. Whether ours can be compared with"
+    return f"{text} {'it' if figures == 1 else 'them'}, and with what result, stands in the comparison of all variants."
 
 
 def _word(value: Any) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab.plots.words import count, duration, listed, percent, points, whole
-from bakeoff.lab.results import STAND_IN, Results, comparable
+from bakeoff.lab.plots.words import count, duration, listed, percent, points, text, whole
+from bakeoff.lab.results import STAND_IN, Results
 
 
 def _name(row: pd.Series) -> str:
-    return f"`{row['variant']}`" if row["title"] == row["variant"] else f"{row['title']} (`{row['variant']}`)"
+    return f"`{row['variant']}`" if row["title"] == row["variant"] else f"{text(row['title'])} (`{row['variant']}`)"
 
 
 def answer(results: Results, against: pd.DataFrame) -> str:
@@ -153,22 +153,18 @@ def _leaks(leaking: pd.DataFrame) -> list[str]:
     ]
 
 
-def gap_words(results: Results) -> str:
-    """The widest gap between training and test accuracy, and that nearest to zero, among the rows of its figure."""
-    rows = comparable(results).dropna(subset=["train_accuracy", "test_accuracy"])
+def gap_words(rows: pd.DataFrame) -> str:
+    """The widest gap between training and test accuracy, and that nearest to zero, of `gap_rows`."""
     if rows.empty:
         return "No variant has both a training and a test accuracy."
-    gaps = rows["train_accuracy"] - rows["test_accuracy"]
 
     def of(at: int) -> str:
-        row = rows.loc[at]
-        return f"{row['variant']} ({points(row['train_accuracy'], row['test_accuracy'], sign=True)})"
+        return f"{rows.loc[at, 'variant']} ({rows.loc[at, 'gap']:+.1f})"
 
     if len(rows) == 1:
-        return f"From training to test accuracy, in points: {of(gaps.index[0])}."
-    return (
-        f"The widest gap, in points, is that of {of(gaps.abs().idxmax())}; nearest to zero, {of(gaps.abs().idxmin())}."
-    )
+        return f"From training to test accuracy, in points: {of(rows.index[0])}."
+    widest, narrowest = rows["gap"].abs().idxmax(), rows["gap"].abs().idxmin()
+    return f"The widest gap, in points, is that of {of(widest)}; nearest to zero, {of(narrowest)}."
 
 
 def recall_words(recalls: pd.DataFrame) -> str:
@@ -177,11 +173,11 @@ def recall_words(recalls: pd.DataFrame) -> str:
     if known.empty:
         return "No variant has a report of its classes."
     hardest = known.mean().idxmin()
-    text = f"Hardest on average: {hardest} ({percent(known[hardest].mean())} found)."
+    words = f"Hardest on average: {text(hardest)} ({percent(known[hardest].mean())} found)."
     ranges = known.max() - known.min()
     if len(known) > 1 and ranges.max() > 0:
         widest = ranges.idxmax()
         least, most = known[widest].idxmin(), known[widest].idxmax()
-        text += f" The variants differ most on {widest}: {least} finds {percent(known.loc[least, widest])}, "
-        text += f"{most} {percent(known.loc[most, widest])}."
-    return text
+        words += f" The variants differ most on {text(widest)}: {least} finds {percent(known.loc[least, widest])}, "
+        words += f"{most} {percent(known.loc[most, widest])}."
+    return words

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 LONGEST_NAME = 20
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>&$~|#])")  # what Markdown or TeX reads as more than text
+_MARKED = re.compile(r"\\([!-/:-@\[-`{-~])|\*\*|`")
+
+
+def text(name: object) -> str:
+    """A name as Markdown that shows it letter by letter: no markup, no tag and no formula is read from it."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(name).split()))
+
+
+def plain(markdown: str) -> str:
+    """A sentence without its marks, as captions and alternative texts need it."""
+    return _MARKED.sub(lambda mark: mark[1] or "", markdown)
 
 
 def short(name: object, most: int = LONGEST_NAME) -> str:
     """A name that fits beside a picture, and that matplotlib does not read as a formula."""
-    text = str(name).replace("$", r"\$")
-    return text if len(text) <= most else text[: most - 1] + "…"
+    words = " ".join(str(name).split())
+    return (words if len(words) <= most else words[: most - 1] + "…").replace("$", r"\$")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -50,9 +63,11 @@ def listed(names: Iterable[str], most: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that a reader would say; empty when unknown."""
+    """Seconds in the unit that a reader would say; "none" for nothing that was done, empty when unknown."""
     if math.isnan(seconds):
         return ""
+    if seconds == 0:
+        return "none"
     for limit, unit, size in ((1, "ms", 0.001), (120, "s", 1.0), (7200, "min", 60.0)):
         if seconds < limit:
             return f"{seconds / size:.{0 if seconds / size >= 10 else 1}f} {unit}"

@@ -1,0 +1,225 @@
+"""Sentences and what stands beside them: computed from the same rows, and names in them are text."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import cbook, font_manager
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
+
+from bakeoff.lab import evaluation as scoring
+from bakeoff.lab import results
+from bakeoff.lab.plots import comparison_figures, fonts, images, page, verdict, words
+from bakeoff.lab.plots import evaluation as figures
+from tests.lab.test_results import read, row
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+ODD = ["Füchse & Bären", "<b>bold</b>", "$x_1^2$ & $5", "*a* `b` [c](d)", "קוף קטן", "a|b~c\\d"]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def _cells(path: Path) -> Iterator[ast.Module]:
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and "page.show(" in source:
+            yield ast.parse(source)
+
+
+def _described(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The first argument of each describer whose sentence is a figure's alternative text, and the figure's call."""
+    made = {
+        node.targets[0].id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "page.show"):
+            continue
+        figure = node.args[0]
+        figure = made.get(figure.id, figure) if isinstance(figure, ast.Name) else figure
+        (alt,) = [keyword.value for keyword in node.keywords if keyword.arg == "alt"]
+        for name in {part.id for part in ast.walk(alt) if isinstance(part, ast.Name)}:
+            describer = made.get(name)
+            if isinstance(describer, ast.Call) and "words" in ast.unparse(describer.func):
+                yield ast.unparse(describer.args[0]), ast.unparse(figure)
+
+
+PAIRS = [(path.stem, rows, figure) for path in NOTEBOOKS for tree in _cells(path) for rows, figure in _described(tree)]
+
+
+def test_there_are_pairs_of_a_figure_and_its_sentence() -> None:
+    assert len(PAIRS) >= 12
+
+
+@pytest.mark.parametrize(("notebook", "rows", "figure"), PAIRS)
+def test_a_figure_and_its_sentence_get_the_same_rows(notebook: str, rows: str, figure: str) -> None:
+    root = ast.parse(rows, mode="eval").body
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    assert isinstance(root, ast.Name), f"{notebook}: the sentence is computed from {rows}, the figure is {figure}"
+    assert root.id in {each.id for each in ast.walk(ast.parse(figure)) if isinstance(each, ast.Name)}, notebook
+
+
+def test_the_widest_gap_is_furthest_from_zero_among_all_that_are_drawn(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        row("ann", 0.484, train_accuracy=0.525),
+        row("cnn", 0.50, train_accuracy=0.498),
+        row("shallow", 0.30, train_accuracy=0.403, optimizer_steps=51),
+        row("scratch", 0.40, train_accuracy=0.271, optimizer_steps=51),
+    )
+    rows = comparison_figures.gap_rows(found)
+    said = verdict.gap_words(rows)
+    assert "widest gap, in points, is that of scratch (-12.9)" in said
+    assert "nearest to zero, cnn (-0.2)" in said
+    drawn = [text.get_text() for text in comparison_figures.gaps(found, rows).axes[0].texts]
+    assert drawn == [f"{gap:+.1f}" for gap in rows["gap"]] == ["-12.9", "-0.2", "+4.1", "+10.3"]
+
+
+def test_every_class_of_which_a_sentence_speaks_has_its_bar() -> None:
+    labels = np.repeat(np.arange(100), np.arange(100, 0, -1))
+    names = [f"class {at}" for at in range(100)]
+    assert "class 99 the fewest (1)" in images.balance_words(labels, names)
+    axes = images.balance_bars({"training": labels}, names).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == list(range(100, 0, -1))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_is_text_in_markdown_and_comes_back_plain(name: str) -> None:
+    from bakeoff.report.formulas import Formulas
+
+    renderer = Formulas()
+    html = renderer.fill(renderer.html(f"Of **{words.text(name)}** there are 5."))
+    assert html.strip() == f"<p>Of <strong>{_escaped(name)}</strong> there are 5.</p>"
+    assert words.plain(words.text(name)) == name
+
+
+def _escaped(name: str) -> str:
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _odd_scores() -> scoring.Evaluation:
+    labels = np.arange(60) % 6
+    probabilities = np.eye(6, dtype=np.float32)[(labels + (np.arange(60) % 4 == 0)) % 6] * 0.94 + 0.01
+    metrics = scoring.measure(probabilities, labels, ODD, "classes", 3, "sparse_categorical_crossentropy", 0.0)
+    facts = {"class_names": ODD, "dataset": "odd", "weights": "none", "test_images_available": 60, "test_images": 60}
+    return scoring.Evaluation(np.array([f"t{at}" for at in range(60)]), labels, probabilities, metrics | facts)
+
+
+def test_names_of_classes_are_text_in_sentences() -> None:
+    scores = _odd_scores()
+    labels = np.repeat(np.arange(6), [9, 1, 5, 5, 5, 0])
+    for sentence in (figures.class_words(scores), figures.confusion_words(scores), images.balance_words(labels, ODD)):
+        for name in ODD:
+            if name in words.plain(sentence):
+                assert words.text(name) in sentence
+        assert "$x_1^2$" not in sentence and "<b>" not in sentence.replace("\\<b", "")
+
+
+def test_no_tick_or_title_of_a_figure_is_read_as_a_formula() -> None:
+    labels = np.arange(12) % 6
+    picture = np.zeros((8, 8, 3), np.uint8)
+    drawn = [
+        figures.confusion(_odd_scores()),
+        images.balance_bars({"training": labels}, ODD),
+        images.channel_grid(picture, ODD[2]),
+    ]
+    for figure in drawn:
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert any("$" in text for text in texts)
+        assert not [text for text in texts if "$" in text and cbook.is_math_text(text)]
+
+
+RARE = "\U000f1a55"  # of private use: no font of any system has it
+
+
+@pytest.fixture
+def installed_font(tmp_path: Path) -> Iterator[str]:
+    """The name of a font that has the rare sign, installed after matplotlib wrote its list."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for point in ((0, 700), (700, 700), (700, 0)):
+        pen.lineTo(point)
+    pen.closePath()
+    glyph = pen.glyph()
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder([".notdef", "rare"])
+    builder.setupCharacterMap({ord(RARE): "rare"})
+    builder.setupGlyf({".notdef": glyph, "rare": glyph})
+    builder.setupHorizontalMetrics({".notdef": (800, 0), "rare": (800, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Rare Sans", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "rare.ttf")
+    before = list(font_manager.fontManager.ttflist)
+    font_manager.fontManager.addfont(tmp_path / "rare.ttf")
+    _forget()
+    yield "Rare Sans"
+    font_manager.fontManager.ttflist[:] = before
+    _forget()
+
+
+def _forget() -> None:
+    for remembered in (fonts._family_with, fonts._signs, fonts._add_new_fonts):
+        remembered.cache_clear()
+
+
+def _shown(name: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> str:
+    figure, axes = plt.subplots()
+    axes.set_yticks([0, 1], [name, "b"])
+    page.show(figure, caption="Images of each class.", alt="Bars.")
+    assert not recwarn.list, "no warning stands on a page, with or without a path"
+    return capsys.readouterr().out
+
+
+def test_a_sign_that_the_own_font_lacks_comes_from_an_installed_one(
+    installed_font: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    assert "No installed font" not in _shown(f"a {RARE}", capsys, recwarn)
+    figure, axes = plt.subplots()
+    axes.set_title(f"a {RARE}")
+    assert fonts.fit(figure) == ""
+    assert axes.title.get_fontfamily()[-1] == installed_font
+    assert axes.xaxis.label.get_fontfamily() == axes.yaxis.label.get_fontfamily()
+    assert installed_font not in axes.xaxis.label.get_fontfamily(), "others stay as they are"
+
+
+def test_a_sign_that_no_font_has_is_said_to_be_a_box(
+    capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    _forget()
+    figure, axes = plt.subplots()
+    axes.set_title("a \U000f1a56")
+    assert fonts.fit(figure) == "\U000f1a56"
+    _shown("a \U000f1a56", capsys, recwarn)
+    assert "boxes stand for it" in page._no_font("\U000f1a56")
+
+
+@pytest.mark.parametrize(("share", "printed"), [(0.7105, "71.1 %"), (np.float32(0.7105), "71.1 %"), (0.0625, "6.3 %")])
+def test_one_number_is_rounded_to_one_percentage_everywhere(share: float, printed: str) -> None:
+    assert words.percent(share) == printed
+
+
+def test_nothing_that_was_done_took_no_milliseconds(tmp_path: Path) -> None:
+    from bakeoff.lab.plots import comparison
+
+    found: results.Results = read(tmp_path, row("imagenet", 0.1, task="labels_only", train_seconds=0.0))
+    assert comparison.below(found)["training"].tolist() == ["none"]
