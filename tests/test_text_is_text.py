@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
 from nbformat import v4
 from PIL import Image
 
@@ -191,3 +196,28 @@ def test_a_picture_keeps_its_letters() -> None:
     output = _output({"image/png": encoded, "text/plain": "/home/ada/x"})
     masked = json.loads(masked_notebook(json.dumps(v4.new_notebook(cells=[_code(output)])), Path("runs")))
     assert masked["cells"][0]["outputs"][0]["data"] == {"image/png": encoded, "text/plain": "~/x"}
+
+
+def test_a_sign_of_another_script_has_an_installed_font_in_the_pdf(tmp_path: Path) -> None:
+    if not any("猫" in _signs_of(path) for path in font_manager.findSystemFonts()):
+        pytest.skip("no font of this system has Chinese signs")
+    pdf = make_pdf("A report", [], _merged(tmp_path, title="猫").cells, FACTS)
+    assert re.search(rb"/BaseFont/[A-Z]{6}\+(?!Libertinus|DejaVu|LastResort|NewCM)", _unpacked(pdf))
+    assert b"LastResort" not in _unpacked(pdf)
+
+
+def _signs_of(path: str) -> str:
+    try:
+        return "".join(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError):
+        return ""
+
+
+def _unpacked(pdf: bytes) -> bytes:
+    """The bytes of a PDF with those of its objects that are packed."""
+    packed = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    parts = [pdf]
+    for part in packed:
+        with suppress(zlib.error):
+            parts.append(zlib.decompress(part))
+    return b"\n".join(parts).replace(b"/BaseFont /", b"/BaseFont/")

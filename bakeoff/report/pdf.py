@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.errors import BakeoffError
+from bakeoff.report.fonts import add_installed, copy_fonts
 from bakeoff.report.pictures import FORMATS
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
 from bakeoff.scratch import scratch_folder
@@ -25,8 +25,6 @@ _TEMPLATE = Path(__file__).parent / "template" / "report.typ"
 _READ = ("-f", "html+tex_math_dollars-native_spans", "-t", "json")
 _WRITE = ("-f", "json", "-t", "typst", "--wrap=none")
 _SECONDS = 120
-# Typst brings Libertinus, New Computer Modern and DejaVu Sans Mono; matplotlib has what they lack.
-_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "LastResortHE-Regular.ttf")
 _NOTE = (
     "This file shows what the notebooks found. The code is left out: it stands in the executed notebooks, "
     "notebooks/<variant>/<stage>.ipynb beside this file."
@@ -89,7 +87,7 @@ def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Ma
         pieces = [piece for cell in cells for piece in _pieces(cell, root)]
         pieces.append(_Html(_how_it_was_made(facts), True, formulas=False))
         shutil.copyfile(_TEMPLATE, root / _TEMPLATE.name)
-        _copy_fonts(fonts)
+        copy_fonts(fonts)
         start = _start(title, banner, facts)
         body, formulas = _to_typst(pieces)
         try:
@@ -115,6 +113,7 @@ def _compile(text: str, root: Path, fonts: Path, standard: Literal["ua-1"] | Non
     import typst
 
     (root / "main.typ").write_text(text, encoding="utf-8")
+    more = "\n".join(add_installed(text, fonts))
 
     try:
         made = typst.compile(
@@ -124,23 +123,13 @@ def _compile(text: str, root: Path, fonts: Path, standard: Literal["ua-1"] | Non
             ignore_system_fonts=True,
             format="pdf",
             pdf_standards=standard,
+            sys_inputs={"fonts": more},
         )
     except typst.TypstError as error:
         raise PdfError(f"Typst says: {error.message}") from error
     if not isinstance(made, bytes):
         raise PdfError("Typst gave no PDF")
     return made
-
-
-def _copy_fonts(target: Path) -> None:
-    """matplotlib's fonts that we use, in a folder of their own: its others would change which one is chosen."""
-    target.mkdir()
-    found = find_spec("matplotlib")
-    for place in (found.submodule_search_locations or []) if found else []:
-        for name in _FONTS:
-            font = Path(place, "mpl-data", "fonts", "ttf", name)
-            if font.is_file():
-                shutil.copyfile(font, target / name)
 
 
 def _start(title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:

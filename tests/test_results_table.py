@@ -1,0 +1,33 @@
+"""results.csv says what the pages say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bakeoff.params import Parameters
+from bakeoff.plan import Row
+from bakeoff.resolve import STAND_IN, Source
+from bakeoff.results import _measured, title_of
+
+BUILD = {"parameters": 10, "forward_gflop": 0.1}
+
+
+def test_the_validation_accuracy_is_the_one_of_the_training_s_page() -> None:
+    train, evaluate = {"validation_accuracy": 0.166}, {"validation_accuracy": 0.1825, "test_accuracy": 0.2}
+    assert _measured({"build": BUILD, "train": train, "evaluate": evaluate})["validation_accuracy"] == 0.166
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "title"),
+    [
+        ("binary", STAND_IN, f"Dog or not ({STAND_IN}: its first class in place of dog)"),
+        ("binary", "cifar10", "Dog or not"),
+        ("classes", STAND_IN, "Dog or not"),
+    ],
+)
+def test_a_title_says_when_the_class_that_it_names_is_not_in_the_data(task: str, data: str, title: str) -> None:
+    stage: dict[str, Any] = {"task": task, "positive_class": "dog"}
+    row = Row(Parameters("dogs", stage, {"title": "Dog or not"}, ()), 0, 0, Source(data, data), "none", {})
+    assert title_of(row) == title
