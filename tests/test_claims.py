@@ -31,7 +31,7 @@ from bakeoff.lab.differences import paired_difference
 from bakeoff.params import DIRECTORY, load_parameters, variant_names
 from bakeoff.pipeline import Pipeline, Request
 from tests.conftest import Workplace
-from tests.stubs import commit
+from tests.stubs import commit, make_stub_project
 
 CLAIMS = claims.read_claims(DIRECTORY)
 TOLERANCES = claims.read_tolerances(DIRECTORY)
@@ -868,3 +868,12 @@ def test_a_margin_is_part_of_the_claim(
 ) -> None:
     finding = judged(evidence(folders, row("gray_tuned", test_accuracy=accuracy)), "", "tuned beats first by")
     assert finding.outcome.status == status and finding.outcome.reason.startswith(words)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_step_says_whether_other_steps_ran_beside_it(stub_template: Path, tmp_path: Path, jobs: int) -> None:
+    project = make_stub_project(tmp_path, stub_template, seconds=0.2)
+    code, said = project.run(tmp_path, ["stub_0", "stub_1"], "--no-pdf", "--jobs", str(jobs))
+    assert code == 0, said
+    trainings = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "train").glob("*/step.json")]
+    assert [each["ran_alone"] for each in trainings] == [jobs == 1] * 2
