@@ -10,17 +10,19 @@ from typing import Any
 
 PROFILE = "quick"  # by hand, the earlier stages are made under its limits
 VARIANT = "simple_cnn"  # base.yaml's defaults are this variant's
+_given: dict[str, str] = {}  # stage -> the output folder that this process was given for it
 
 
 def find_or_make(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The folders of the earlier stages and this stage's own folder: (inputs, output).
 
     `names` are the notebook's globals(). When papermill has injected `inputs` and `output` they are returned as they
-    are. Opened by hand, the earlier stages are looked up in runs/ and made where they are missing, with the values of
-    the `parameters` cell; the output goes to runs/by_hand/<stage>, emptied first. The stage load has no earlier stage:
-    its data set is downloaded where it can be, else `names["dataset"]` becomes the stand-in, and that is said.
+    are; what this function gave before is not taken for that. Opened by hand, the earlier stages are looked up in
+    runs/ and made where they are missing, with the values of the `parameters` cell; the output goes to
+    runs/by_hand/<stage>, emptied first. The stage load has no earlier stage: its data set is downloaded where it can
+    be, else `names["dataset"]` becomes the stand-in, and that is said.
     """
-    if names.get("inputs") is not None and names.get("output") is not None:
+    if names.get("inputs") is not None and names.get("output") not in (None, _given.get(stage)):
         return names["inputs"], names["output"]
     from bakeoff.code import PROJECT
 
@@ -28,6 +30,7 @@ def find_or_make(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str,
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     inputs = _compare_inputs(output) if stage == "compare" else _parents(stage, names)
+    _given[stage] = str(output)
     return inputs, str(output)
 
 

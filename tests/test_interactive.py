@@ -54,3 +54,23 @@ def test_notebooks_are_valid() -> None:
     for path in sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb")):
         nbformat.validate(nbformat.read(path, as_version=4))
         assert path.stat().st_size < 60_000, f"{path.name} carries more than text"
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_cells_that_are_changed_and_run_again_by_hand_are_not_answered_from_before(
+    project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_copy()
+    path = project / "notebooks" / "1_load.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    setup = next(cell for cell in code if "find_or_make(" in cell.source)
+    loads = next(cell for cell in code if "data.load(" in cell.source)
+    # In one kernel: everything, then the load cell for fewer images, then the set-up cell and the load cell.
+    fewer = nbformat.v4.new_code_cell(f"max_train_examples = 30\n{loads.source}\nprint('first', len(data_set.train))")
+    fresh = nbformat.v4.new_code_cell(f"{setup.source}\nimport os\nprint('left', os.listdir(output))")
+    notebook.cells = [*notebook.cells, fewer, fresh]
+    nbformat.write(notebook, path)
+    small = {"dataset": "shapes10", "max_train_examples": 60, "max_test_examples": 20}
+    printed = "\n".join(_run_all(project, "1_load", monkeypatch, warm.KERNEL, **small))
+    assert "first 30" in printed and "left []" in printed

@@ -12,7 +12,7 @@ from bakeoff.errors import BakeoffError, ParameterError, RequestError
 from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, variant_names
 from tests.conftest import Workplace
 
-CATALOGUE = 22
+CATALOGUE = 23
 
 
 @pytest.fixture

@@ -73,6 +73,8 @@ def load(
     mean every image. Raises ValueError for data that are not prepared or are no pictures with class labels.
     """
     folder = Path(folder)
+    given = {"dataset": dataset, "train": max_train_examples, "test": max_test_examples, "seed": seed}
+    files.claim(folder, given, (_DESCRIPTION,))
     if not (folder / _DESCRIPTION).is_file():
         source = _source(dataset, seed)
         for role, limit in (("train", max_train_examples), ("test", max_test_examples)):

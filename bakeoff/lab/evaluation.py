@@ -79,13 +79,17 @@ def evaluate(
     loss: str,
     label_smoothing: float,
 ) -> Evaluation:
-    """Predict the test images, measure, and write predictions.npz and metrics.json; or return what is there already.
+    """Predict the test images, measure, and write predictions.npz and metrics.json; or return what is there already,
+    if it was made with the same arguments.
 
     Of a network whose training diverged nothing is measured, and no prediction is stored.
     """
     from bakeoff.lab.training import diverged_epoch, load_trained
 
+    given = {"task": task, "top_k": top_k, "loss": loss, "label_smoothing": label_smoothing}
+    given |= {"batch": evaluation_batch_size, "views": test_time_augmentation, "tflop": max_evaluation_tflop}
     folder = Path(folder)
+    files.claim(folder, given, ("metrics.json", "predictions.npz"))
     if (folder / "metrics.json").exists():
         return open_evaluation(folder)
     prepared, network = preprocessing.open_prepared(inputs), files.read_json(Path(inputs["build"]) / "network.json")

@@ -11,9 +11,10 @@ import math
 import os
 import re
 import secrets
+import shutil
 import socket
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,27 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read what `write_json` wrote."""
     return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+ARGUMENTS = "arguments.json"  # in a stage's folder: what its files were made with
+
+
+def claim(folder: str | Path, arguments: Mapping[str, Any], made: Sequence[str]) -> None:
+    """Keep in `folder` what its files are made with; first remove those named `made` that were made otherwise.
+
+    So a function that finds its files in `folder` has made them with the arguments of this very call.
+    """
+    folder = Path(folder)
+    plain = json.loads(json.dumps(_plain(arguments)))
+    kept = folder / ARGUMENTS
+    if kept.is_file():
+        if read_json(kept) == plain:
+            return
+        for path in (folder / name for name in made):
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+    write_json(kept, plain)
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:

@@ -122,7 +122,10 @@ def prepare(
 
     Raises ValueError for settings that the data cannot follow.
     """
+    given = {name: value for name, value in locals().items() if name not in ("dataset", "folder")}
+    given |= {"dataset": dataset.name, "images": [len(dataset.train), len(dataset.test)]}
     folder = Path(folder)
+    files.claim(folder, given, (_DESCRIPTION,))
     if not (folder / _DESCRIPTION).is_file():
         positive = _positive_label(dataset, positive_class) if task == "binary" else None
         chosen = _chosen(dataset.train, positive, examples_per_side)
@@ -263,10 +266,10 @@ def _open(dataset: Dataset, folder: Path) -> Prepared:
 
 
 def _task_labels(dataset: Dataset, positive: str | None) -> tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-    """Names and labels of the task; a binary task has label 0 for the class to find and 1 for every other."""
+    """Names and labels of the task; a binary task has label 1 for the class to find and 0 for every other."""
     labels = dataset.train.labels, dataset.test.labels
     if positive is None:
         return dataset.class_names, labels
     wanted = dataset.class_names.index(positive)
-    train, test = ((one != wanted).astype(np.int64) for one in labels)
-    return (positive, f"not {positive}"), (train, test)
+    train, test = ((one == wanted).astype(np.int64) for one in labels)
+    return (f"not {positive}", positive), (train, test)

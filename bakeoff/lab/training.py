@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bakeoff.lab import resume
-from bakeoff.lab.files import read_json, replacing, write_csv, write_json, write_npz
+from bakeoff.lab.files import claim, read_json, replacing, write_csv, write_json, write_npz
 from bakeoff.lab.fitting import HistoryFile, Job, Recipe, Trainer, cut_to_budget
 from bakeoff.lab.models import check_name, rebuild
 from bakeoff.lab.models.flops import forward_gflop
@@ -33,6 +34,7 @@ TRAINERS: dict[str, str] = {
 PARTLY_SAVED = ("features", "none")  # the rest of the network is built again
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 MODEL, SUMMARY, HISTORY, ANSWERS = "model.keras", "training.json", "history.csv", "answers.npz"
+_trained: weakref.WeakSet[keras.Model] = weakref.WeakSet()  # by this process
 ANSWERED = 16  # training images whose likelihoods are kept, so that the stored file can be compared with the network
 
 
@@ -79,13 +81,20 @@ def train(
 
     Until it is over, the folder `inputs["checkpoint"]` (else `folder`) holds what it goes on from when it is cut short.
     What a search found (`inputs["search"]`) overrides optimizer and learning rate, and has used half of the budget.
-    A training that `folder` holds already is opened, not repeated. The same seed gives the same bits.
+    A training that `folder` holds already is opened, not repeated, if it was made with the same arguments. The same
+    seed gives the same bits.
 
-    Raises ValueError for unknown names, and when the network was not built in `precision`.
+    Raises ValueError for unknown names, when the network was not built in `precision`, and when it is trained already.
     """
+    given = {name: value for name, value in locals().items() if name not in ("model", "prepared", "folder", "inputs")}
+    given |= {"network": model.name, "parameters": model.count_params(), "images": len(prepared.train)}
     folder = Path(folder)
+    claim(folder, given, (SUMMARY, HISTORY, MODEL, ANSWERS, resume.STATE))
     if (folder / SUMMARY).is_file():
         return open_training(folder)
+    if model in _trained:
+        raise ValueError("this network has been trained already: build it again, by the cell before this one")
+    _trained.add(model)
     _check_precision(model, precision)
     recipe = Recipe(
         loss=loss,

@@ -46,6 +46,16 @@ class Transform:
         return pixels[..., ::-1] if self.reverse else pixels
 
 
+def is_scaled(transform: Transform, channels: int, scaling: str) -> bool:
+    """Whether `transform` does to images with so many channels what `scaling` (caffe, symmetric or none) does."""
+    color = "rgb" if transform.gray_weights is None else "gray"
+    unmeasured = {"minimum": [0.0], "maximum": [255.0], "mean": [0.0], "standard_deviation": [1.0]}
+    wanted = scaled(choose_channels(channels, color, transform.gray_weights or (), scaling), scaling, unmeasured)
+    pixels = (np.arange(256 * channels) % 256).astype(np.uint8).reshape(1, 16, -1, channels)
+    own, other = transform(pixels), wanted(pixels)
+    return own.shape == other.shape and bool(np.allclose(own, other, atol=0.01))
+
+
 def choose_channels(channels: int, color: str, gray_weights: Sequence[float], scaling: str) -> Transform:
     """The half of the transform that needs no statistics.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bakeoff.lab import models
-from bakeoff.lab.files import read_json, write_csv, write_json
+from bakeoff.lab.files import claim, read_json, write_csv, write_json
 from bakeoff.lab.fitting import Recipe
 from bakeoff.lab.search_space import Values, cells, grid_points, list_values
 from bakeoff.lab.streams import generator
@@ -107,12 +107,15 @@ def search(
     The point with the highest validation accuracy after its last epoch is the best; a point that cannot be built, or
     diverges, is recorded with its reason, and the others are tried. Where the variant holds out no
     training images, the last tenth (tuner) or fifth (grid) of them validates; a grid scores the test set besides.
-    Half of the arithmetic budget is shared by the trials, all with the same number of images. A search that
-    `folder` holds already is opened; one that was cut short goes on after the trials in `checkpoint` (else `folder`).
+    Half of the arithmetic budget is shared by the trials, all with the same number of images. A search that `folder`
+    holds already is opened, if it was made with the same arguments; one that was cut short goes on after the trials in
+    `checkpoint` (else `folder`).
 
     Raises ValueError for an unknown kind of search, a space that is empty or cannot be read, or if every trial fails.
     """
+    given = {name: value for name, value in locals().items() if name not in ("prepared", "folder", "checkpoint")}
     folder = Path(folder)
+    claim(folder, given | {"images": len(prepared.train)}, (BEST, TRIALS, "tuner", "hparams"))
     if (folder / BEST).is_file():
         return open_search(folder)
     models.check_name("search", search, HELD_OUT)

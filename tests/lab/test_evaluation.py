@@ -242,6 +242,13 @@ def test_a_training_that_diverges_is_said_to_and_nothing_is_measured(tmp_path: P
     assert not training_figures.compare_with_published(result, {"train_accuracy": 0.9}).count("nan")
 
 
+def test_an_evaluation_of_other_arguments_is_made_anew(tmp_path: Path) -> None:
+    inputs = trained(tmp_path, "classes")
+    first = evaluated(inputs, tmp_path / "evaluate")
+    again = evaluated(inputs, tmp_path / "evaluate", top_k=5, label_smoothing=0.1)
+    assert again.metrics["top_k"] == 5 and again.metrics["test_loss"] != first.metrics["test_loss"]
+
+
 def test_what_was_evaluated_opens_again(tmp_path: Path) -> None:
     probabilities = likelihoods(5, 3)
     ids = np.array([f"test_{at}" for at in range(5)])

@@ -54,3 +54,15 @@ def test_the_temporary_file_has_the_suffix_and_the_folder_of_the_final_one(tmp_p
         temporary.write_bytes(b"x")
         assert not (tmp_path / "model.keras").exists()
     assert (tmp_path / "model.keras").read_bytes() == b"x"
+
+
+def test_files_of_other_arguments_are_removed_and_of_the_same_kept(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("made.json", "deep/made.json", "other.json"):
+        (tmp_path / name).write_text("{}")
+    files.claim(tmp_path, {"a": (1, 2), "b": None}, ("made.json", "deep"))
+    assert (tmp_path / "made.json").is_file()  # nothing says that it was made otherwise
+    files.claim(tmp_path, {"b": None, "a": [1, 2]}, ("made.json", "deep"))
+    assert (tmp_path / "made.json").is_file()
+    files.claim(tmp_path, {"a": [1, 3], "b": None}, ("made.json", "deep", "never.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [files.ARGUMENTS, "other.json"]

@@ -65,7 +65,8 @@ CATALOGUE = {
     "speedrun_cnn": Entry(1_973_944, 1_971_352),
     "efficientnetv2_finetune": Entry(5_932_122, 5_810_906, image_size=160, base=5_919_312),
 }
-# augmented_inceptionv3 and augmented_inceptionv3_fixed are inceptionv3_transfer's network.
+# augmented_inceptionv3 and augmented_inceptionv3_fixed are inceptionv3_transfer's network,
+# vgg16_transfer_fixed is vgg16_transfer's.
 
 
 @lru_cache(maxsize=2)  # the large ones together would take gigabytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,3 +124,13 @@ def test_a_frozen_base_costs_no_training_of_all_parameters(simple: models.Networ
     sentence = tables.effort_sentence(network)
     assert "only 12 810 of its 167 562 parameters are trained" in sentence
     assert "for every 1 000 images" not in sentence
+
+
+def test_pixels_that_are_not_those_of_the_weights_are_named(stages: Callable[..., Any]) -> None:
+    unit, caffe, symmetric = (stages(train=20, scaling=name).prepared for name in ("unit", "caffe", "symmetric"))
+    for prepared, right in ((unit, False), (caffe, True), (symmetric, False)):
+        words = tables.pixels_words(prepared, "vgg16_transfer", "imagenet")
+        assert ("are not scaled" in words) != right and "`caffe`" in words
+    assert "are scaled as" in tables.pixels_words(symmetric, "inceptionv3_transfer", "imagenet")
+    for builder, weights in (("vgg16_transfer", "random"), ("ann", "none")):
+        assert "No pretrained weights" in tables.pixels_words(unit, builder, weights)

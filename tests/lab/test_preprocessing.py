@@ -186,20 +186,20 @@ def test_raw_pixels_keep_the_channels_that_the_network_expects(dataset: data.Dat
 
 def test_one_class_against_the_others(dataset: data.Dataset, tmp_path: Path) -> None:
     prepared = made(dataset, tmp_path, task="binary", positive_class="star", examples_per_side=4)
-    assert prepared.class_names == ("star", "not star")
+    assert prepared.class_names == ("not star", "star")
     assert (prepared.num_classes, prepared.num_outputs) == (2, 1)
     star = dataset.class_names.index("star")
     assert sorted(prepared.train.labels.tolist()) == [0] * 4 + [1] * 4
     for side in (dataset.train.labels == star, dataset.train.labels != star):
         assert set(dataset.train.ids[side][:4]) <= set(prepared.train.ids)
     assert len(prepared.test) == 50
-    assert np.array_equal(prepared.test.labels == 0, dataset.test.labels == star)
+    assert np.array_equal(prepared.test.labels == 1, dataset.test.labels == star)
 
 
 def test_a_class_that_the_data_lack_is_refused_and_on_the_fallback_their_first(
     dataset: data.Dataset, tmp_path: Path
 ) -> None:
-    assert made(dataset, tmp_path, task="binary", positive_class="dog").class_names == ("circle", "not circle")
+    assert made(dataset, tmp_path, task="binary", positive_class="dog").class_names == ("not circle", "circle")
     own = replace(dataset, name="own")
     with pytest.raises(ValueError, match=r"'Star' is no class of own; did you mean 'star'\?"):
         made(own, tmp_path / "a", task="binary", positive_class="Star")
@@ -223,10 +223,15 @@ def test_what_is_stored_opens_as_it_was(dataset: data.Dataset, loaded: Path, tmp
     assert (first.statistics, first.class_names) == (again.statistics, again.class_names)
 
 
-def test_preparing_again_opens_what_is_there(dataset: data.Dataset, tmp_path: Path) -> None:
+def test_preparing_again_opens_what_is_there_unless_it_was_made_otherwise(
+    dataset: data.Dataset, tmp_path: Path
+) -> None:
     made(dataset, tmp_path, scaling="symmetric")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["preprocess.json", "splits.npz"]
-    assert made(dataset, tmp_path, scaling="none").train.batch([0]).max() <= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["arguments.json", "preprocess.json", "splits.npz"]
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    made(dataset, tmp_path, scaling="symmetric")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert made(dataset, tmp_path, scaling="none").train.batch([0]).max() > 1
     json.loads((tmp_path / "preprocess.json").read_text())
 
 

@@ -213,6 +213,7 @@ def test_a_head_is_trained_on_features_of_pictures_and_mirror_images(
         "training.json",
         "history.csv",
         "answers.npz",
+        "arguments.json",
     }
 
 
@@ -341,3 +342,17 @@ def test_a_network_is_trained_in_mixed_precision(stages: Callable[..., Any], tmp
     finally:
         training.use_precision("float32")
     assert summary["precision"] == "mixed_bfloat16" and summary["train_loss"] > 0
+
+
+def test_other_arguments_make_another_training_of_a_network_built_anew(
+    stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = stages(train=40)
+    model = build(tmp_path, made.prepared)
+    first = train(model, made, tmp_path, epochs=1)
+    assert len(train(model, made, tmp_path, epochs=1).history) == 1  # the very same, opened
+    with pytest.raises(ValueError, match="trained already: build it again"):
+        train(model, made, tmp_path, epochs=2)
+    again = train(models.rebuild(tmp_path / "build"), made, tmp_path, epochs=2)
+    assert len(again.history) == 2
+    assert again.history["train_loss"].iloc[0] == pytest.approx(first.history["train_loss"].iloc[0], rel=1e-4)

@@ -137,8 +137,16 @@ def test_a_broken_search_goes_on_where_it_stopped(stages: Callable[..., Any], tm
 def test_a_finished_search_is_opened_not_repeated(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages()
     first = run(made, tmp_path, {"dense_units": [4]})
-    again = run(made, tmp_path, {"dense_units": [4, 8, 16]})
-    assert again.best == first.best and len(again.trials) == 1
+    written = (tmp_path / "trials.csv").stat().st_mtime_ns
+    again = run(made, tmp_path, {"dense_units": [4]})
+    assert again.best == first.best and (tmp_path / "trials.csv").stat().st_mtime_ns == written
+
+
+def test_a_search_of_other_arguments_is_not_taken_for_this_one(stages: Callable[..., Any], tmp_path: Path) -> None:
+    made = stages()
+    run(made, tmp_path, {"dense_units": [4]})
+    again = run(made, tmp_path, {"dense_units": [4, 8]}, learning_rate=0.1)
+    assert len(again.trials) == 2 and again.best["training"]["learning_rate"] == 0.1
 
 
 def test_keras_tuner_draws_the_trials_and_keeps_its_books(stages: Callable[..., Any], tmp_path: Path) -> None:
@@ -195,7 +203,8 @@ def test_a_point_that_fails_is_recorded_and_the_others_run(
     stages: Callable[..., Any], tmp_path: Path, search: str
 ) -> None:
     made, space = stages(), {"pool_size": [50, 4, 40], "dense_units": [4, 8]}
-    result = run(made, tmp_path, space, search=search, search_trials=6, max_training_tflop=1.0)
+    asked: dict[str, Any] = {"search": search, "search_trials": 6, "max_training_tflop": 1.0}
+    result = run(made, tmp_path, space, **asked)
     assert len(result.trials) == 6 and len(result.scored) == 2 and result.best["points_failed"] == 4
     failed = result.trials[result.trials["validation_accuracy"].isna()]
     assert failed["pool_size"].isin([40, 50]).all() and failed["problem"].str.contains("too small").all()
@@ -207,7 +216,7 @@ def test_a_point_that_fails_is_recorded_and_the_others_run(
     figures.scatter_matrix(result)
     assert figures.effects(result)["trials"].sum() == 4
     (tmp_path / "best.json").unlink()  # cut short: what failed is not tried again
-    pd.testing.assert_frame_equal(run(made, tmp_path, space, search=search, search_trials=6).trials, result.trials)
+    pd.testing.assert_frame_equal(run(made, tmp_path, space, **asked).trials, result.trials)
 
 
 @pytest.mark.parametrize("search", ["tuner", "grid"])

@@ -15,6 +15,16 @@ from bakeoff.lab.models import NetworkError
 SMALLEST_SIDE = 32  # pixels; what the bases need, InceptionV3 aside
 IMAGENET_SIDE = 224
 _MOBILENETV2 = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
+# network -> the scaling with which the weights of its base were trained; EfficientNetV2 scales pixels itself
+SCALINGS = {
+    "resnet50_transfer": "caffe",
+    "vgg16_transfer": "caffe",
+    "inceptionv3_transfer": "symmetric",
+    "vgg16_imagenet": "caffe",
+    "vgg16_dog_features": "caffe",
+    "mobilenetv2_transfer": "symmetric",
+    "efficientnetv2_finetune": "none",
+}
 # (constructor, with its top) -> file of its ImageNet weights, as keras.applications stores it
 _FILES = {
     ("ResNet50", False): "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",

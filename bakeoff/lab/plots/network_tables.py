@@ -11,6 +11,7 @@ from bakeoff.lab.plots.network import percent, plain, weighty
 
 if TYPE_CHECKING:
     from bakeoff.lab.models import Network
+    from bakeoff.lab.preprocessing import Prepared
 
 STATISTICS = (
     "BatchNormalization",
@@ -45,6 +46,22 @@ def effort_sentence(network: Network, trained: bool = True) -> str:
         )
     cost = _flop(3000 * network.forward_gflop)
     return f"{text} network. A training step takes about three times that: {cost} for every 1 000 images."
+
+
+def pixels_words(prepared: Prepared, builder: str, weights: str) -> str:
+    """Whether the network gets its pixels as its pretrained weights got them when they were trained."""
+    from bakeoff.lab.models.pretrained import SCALINGS
+    from bakeoff.lab.transform import is_scaled
+
+    wanted = SCALINGS.get(builder)
+    if weights != "imagenet" or wanted is None:
+        return "No pretrained weights are used, so the pixels need not be scaled in any one way."
+    if is_scaled(prepared.test.transform, prepared.train.images.shape[-1], wanted):
+        return f"The pixels are scaled as those were that the pretrained weights come from (`{wanted}`)."
+    return (
+        "**The pixels are not scaled as those were that the pretrained weights come from**: these want the scaling"
+        f" `{wanted}`. The network has to unlearn the difference, and may do worse for it."
+    )
 
 
 def source_of_options(inputs: Mapping[str, str], options: Mapping[str, Any]) -> str:

@@ -55,12 +55,12 @@ def task_words(prepared: Prepared, positive_class: str) -> str:
         return "Nothing is trained: the network names what it sees by the labels that its weights were trained with."
     if prepared.task == "classes":
         return f"The network chooses one of {prepared.num_classes} classes."
-    wanted, counts = prepared.class_names[0], np.bincount(prepared.train.labels, minlength=2)
-    words = f"The question is **{text(wanted)} or not**, learned from {whole(counts[0])} images of it and "
-    words += f"{whole(counts[1])} others."
+    wanted, counts = prepared.class_names[1], np.bincount(prepared.train.labels, minlength=2)
+    words = f"The question is **{text(wanted)} or not**, learned from {whole(counts[1])} images of it and "
+    words += f"{whole(counts[0])} others."
     if positive_class and wanted != positive_class:
         words += f" The data have no class {text(positive_class)}, so their first class takes its place."
-    share = np.mean(prepared.test.labels == 0)
+    share = np.mean(prepared.test.labels == 1)
     return f"{words} Of the test images, {percent(share)} show it: read the balanced accuracy beside the accuracy."
 
 
