@@ -80,13 +80,18 @@ class _Imports:
     python: tuple[Path, Path]  # see _which
     installed: tuple[int, ...]  # when packages were installed last, for each folder of packages
     environment: dict[str, str]  # all but what says how a shell and its terminal stand
+    settings: dict[str, Any]  # what keras.json says, which Keras reads when it is imported
 
 
 def _imports(python: str, environment: Mapping[str, str]) -> _Imports:
     """What importing would depend on now, by this Python and with these variables."""
+    from bakeoff.machine import numeric_settings
+
     places = sorted({place for place in map(Path, sys.path) if place.name in ("site-packages", "dist-packages")})
     read = {name: value for name, value in environment.items() if not _OF_THE_SHELL.fullmatch(name)}
-    return _Imports(_which(python), tuple(place.stat().st_mtime_ns for place in places if place.is_dir()), read)
+    return _Imports(
+        _which(python), tuple(place.stat().st_mtime_ns for place in places if place.is_dir()), read, numeric_settings()
+    )
 
 
 def _which(python: str) -> tuple[Path, Path]:
@@ -346,7 +351,7 @@ def _mismatch(request: dict[str, Any], imported: _Imports) -> str:
         wanted = _imports(request["interpreter"], request["environment"])
         if wanted.installed != imported.installed:
             return "this fork server has imported other versions"
-        if wanted.environment != imported.environment:
+        if (wanted.environment, wanted.settings) != (imported.environment, imported.settings):
             return "this fork server has imported with other settings"
     return ""
 
