@@ -22,7 +22,7 @@ LAB = "bakeoff.lab"
 PAGE = "page"  # the tag of a cell that decides no number
 _MODELS = f"{LAB}.models"
 _SHOWN = (f"{LAB}.plots", f"{LAB}.display")  # figures, tables and sentences: never in a result key
-_REGISTRIES = ("NETWORKS", "TRAINERS")  # one more of them changes no other variant's numbers
+_REGISTRIES = ("NETWORKS",)  # one more of them changes no other variant's numbers
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,10 @@ def read_parameter_names(path: Path) -> list[str]:
 
 
 def _named(parameters: Mapping[str, Any]) -> list[str]:
-    """The builder and the trainer that parameters name, as what would import them."""
+    """The network that parameters name, as what would import it."""
     found = []
     if "builder" in parameters:
         found.append(f"{_network_file(parameters['builder'])}:{parameters['builder']}")
-    if "trainer" in parameters:
-        found.append(f"{LAB}.{options.trainers()[parameters['trainer']]}")
     return found
 
 

@@ -13,7 +13,7 @@ VARIANT = "simple_cnn"  # base.yaml's defaults are this variant's
 _given: dict[str, str] = {}  # stage -> the output folder that this process was given for it
 
 
-def find_or_make(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
+def resolve_inputs(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The folders of the earlier stages and this stage's own folder: (inputs, output).
 
     `names` are the notebook's globals(). When papermill has injected `inputs` and `output` they are returned as they

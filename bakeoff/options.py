@@ -77,17 +77,23 @@ AUGMENTATION: Mapping[str, Kind] = {
     "crop_padding": whole(0, 1023),
     "alternating_flip": FLAG,
 }
-TRAINER: Mapping[str, Kind] = {
-    "mirror": FLAG,
-    "feature_batch_size": whole(1, 10**6),
-    "head_epochs": whole(0, 10**6),
-    "head_learning_rate": number(1e-12, 1e6),
-    "schedule": one_of("cosine", "constant"),
-    "last_epoch_share": number(0.001, 1),
-    "final_share": _SHARE,
-    "bias_rate": number(1e-6, 1e6),
-    "blend_steps": whole(1, 10**6),
-    "whitening_bias_epochs": whole(0, 10**6),
+# The ways of training, each with its own notebook, and what their options may be.
+TRAINERS: Mapping[str, Mapping[str, Kind]] = {
+    "fit": {},
+    "feature_extraction": {"mirror": FLAG, "feature_batch_size": whole(1, 10**6)},
+    "fine_tune": {
+        "head_epochs": whole(0, 10**6),
+        "head_learning_rate": number(1e-12, 1e6),
+        "schedule": one_of("cosine", "constant"),
+        "final_share": _SHARE,
+    },
+    "airbench": {
+        "last_epoch_share": number(0.001, 1),
+        "bias_scaler": number(1e-6, 1e6),
+        "lookahead_steps": whole(1, 10**6),
+        "whitening_bias_epochs": whole(0, 10**6),
+    },
+    "none": {},
 }
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 _OF_EACH_OPTIMIZER: Mapping[str, Kind] = {
@@ -154,19 +160,6 @@ def optimizer_fault(optimizer: str, value: Mapping[str, Any]) -> str | None:
 def builders() -> dict[str, str]:
     """Builder name -> module in bakeoff/lab/models."""
     return ast.literal_eval(_assigned(MODELS / "__init__.py", "NETWORKS"))
-
-
-def trainers() -> dict[str, str]:
-    """Trainer name -> module in bakeoff/lab."""
-    return ast.literal_eval(_assigned(LAB / "training.py", "TRAINERS"))
-
-
-@cache
-def trainer_options(trainer: str) -> dict[str, Kind]:
-    """What a trainer's options may be; their names stand where its module makes TRAINER."""
-    call = _assigned(LAB / f"{trainers()[trainer]}.py", "TRAINER")
-    given = next((each.value for each in getattr(call, "keywords", []) if each.arg == "options"), None)
-    return {name: TRAINER.get(name, ANYTHING) for name in (ast.literal_eval(given) if given else ())}
 
 
 @cache

@@ -23,7 +23,21 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _WHOLE = re.compile(r"[-+]?\d+")
 _SUFFIXES = (".yaml", ".yml")
 # What was renamed: "old" or "mapping.old" for names, "name=old" for values -> the new one alone.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "trainer=features": "feature_extraction",
+    "trainer=staged": "fine_tune",
+    "trainer=speedrun": "airbench",
+    "trainer_options.bias_rate": "bias_scaler",
+    "trainer_options.blend_steps": "lookahead_steps",
+    "builder=batchnorm_network": "batchnorm_cnn",
+    "builder=double_conv_network": "scratch_cnn",
+    "builder=tuner_network": "tuner_cnn_deep",
+    "builder=upsampled_base": "resnet50_transfer",
+    "builder=feature_classifier_vgg16": "vgg16_dog_features",
+    "builder=feature_classifier_mobilenetv2": "mobilenetv2_transfer",
+    "builder=vgg16_labels": "vgg16_imagenet",
+    "builder=efficientnetv2_classifier": "efficientnetv2_finetune",
+}
 # run limit -> the parameter that it caps
 _CAPS = {
     "max_epochs": "epochs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bakeoff.code import Code
@@ -86,8 +86,18 @@ STAGES: Mapping[str, Stage] = {
         ),
     )
 }
+# trainer -> the notebook of the stage train; `none` trains nothing, so it has none
+TRAINING_NOTEBOOKS = {
+    "fit": "5_train",
+    "feature_extraction": "5_train_feature_extraction",
+    "fine_tune": "5_train_fine_tune",
+    "airbench": "5_train_airbench",
+}
 BACKGROUND = Stage("background", "0_background", (), (), ("numpy", "keras"))
 COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
+
+
+_CHOSEN_BY = {"search": "search", "train": "trainer"}  # stage -> the parameter whose value none leaves it out
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +261,10 @@ class _Maker:
     def _steps(self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str]) -> dict[str, Step]:
         steps: dict[str, Step] = {}
         for stage in STAGES.values():
-            if stage.name == "search" and values["search"] == "none":
+            if stage.name in ("search", "train") and values[_CHOSEN_BY[stage.name]] == "none":
                 continue
+            if stage.name == "train":
+                stage = replace(stage, notebook=TRAINING_NOTEBOOKS[values["trainer"]])
             parents = {name: steps[name].result_key for name in stage.parents if name in steps}
             steps[stage.name] = self._step(stage, values, run, parents, resolved)
         return steps

@@ -70,9 +70,7 @@ def seconds_left(step: Step, folder: Path, before: int = 0) -> float | None:
 
 def _frozen_epochs(parameters: Mapping[str, Any]) -> int:
     """Epochs that train the new layers alone; those that follow take several times as long."""
-    if parameters.get("trainer") not in ("staged", "fine_tune"):
-        return 0
-    return int(dict(parameters.get("trainer_options") or {}).get("head_epochs", 1))
+    return int(dict(parameters.get("trainer_options") or {}).get("head_epochs", 0))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -114,7 +114,7 @@ def _status(row: Row, folders: Mapping[str, Path], failures: Mapping[tuple[str, 
 
 
 def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    build, train, metrics = files["build"], files["train"], files["evaluate"]
+    build, train, metrics = files["build"], files.get("train", {}), files["evaluate"]
     names = (
         *("test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high", "top_k", "top_k_accuracy"),
         *("balanced_accuracy", "expected_calibration_error", "milliseconds_per_image", "diverged_epoch"),

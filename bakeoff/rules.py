@@ -88,7 +88,7 @@ def fault(name: str, value: Any, default: Any) -> str | None:
 
 def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first fault of network, trainer, optimizer and search space against each other: (name, why)."""
-    for name, known in (("builder", options.builders()), ("trainer", options.trainers())):
+    for name, known in (("builder", options.builders()), ("trainer", options.TRAINERS)):
         if values[name] not in known:
             return name, f"is {shown(values[name])}; {nearest(values[name], known)}"
     builder = options.builder(values["builder"])
@@ -99,12 +99,18 @@ def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
         return "weights", f"is 'imagenet', and {values['builder']} takes no weights; leave it none"
     if values["weights"] == "imagenet" and not values["weights_file"]:
         return "weights_file", "is empty; with weights imagenet it must name their file"
-    if values["trainer"] in ("features", "staged") and not builder.takes_weights:
+    if values["trainer"] in ("feature_extraction", "fine_tune") and not builder.takes_weights:
         return "trainer", f"is {values['trainer']!r}, and {values['builder']} has no base to keep; take fit"
     if values["task"] == "binary" and values["loss"] != "binary_crossentropy":
         return "loss", f"is {values['loss']!r}; task binary needs binary_crossentropy"
+    if values["trainer"] == "airbench" and (values["builder"], values["optimizer"]) != ("speedrun_cnn", "sgd"):
+        return "trainer", "is 'airbench', which trains the builder speedrun_cnn with the optimizer sgd; set both"
+    if values["trainer"] == "feature_extraction" and values["augmentation"]:
+        return "augmentation", "changes images in each epoch, and features are extracted once; take the option mirror"
+    if values["label_smoothing"] and values["loss"] == "sparse_categorical_crossentropy":
+        return "label_smoothing", "smooths one-hot labels; set loss to categorical_crossentropy"
     wrong = options.mapping_fault(
-        values["trainer_options"], options.trainer_options(values["trainer"]), f" for trainer {values['trainer']}"
+        values["trainer_options"], options.TRAINERS[values["trainer"]], f" for trainer {values['trainer']}"
     )
     if wrong:
         return "trainer_options", wrong

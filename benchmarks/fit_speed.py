@@ -12,18 +12,18 @@ import time
 import keras
 
 from bakeoff.lab import data, models, preprocessing
-from bakeoff.lab.fitting import HistoryFile, Job, Recipe, compile_model, fit
+from bakeoff.lab.fitting import Recipe, compile_model, needs_one_hot
+from bakeoff.lab.input_pipeline import Batches
 from bakeoff.lab.models.flops import forward_gflop
-from bakeoff.lab.training import use_precision
 from bakeoff.params import load_parameters
 
-_IMAGES = 8192  # more batches of any variant than `fitting` trains without a graph
+_IMAGES = 8192  # more batches of any variant than are trained without a graph
 
 
 def main(variant: str, seconds: float, settings: list[str]) -> None:
     """Print images a second and GFLOP an image and step, after one epoch that compiles and warms up."""
     values = dict(load_parameters((variant,), "full", settings)[0].stage)
-    use_precision(values["precision"])
+    keras.config.set_dtype_policy(values["precision"])
     with tempfile.TemporaryDirectory() as folder:
         loaded = data.load("shapes10", folder, max_train_examples=_IMAGES, max_test_examples=100, seed=0)
         names = ("task", "color", "gray_weights", "scaling", "validation_preprocessing", "positive_class")
@@ -45,14 +45,22 @@ def main(variant: str, seconds: float, settings: list[str]) -> None:
             "jit_compile",
             "steps_per_execution",
         )
-        values |= {"optimizer_options": {}} if values["trainer"] == "speedrun" else {}
+        values |= {"optimizer_options": {}} if values["trainer"] == "airbench" else {}
         recipe = Recipe(epochs=1, augmentation=values["augmentation"], **{name: values[name] for name in fields})
-        job = Job(prepared.train, None, prepared.num_outputs, recipe, {}, folder)  # type: ignore[arg-type]
         compile_model(model, recipe, prepared.num_outputs)
-        fit(model, job, HistoryFile(None))
+        batches = Batches(
+            prepared.train,
+            recipe.batch_size,
+            num_outputs=prepared.num_outputs,
+            one_hot=needs_one_hot(recipe, prepared.num_outputs),
+            shuffle=True,
+            augmentation=recipe.augmentation,
+        )
+        dataset, once = batches.dataset(), {"steps_per_epoch": len(batches), "shuffle": False, "verbose": 0}
+        model.fit(dataset, **once)
         begun, images = time.perf_counter(), 0
         while time.perf_counter() - begun < seconds:
-            fit(model, job, HistoryFile(None))
+            model.fit(dataset, **once)
             images += len(prepared.train)
         print(images / (time.perf_counter() - begun), 3 * forward_gflop(model))
 

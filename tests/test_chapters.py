@@ -66,7 +66,7 @@ def test_the_background_is_made_again_when_its_own_code_changes(
     _append(project / "bakeoff/lab/plots/theory.py", "\nEXTRA = 1\n")
     page = background_step(_code(store, project))
     assert (page.result_key == before.result_key, page.page_key == before.page_key) == (True, False)
-    _append(project / "bakeoff/lab/training.py", "\nEXTRA = 1\n")
+    _append(project / "bakeoff/lab/training/results.py", "\nEXTRA = 1\n")
     same = background_step(_code(store, project))
     assert (same.result_key, same.page_key) == (page.result_key, page.page_key)
     _append(project / "bakeoff/lab/shapes.py", "\nEXTRA = 1\n")

@@ -45,9 +45,9 @@ def test_a_data_set_that_was_named_is_not_replaced(
 
 
 def test_injected_folders_are_left_alone() -> None:
-    from bakeoff.interactive import find_or_make
+    from bakeoff.interactive import resolve_inputs
 
-    assert find_or_make("train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
+    assert resolve_inputs("train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
 
 
 def test_notebooks_are_valid() -> None:
@@ -64,7 +64,7 @@ def test_cells_that_are_changed_and_run_again_by_hand_are_not_answered_from_befo
     path = project / "notebooks" / "1_load.ipynb"
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    setup = next(cell for cell in code if "find_or_make(" in cell.source)
+    setup = next(cell for cell in code if "resolve_inputs(" in cell.source)
     loads = next(cell for cell in code if "data.load(" in cell.source)
     # In one kernel: everything, then the load cell for fewer images, then the set-up cell and the load cell.
     fewer = nbformat.v4.new_code_cell(f"max_train_examples = 30\n{loads.source}\nprint('first', len(data_set.train))")

@@ -108,7 +108,7 @@ def test_an_old_name_is_told_the_new_one(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_options_of_every_network_and_trainer_have_their_bounds() -> None:
     kinds = [options.builder(name).options for name in options.builders()]
-    kinds += [options.trainer_options(name) for name in options.trainers()]
+    kinds += list(options.TRAINERS.values())
     unbounded = {
         name for each in kinds for name, kind in each.items() if "value" in kind.words.replace("each value", "")
     }
@@ -174,7 +174,8 @@ def test_the_result_cannot_be_changed() -> None:
         ("optimizer: sgd\noptimizer_options: {momentm: 0.9}", ":2", ["did you mean 'momentum'?"]),
         ("optimizer: sgd\noptimizer_options: {clipnorm: 1, clipvalue: 1}", ":2", ["give one of them"]),
         ("trainer_options: {mirror: true}", ":1", ["no 'mirror' for trainer fit", "takes none"]),
-        ("trainer: staged", ":1", ["no base"]),
+        ("trainer: fine_tune", ":1", ["no base"]),
+        ("trainer: staged", ":1", ["now called 'fine_tune'"]),
         ("task: binary", "", ["'loss'", "binary_crossentropy"]),
         ("gray_weights: [1, 2]", ":1", ["three numbers"]),
         ("builder_options: {filters: [32], kernel_size: 3, padding: diagonal, dense_units: 8}", ":1", ["'diagonal'"]),

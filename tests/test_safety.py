@@ -120,8 +120,9 @@ def test_every_loader_is_one_of_ours() -> None:
         ("bakeoff/lab/evaluation.py", "np.load"),
         ("bakeoff/lab/files.py", "np.load"),
         ("bakeoff/lab/preprocessing.py", "np.load"),
-        ("bakeoff/lab/training.py", "keras.models.load_model"),
-        ("bakeoff/lab/training.py", "part.load_weights"),
+        ("bakeoff/lab/training/checkpoint.py", "keras.models.load_model"),
+        ("bakeoff/lab/training/results.py", "keras.models.load_model"),
+        ("bakeoff/lab/training/results.py", "split_base(model)[1].load_weights"),
         ("bakeoff/equivalence.py", "np.load"),
         ("benchmarks/bare_script.py", "np.load"),
     }
@@ -150,9 +151,10 @@ def test_arrays_that_hold_a_pickle_are_refused(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("content", ["objects", "a plain pickle"])
 def test_a_saved_state_that_holds_a_pickle_counts_as_none(tmp_path: Path, content: str) -> None:
-    from bakeoff.lab import files, resume
+    from bakeoff.lab import files
+    from bakeoff.lab.training.checkpoint import STATE
 
-    path = tmp_path / resume.STATE
+    path = tmp_path / STATE
     if content == "objects":
         np.savez(path, epoch=np.array([_Runs(tmp_path / "ran")], dtype=object))
     else:
@@ -176,7 +178,7 @@ def _trained(folder: Path, content: bytes) -> dict[str, str]:
     """A training's folder with a network of somebody else's making."""
     from bakeoff.lab import training
 
-    (folder / training.SUMMARY).write_text(json.dumps({"trainer": "fit", "precision": "float32"}))
+    (folder / training.SUMMARY).write_text(json.dumps({"partly_saved": False, "precision": "float32"}))
     (folder / training.MODEL).write_bytes(content)
     return {"train": str(folder)}
 

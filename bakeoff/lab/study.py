@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from bakeoff.lab import models, splits
-from bakeoff.lab.fitting import HistoryFile, Job, Recipe, batches_for, compile_model, cut_to_budget, fit
+from bakeoff.lab.fitting import Recipe, compile_model, needs_one_hot
+from bakeoff.lab.input_pipeline import Batches
 from bakeoff.lab.models.flops import forward_gflop
 from bakeoff.lab.search_space import OF_TRAINING, Values, cells, costliest
-from bakeoff.lab.training import use_precision
+from bakeoff.lab.training import Checkpoint, History, is_short, within_budget
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared, View
@@ -61,7 +62,7 @@ class Study:
     def build(self, values: Values) -> keras.Model:
         """The untrained network at a point, in a fresh session of Keras."""
         keras.backend.clear_session()
-        use_precision(self.precision)  # a session begins with float32
+        keras.config.set_dtype_policy(self.precision)  # a session begins with float32
         return models.build(
             input_shape=self.input_shape,
             num_classes=self.num_outputs,
@@ -82,33 +83,42 @@ class Study:
         return self.cells(values) | row | {"seconds": time.perf_counter() - begun}
 
     def _measured(self, values: Values) -> dict[str, Any]:
-        model = self.build(values)
-        job = Job(
-            self.train,
-            self.validation,
-            self.num_outputs,
-            replace(self.recipe, **self.training(values)),
-            {},
-            self.folder,
+        model, recipe = self.build(values), replace(self.recipe, **self.training(values))
+        train = self._batches(self.train, shuffle=True, augmentation=recipe.augmentation)
+        validation, history = self._batches(self.validation), History(None)
+        compile_model(model, recipe, self.num_outputs)
+        model.run_eagerly = is_short(len(train) * recipe.epochs, recipe.jit_compile)
+        Checkpoint({}, self.folder).restore(model, last_epoch=recipe.epochs)
+        model.fit(
+            train.dataset(),
+            steps_per_epoch=len(train),
+            epochs=recipe.epochs,
+            validation_data=validation.dataset(),
+            validation_steps=len(validation),
+            shuffle=False,
+            callbacks=[history],
+            verbose=0,
         )
-        compile_model(model, job.recipe, self.num_outputs)
-        history = HistoryFile(None)
-        fit(model, job, history)
-        if history.diverged:
-            return {"parameters": model.count_params(), "problem": f"diverged at epoch {history.diverged}"}
+        if history.diverged_epoch:
+            return {"parameters": model.count_params(), "problem": f"diverged at epoch {history.diverged_epoch}"}
         last = history.frame.iloc[-1]
         return {
             "validation_accuracy": last["validation_accuracy"],
-            "test_accuracy": self._test_accuracy(model, job),
+            "test_accuracy": self._test_accuracy(model),
             "train_accuracy": last["train_accuracy"],
             "parameters": model.count_params(),
         }
 
-    def _test_accuracy(self, model: keras.Model, job: Job) -> float | None:
+    def _batches(self, view: View, **settings: Any) -> Batches:
+        one_hot = needs_one_hot(self.recipe, self.num_outputs)
+        common: dict[str, Any] = {"num_outputs": self.num_outputs, "one_hot": one_hot, "seed": self.recipe.seed}
+        return Batches(view, self.recipe.batch_size, **common, **settings)
+
+    def _test_accuracy(self, model: keras.Model) -> float | None:
         if self.test is None:
             return None
-        batches = batches_for(job, self.test)
-        return float(model.evaluate(batches.feed(), steps=len(batches), verbose=0, return_dict=True)["accuracy"])
+        batches = self._batches(self.test)
+        return float(model.evaluate(batches.dataset(), steps=len(batches), verbose=0, return_dict=True)["accuracy"])
 
 
 def views_to_choose_by(prepared: Prepared, share: float) -> tuple[View, View]:
@@ -123,7 +133,7 @@ def views_to_choose_by(prepared: Prepared, share: float) -> tuple[View, View]:
     return replace(train, indices=chosen), replace(train, indices=others)
 
 
-def within_budget(study: Study, budget_tflop: float | None, trials: int) -> Study:
+def study_within_budget(study: Study, budget_tflop: float | None, trials: int) -> Study:
     """The study on as many images as half of the budget pays for, if every trial had the costliest network."""
     if budget_tflop is None:
         return study
@@ -138,12 +148,12 @@ def within_budget(study: Study, budget_tflop: float | None, trials: int) -> Stud
     if not gflop:
         return study
     epochs = study.recipe.epochs
-    train, validation = cut_to_budget(
+    train, validation = within_budget(
         study.train,
         study.validation,
+        gflop,
         budget_tflop / 2 / trials,
-        forward_gflop=gflop,
-        passes=(3.0 * epochs, 1.0 * epochs),
+        passes=3 * epochs,
         batch_size=study.recipe.batch_size,
     )
     test = study.test

@@ -16,7 +16,7 @@ from bakeoff.lab.files import claim, read_json, write_csv, write_json
 from bakeoff.lab.fitting import Recipe
 from bakeoff.lab.search_space import Values, cells, grid_points, list_values
 from bakeoff.lab.streams import generator
-from bakeoff.lab.study import Study, views_to_choose_by, within_budget
+from bakeoff.lab.study import Study, study_within_budget, views_to_choose_by
 
 if TYPE_CHECKING:
     from bakeoff.lab.preprocessing import Prepared
@@ -147,7 +147,7 @@ def search(
         raise ValueError("search_space is empty: name options of the builder, optimizer or learning_rate in it")
     total = math.prod(len(values) for values in study.space.values())
     planned = min(search_trials or total, total)
-    study = within_budget(study, max_training_tflop, planned)
+    study = study_within_budget(study, max_training_tflop, planned)
     choices = {name: cells(values) for name, values in study.space.items()}
     rows = TrialsFile(Path(checkpoint) if checkpoint else folder, choices)
     trials = _run_tuner(study, planned, seed, rows) if search == "tuner" else _run_grid(study, planned, seed, rows)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import data, evaluation, files, models, preprocessing, training
-from bakeoff.lab.batches import encode_labels
 from bakeoff.lab.evaluation import LOSSES
 from bakeoff.lab.fitting import Recipe, make_loss, needs_one_hot
+from bakeoff.lab.input_pipeline import encode_labels
 from bakeoff.lab.plots import evaluation as figures
 from bakeoff.lab.plots import training as training_figures
+from tests.lab.cells import run_cells
 
 LOOK: dict[str, Any] = {"color": "rgb", "gray_weights": [0.3, 0.6, 0.1], "scaling": "unit", "validation": "none"}
 LOOK |= {
@@ -169,7 +170,7 @@ def test_latency_is_a_positive_time_even_for_a_slow_network() -> None:
     assert len(calls) == evaluation.LATENCY_RUNS + 1 and all(len(positions) == 1 for positions in calls)
 
 
-SCHEDULE: dict[str, Any] = {"trainer": "fit", "trainer_options": {}, "loss": LOSS[0], "label_smoothing": 0.0}
+SCHEDULE: dict[str, Any] = {"loss": LOSS[0], "label_smoothing": 0.0}
 SCHEDULE |= {"optimizer": "adam", "learning_rate": 0.001, "optimizer_options": {}, "batch_size": 32, "epochs": 1}
 SCHEDULE |= {"augmentation": {}, "seed": 0, "precision": "float32", "jit_compile": False, "steps_per_execution": 1}
 
@@ -183,7 +184,9 @@ def trained(folder: Path, task: str, validation: str = "none", **changes: Any) -
     facts: dict[str, Any] = {"input_shape": shape, "num_classes": outputs, "seed": 0, "image_size": 0}
     models.describe(model, inputs["build"], builder="dense_network", options=options, weights="none", **facts)
     schedule = SCHEDULE | ({"loss": "binary_crossentropy"} if task == "binary" else {}) | changes
-    training.train(model, prepared, inputs["train"], max_training_tflop=None, inputs=inputs, **schedule)
+    network = {"builder": "dense_network", "builder_options": options, "weights": "none", "image_size": 0}
+    names = {"inputs": inputs | {"checkpoint": str(folder / "checkpoint")}, "output": inputs["train"]}
+    run_cells("5_train", schedule | network | names | {"max_training_tflop": None})
     return inputs
 
 

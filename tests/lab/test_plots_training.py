@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from bakeoff.lab.fitting import HISTORY_COLUMNS
 from bakeoff.lab.overfitting import overfits
 from bakeoff.lab.plots import search as search_figures
 from bakeoff.lab.plots import training as figures
 from bakeoff.lab.training import Training, best_epoch
+from bakeoff.lab.training.history import COLUMNS
 from bakeoff.lab.tuning import PROBLEM, SCORES, Search
 
 
@@ -29,7 +29,7 @@ def made(
     rows = [
         [number, accuracy, 1.5 - accuracy, None, None, 2.0, 0.001] for number, accuracy in enumerate(train, start=1)
     ]
-    history = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    history = pd.DataFrame(rows, columns=list(COLUMNS))
     if validation:
         history["validation_accuracy"] = validation
         history["validation_loss"] = losses or [2 - value for value in validation]
@@ -118,8 +118,6 @@ def test_a_network_that_is_not_trained_is_said_not_to_be() -> None:
     result = made([], None)
     for sentence in (figures.outcome(result), figures.images_used(result), figures.describe_curves(result)):
         assert sentence.lower().startswith(("nothing was trained", "no image is trained", "no curves"))
-    assert figures.arguments("none", {"loss": "hinge"})["argument"].tolist() == ["trainer"]
-    assert "Nothing is trained" in figures.intention("none")
     assert len(figures.curves(result).axes) == 1
 
 
@@ -147,12 +145,6 @@ def test_the_sources_figures_stand_beside_ours() -> None:
     assert "prints 2 figures" in words and "points" not in words
     assert figures.beside_published(result, {}).empty
     assert "no figure" in figures.compare_with_published(result, {})
-
-
-def test_what_a_search_chose_stands_in_the_table_of_arguments() -> None:
-    frame = figures.arguments("fit", {"optimizer": "adam", "epochs": 3}, {"optimizer": "sgd", "learning_rate": 0.1})
-    row = frame.set_index("argument").loc["optimizer"]
-    assert row["value"] == "sgd" and "chosen by the search" in row["meaning"]
 
 
 def found(space: dict[str, list[Any]], rows: list[list[Any]], test: bool = True) -> Search:

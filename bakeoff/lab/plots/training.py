@@ -19,38 +19,9 @@ from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.words import count, duration, percent, points, whole
 
 if TYPE_CHECKING:
-    import keras
-
-    from bakeoff.lab.preprocessing import Prepared
     from bakeoff.lab.training import Training
 
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[0], COLORS[1]
-MEANINGS = {
-    "trainer": "how the training goes about it",
-    "trainer_options": "arguments of the trainer",
-    "loss": "what the training makes smaller",
-    "label_smoothing": "share of each label spread over all classes",
-    "optimizer": "how weights follow the gradient",
-    "learning_rate": "size of the optimizer's steps",
-    "optimizer_options": "further arguments of the optimizer",
-    "batch_size": "images a step",
-    "epochs": "passes over the training images",
-    "augmentation": "random changes of the training images",
-    "seed": "initial weights, order of images, augmentation, dropout",
-    "precision": "number format of the computation",
-    "jit_compile": "whether XLA compiles the network",
-    "steps_per_execution": "steps handed to the backend at once",
-    "max_training_tflop": "limit of arithmetic, in 10^12 operations",
-}
-INTENTIONS = {
-    "fit": "All trainable layers are trained together, from the first epoch to the last.",
-    "features": "Only the layers after the frozen base are trained. The base's features of every image are computed"
-    " once, which takes most of the time; the epochs after that are short.",
-    "staged": "The new layers are trained first, while the pretrained base stands still; then all layers are.",
-    "speedrun": "The network is trained from scratch by a recipe made for speed: fixed filters that whiten,"
-    " Nesterov momentum, a rate that rises and falls, and an average of the weights blended in every few steps.",
-    "none": "**Nothing is trained here.** The network is used with the weights that it was built with.",
-}
 # what a source may print -> the name in training.json
 PUBLISHED = {
     "train_accuracy": "training accuracy, last epoch",
@@ -59,35 +30,6 @@ PUBLISHED = {
     "validation_loss": "validation loss, last epoch",
     "train_seconds": "seconds of training",
 }
-
-
-def arguments(trainer: str, values: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """The arguments of the training, with what they mean; `chosen` are those that a search has decided."""
-    values = {"trainer": trainer, **values}
-    if trainer == "none":
-        values = {"trainer": trainer}
-    chosen = dict(chosen or {})
-    rows = [
-        {
-            "argument": name,
-            "value": _word(chosen.get(name, values[name])),
-            "meaning": meaning + (" (chosen by the search)" if name in chosen else ""),
-        }
-        for name, meaning in MEANINGS.items()
-        if name in values and chosen.get(name, values[name]) not in ({}, None)
-    ]
-    return pd.DataFrame(rows, columns=["argument", "value", "meaning"])
-
-
-def intention(trainer: str) -> str:
-    """What this trainer does, in a sentence or two."""
-    return INTENTIONS[trainer]
-
-
-def ready(model: keras.Model, prepared: Prepared) -> str:
-    """The network and the images that there are."""
-    parameters, images = count(model.count_params(), "parameter"), count(len(prepared.train), "image")
-    return f"The network `{model.name}` has {parameters}; the training set holds {images}."
 
 
 def images_used(training: Training) -> str:

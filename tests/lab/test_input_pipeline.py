@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from bakeoff.lab import batches
-from bakeoff.lab.batches import ArrayExamples, Batches, encode_labels
+from bakeoff.lab import input_pipeline
+from bakeoff.lab.input_pipeline import ArrayExamples, Batches, encode_labels
 
 AUGMENTATION = {"rotation_degrees": 20, "horizontal_flip": True, "crop_padding": 2, "alternating_flip": True}
 
@@ -39,7 +39,7 @@ def test_every_epoch_has_an_order_of_its_own_and_so_has_every_seed() -> None:
 
 
 def test_an_item_is_the_same_in_whatever_order_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "BLOCK_IMAGES", 16)  # so that an epoch has several blocks
+    monkeypatch.setattr(input_pipeline, "BLOCK_IMAGES", 16)  # so that an epoch has several blocks
     straight = [numbered()[step][0] for step in range(20)]
     items = numbered()
     for step in (19, 3, 7, 3, 0, 12):
@@ -80,7 +80,7 @@ def test_no_draw_of_a_training_shares_bits_with_another(
         return real(entropy)
 
     monkeypatch.setattr(np.random, "default_rng", watched)
-    monkeypatch.setattr(batches, "BLOCK_IMAGES", 32)
+    monkeypatch.setattr(input_pipeline, "BLOCK_IMAGES", 32)
     options: dict[str, Any] = {"num_outputs": 10, "shuffle": True, "augmentation": AUGMENTATION}
     for seed in (0, 1):
         items = Batches(stages().prepared.train, 32, seed=seed, **options)
@@ -109,7 +109,7 @@ def test_fit_sees_the_epochs_in_order_and_each_once(by_feed: bool) -> None:
     items = Batches(examples, 8, num_outputs=50, seed=3, shuffle=True, first_epoch=1)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(50)])
     model.compile(loss=record, optimizer="sgd", run_eagerly=True)
-    read = items.feed() if by_feed else items
+    read = items.dataset() if by_feed else items
     model.fit(read, steps_per_epoch=len(items), initial_epoch=1, epochs=3, shuffle=False, verbose=0)
     assert seen == epoch_of(numbered(), 1) + epoch_of(numbered(), 2)
 
@@ -118,8 +118,8 @@ def test_fit_sees_the_epochs_in_order_and_each_once(by_feed: bool) -> None:
     "options", [{}, {"drop_last": True}, {"first_epoch": 3}, {"shuffle": False}, {"one_hot": True}]
 )
 def test_a_feed_gives_the_same_items_to_every_reader(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
-    monkeypatch.setattr(batches, "BLOCK_IMAGES", 16)  # so that an epoch has several blocks
-    feed = numbered(**options).feed()
+    monkeypatch.setattr(input_pipeline, "BLOCK_IMAGES", 16)  # so that an epoch has several blocks
+    feed = numbered(**options).dataset()
     items = numbered(**options)
     readers = [iter(feed), iter(feed)]
     for step in range(2 * len(items) + 3):
@@ -131,13 +131,13 @@ def test_a_feed_gives_the_same_items_to_every_reader(monkeypatch: pytest.MonkeyP
 
 def test_a_feed_of_augmented_images_gives_the_same_items(stages: Callable[..., Any]) -> None:
     items = Batches(stages().prepared.train, 32, num_outputs=10, shuffle=True, augmentation=AUGMENTATION)
-    reader = iter(items.feed())
+    reader = iter(items.dataset())
     for step in range(2 * len(items)):
         np.testing.assert_array_equal(next(reader)[0], items[step][0])
 
 
 def test_nobody_waits_for_the_thread_that_tunes_a_feed() -> None:
-    assert numbered().feed().options().autotune.enabled is False
+    assert numbered().dataset().options().autotune.enabled is False
 
 
 def test_labels_are_encoded_for_the_loss() -> None:

@@ -56,7 +56,7 @@ class Batches(keras.utils.PyDataset):
     training that is taken up again at an epoch sees what the undisturbed one saw.
 
     There is no last item, so `fit` needs `steps_per_epoch=len(batches)`. That keeps one reader for all epochs, which
-    Keras otherwise stops and starts at every epoch's end. `fit` reads faster from `feed()` than from this object.
+    Keras otherwise stops and starts at every epoch's end. `fit` reads faster from `dataset()` than from this object.
     """
 
     def __init__(
@@ -115,12 +115,14 @@ class Batches(keras.utils.PyDataset):
         start = step_in_block * self.batch_size
         return inputs[start : start + self.batch_size], self._labels[self._positions(epoch, step, 1)]
 
-    def feed(self) -> Any:
+    def dataset(self, first_epoch: int | None = None) -> Any:
         """What `fit` and `evaluate` read these batches from with the least work: the same items in the same order.
 
-        On TensorFlow that is a `tf.data.Dataset` of whole blocks, which it cuts into batches without Python, where each
-        costs a millisecond (two cores, batches of 128 small images). Elsewhere it is this object.
+        They are those of the epochs from `first_epoch` on, without end (None: as this object was made). On TensorFlow
+        that is a `tf.data.Dataset` of whole blocks, which it cuts into batches without Python, where each costs a
+        millisecond (two cores, batches of 128 small images). Elsewhere it is this object.
         """
+        self.first_epoch = self.first_epoch if first_epoch is None else first_epoch
         if keras.backend.backend() != "tensorflow":
             return self
         import tensorflow as tf

@@ -1,30 +1,31 @@
-"""The trainer of speedrun_cnn: from scratch to 94 % of CIFAR-10 in ten epochs.
+"""What the airbench training needs besides Keras: its optimizer, learning rate schedule, Lookahead and whitening.
 
 Source: the airbench94 record for CIFAR-10 (Keller Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU"),
-rewritten for Keras: its optimizer, rate schedule, weight averaging and whitening, on any of Keras' backends.
+rewritten for Keras, on any of its backends.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from bakeoff.lab.fitting import HistoryFile, Job, Trainer, compile_model, fit
 from bakeoff.lab.models.airbench import whitening_weights
 from bakeoff.lab.streams import generator
+
+if TYPE_CHECKING:
+    from bakeoff.lab.input_pipeline import Examples
 
 REFERENCE_BATCH = 1024  # images that the learning rate and the weight decay are given for
 WHITENING_IMAGES = 5000
 FIRST_SHARE, PEAK_AT, LAST_SHARE = 0.2, 0.23, 0.07  # of the rate; when it peaks, as a share of the steps
-BLEND_BASE, BLEND_POWER = 0.95, 3
+DECAY_BASE, DECAY_POWER = 0.95, 3
 
 
-class ScaledNesterov(keras.optimizers.Optimizer):
+class NesterovSGD(keras.optimizers.Optimizer):
     """SGD with Nesterov momentum, weight decay that no rate scales, and for some variables a rate or end of their own.
 
     For each variable: `g = gradient + decay / peak * variable`, `m = momentum * m + g`,
@@ -47,7 +48,7 @@ class ScaledNesterov(keras.optimizers.Optimizer):
 
         Others have a factor of 1, and no end.
         """
-        super().__init__(learning_rate=schedule, name="scaled_nesterov")
+        super().__init__(learning_rate=schedule, name="nesterov_sgd")
         self.peak, self.momentum, self.decay = peak, momentum, decay
         self.factors, self.ends = dict(factors), dict(ends or {})
 
@@ -73,7 +74,7 @@ class ScaledNesterov(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * (gradient + self.momentum * moved))
 
 
-class Triangle(keras.optimizers.schedules.LearningRateSchedule):
+class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises linearly from 0.2 to 1 of its peak over 23 % of the steps, then falls linearly to 0.07."""
 
     def __init__(self, peak: float, steps: int) -> None:
@@ -89,10 +90,10 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * ops.minimum(rising, falling)
 
 
-class Blending(keras.callbacks.Callback):
-    """Every few steps replaces all weights by a running average of them; ends the training after `steps` steps.
+class Lookahead(keras.callbacks.Callback):
+    """Every few steps moves all weights onto a running average of them; ends the training after `steps` steps.
 
-    The average's decay grows with the cube of the progress, up to 0.95 for each step between two blendings.
+    The average's decay grows with the cube of the progress, up to 0.95 for each step between two updates.
     """
 
     def __init__(self, steps: int, every: int) -> None:
@@ -115,20 +116,20 @@ class Blending(keras.callbacks.Callback):
         self._average = [ops.convert_to_tensor(state[f"average_{number}"]) for number in range(len(state) - 1)]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Blend every `every` steps; after the last step the average is the result."""
+        """Update every `every` steps; after the last step the average is the result."""
         self.done += 1
         last = self.done >= self.steps
         if self.done % self.every == 0:
-            self._blend(self._decay())
+            self._update(self._decay())
         elif last and self.done > self.every:
-            self._blend(1.0)
+            self._update(1.0)
         if last:
             self.model.stop_training = True
 
     def _decay(self) -> float:
-        return float(BLEND_BASE**self.every * (self.done / self.steps) ** BLEND_POWER)
+        return float(DECAY_BASE**self.every * (self.done / self.steps) ** DECAY_POWER)
 
-    def _blend(self, decay: float) -> None:
+    def _update(self, decay: float) -> None:
         if hasattr(self.model, "jax_state_sync"):  # on JAX, fit holds the weights until they are asked for
             self.model.jax_state_sync()
         for number, weight in enumerate(self._weights()):
@@ -142,66 +143,48 @@ class Blending(keras.callbacks.Callback):
         return [weight for weight in self.model.weights if "float" in weight.dtype]
 
 
-def run(model: keras.Model, job: Job, history: HistoryFile) -> dict[str, Any]:
-    """Whiten with the first layer, then train with `ScaledNesterov` along `Triangle`, with `Blending`.
+def learning_rate_per_example(learning_rate: float, batch_size: int, momentum: float) -> float:
+    """The peak rate for losses averaged over a batch, from the record's units.
 
-    The recipe's learning rate (11.5) and its weight decay (0.0153) are those of the record: for 1024 images
-    whose losses are summed, before momentum multiplies them by `1 + 1 / (1 - momentum)`. Here losses are averaged
-    and the rate is multiplied by the batch size instead, which is the same. Of the optimizer's options, `momentum`
-    (0.85) and `weight_decay` count; `nesterov` goes without saying. The trainer's are `bias_rate` (64, of
-    BatchNorm's biases), `whitening_bias_epochs` (3: the first layer's bias, which begins at zero, is trained so long,
-    its kernel never), `blend_steps` (5) and `last_epoch_share` (1: the whole last epoch). Only full batches are used.
-    The recipe's optimizer must be sgd; steps_per_execution does not apply.
-
-    Raises ValueError without a layer named `whitening`, and for another optimizer.
+    The record's rate (11.5) and weight decay are for 1024 images whose losses are summed, before momentum multiplies
+    them by `1 + 1 / (1 - momentum)`. Here losses are averaged, and the rate is multiplied by the batch size instead.
     """
-    recipe = job.recipe
-    if recipe.optimizer != "sgd" or "whitening" not in [layer.name for layer in model.layers]:
-        raise ValueError("trainer speedrun needs optimizer sgd and builder speedrun_cnn: set both")
-    _whiten(model, job)
-    batch_size = min(recipe.batch_size, len(job.train))
-    steps_an_epoch = len(job.train) // batch_size
-    share = float(job.option("last_epoch_share", 1.0))
-    steps = max(1, math.ceil(steps_an_epoch * (recipe.epochs - 1 + share)))
-    optimizer = make_speedrun_optimizer(model, job, batch_size, steps)
-    compile_model(model, recipe, job.num_outputs, optimizer=optimizer, steps_per_execution=1)
-    blending = Blending(steps, int(job.option("blend_steps", 5)))
-    fit(model, job, history, callbacks=(blending,), keepers=(blending,), drop_last=True)
-    return {"last_epoch_share": share}
+    return learning_rate * batch_size / REFERENCE_BATCH / (1 + 1 / (1 - momentum))
 
 
-def make_speedrun_optimizer(model: keras.Model, job: Job, batch_size: int, steps: int) -> ScaledNesterov:
-    """The optimizer for batches of `batch_size` and `steps` steps in all."""
-    options = job.recipe.optimizer_options
-    unknown = set(options) - {"momentum", "nesterov", "weight_decay"}
-    if unknown or not options.get("nesterov", True):
-        raise ValueError(
-            "trainer speedrun takes the optimizer_options momentum and weight_decay, with nesterov true,"
-            f" not {dict(options)}"
-        )
-    momentum = float(options.get("momentum", 0.85))
-    scale = batch_size / REFERENCE_BATCH / (1 + 1 / (1 - momentum))
-    peak = job.recipe.learning_rate * scale
-    bias_rate = float(job.option("bias_rate", 64.0))
+def airbench_optimizer(
+    model: keras.Model,
+    *,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    steps: int,
+    batch_size: int,
+    bias_scaler: float,
+    whitening_bias_steps: int,
+) -> NesterovSGD:
+    """The optimizer of a training of `steps` steps: BatchNorm's biases learn `bias_scaler` times as fast.
+
+    `learning_rate` and `weight_decay` are in the record's units, see `learning_rate_per_example`. The bias of the layer
+    `whitening` is trained for `whitening_bias_steps` steps.
+    """
+    peak = learning_rate_per_example(learning_rate, batch_size, momentum)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    whitening_steps = int(job.option("whitening_bias_epochs", 3)) * (len(job.train) // batch_size)
-    return ScaledNesterov(
-        Triangle(peak, steps),
+    return NesterovSGD(
+        WarmUpLinearDecay(peak, steps),
         peak=peak,
         momentum=momentum,
-        decay=float(options.get("weight_decay", 0.0153)) * scale,
-        factors={layer.beta.path: bias_rate for layer in norms},
-        ends={model.get_layer("whitening").bias.path: whitening_steps},
+        decay=learning_rate_per_example(weight_decay, batch_size, momentum),
+        factors={layer.beta.path: bias_scaler for layer in norms},
+        ends={model.get_layer("whitening").bias.path: whitening_bias_steps},
     )
 
 
-def _whiten(model: keras.Model, job: Job) -> None:
-    """Set the first layer from training images, drawn so that sorted data show all their classes."""
-    chosen = generator(job.recipe.seed, "whitening").permutation(len(job.train))[:WHITENING_IMAGES]
-    images = job.train.batch(np.sort(chosen))
+def whiten(model: keras.Model, examples: Examples, seed: int) -> None:
+    """Set the layer `whitening` from training images, drawn so that sorted data show all their classes."""
+    chosen = generator(seed, "whitening").permutation(len(examples))[:WHITENING_IMAGES]
     layer = model.get_layer("whitening")
-    for weight, value in zip((layer.kernel, layer.bias), whitening_weights(images), strict=True):
+    for weight, value in zip(
+        (layer.kernel, layer.bias), whitening_weights(examples.batch(np.sort(chosen))), strict=True
+    ):
         weight.assign(value)
-
-
-TRAINER = Trainer(run, options=("bias_rate", "blend_steps", "last_epoch_share", "whitening_bias_epochs"))

@@ -1,0 +1,106 @@
+"""The checkpoint: from which epoch a training goes on, bit for bit as if it had not been cut short."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from bakeoff.lab.files import read_npz_if_whole, write_npz
+from bakeoff.lab.models.size import require_memory
+
+MODEL, SUMMARY = "model.keras", "training.json"  # of a finished training
+STATE = "unfinished.npz"  # in the checkpoint's folder, until the training is over
+_SLOTS = {"adam": 2, "adamw": 2}  # numbers that an optimizer keeps for each weight; the others one, or none
+# Between two savings, so that short epochs do not wait for the disk.
+_SECONDS = float(os.environ.get("BAKEOFF_RESUME_SECONDS", "20"))
+
+
+class Stateful(Protocol):
+    """A callback with a state of its own that a training cannot do without."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays by name."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        ...
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves after an epoch: all variables of network and optimizer, and the state of `callbacks`.
+
+    What a batch holds depends on seed, epoch and step alone, so this is all that the rest of a training depends on. The
+    pipeline names the folder in `inputs["checkpoint"]`; the step's key vouches for what lies there and for a finished
+    training in `output`. By hand there is none: nothing is saved between epochs, and nothing restored.
+    """
+
+    def __init__(self, inputs: Mapping[str, Any], output: str | Path, *callbacks: Stateful) -> None:
+        super().__init__()
+        folder = inputs.get("checkpoint")
+        self.path = Path(folder) / STATE if folder else None
+        self.output = Path(output)
+        self.callbacks = callbacks
+        self._saved = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether `output` holds the training that the pipeline asks for, so that only its page is made again."""
+        return self.path is not None and (self.output / SUMMARY).is_file()
+
+    def restore(self, model: keras.Model, *, first_epoch: int = 0, last_epoch: int) -> int:
+        """Set a compiled network to what was saved between two epochs, and return the epoch from which `fit` goes on.
+
+        Without a checkpoint that is `first_epoch`; with one of a later phase of the training, or of a training that is
+        over or has diverged, `last_epoch`, so that `fit` returns at once. A damaged file counts as none.
+        """
+        _require_memory(model)
+        # TensorFlow traces a step that makes variables twice; with the optimizer's there before, once: half the wait.
+        model.optimizer.build(model.trainable_variables)
+        if self.finished:
+            model.set_weights(keras.models.load_model(self.output / MODEL, compile=False).get_weights())
+            return last_epoch
+        state = read_npz_if_whole(self.path) if self.path else {}
+        done = int(state["epoch"]) if state else first_epoch
+        if not first_epoch < done <= last_epoch:
+            return last_epoch if done > last_epoch else first_epoch
+        for number, variable in enumerate(_variables(model)):
+            variable.assign(state[f"variable_{number}"])
+        for number, callback in enumerate(self.callbacks):
+            prefix = f"callback_{number}_"
+            callback.restore({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
+        return last_epoch if any(getattr(each, "diverged_epoch", None) for each in self.callbacks) else done
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save, if the last time is long enough ago."""
+        if self.path is None or time.monotonic() - self._saved < _SECONDS:
+            return
+        if hasattr(self.model, "jax_state_sync"):  # on JAX, fit holds the variables until they are asked for
+            self.model.jax_state_sync()
+        arrays = {f"variable_{number}": _value(each) for number, each in enumerate(_variables(self.model))}
+        for number, callback in enumerate(self.callbacks):
+            arrays |= {f"callback_{number}_{name}": value for name, value in callback.state().items()}
+        write_npz(self.path, epoch=np.array(epoch + 1), **arrays)
+        self._saved = time.monotonic()
+
+
+def _require_memory(model: keras.Model) -> None:
+    """Raise ValueError where memory cannot hold the weights, their gradients, and what the optimizer keeps of each."""
+    slots = _SLOTS.get(model.optimizer.name.lower(), 1)
+    require_memory(sum(math.prod(weight.shape) for weight in model.trainable_weights), 2 + slots, "to train a network")
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Of the network, the states of its random layers among them, and of its optimizer."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _value(variable: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable.value)
