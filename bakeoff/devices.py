@@ -24,11 +24,16 @@ class Devices:
         return max(fitting, key=lambda each: self._used.get(each, 0.0), default=None)
 
     def lease(self, step: Step) -> str:
-        """The id that a step computes on, the same until its lease ends; nothing for one that has no GPU."""
+        """Lease a GPU to a step that starts, once; the id, or nothing for a step that computes on the CPU.
+
+        Raises RuntimeError where no GPU has room: whoever starts a step looks for `room` first.
+        """
+        if not step.gpu_share:
+            return ""
         if step.name not in self._leases:
-            device = self.room(step.gpu_share) if step.gpu_share else None
+            device = self.room(step.gpu_share)
             if device is None:
-                return ""
+                raise RuntimeError(f"no GPU has {step.gpu_share:g} free for {' '.join(step.name)}")
             self._used[device] = self._used.get(device, 0.0) + step.gpu_share
             self._leases[step.name] = device, step.gpu_share
         return self._leases[step.name][0]

@@ -215,7 +215,9 @@ def test_gpus_are_leased_by_id_and_shared_by_small_steps() -> None:
     devices = Devices(("0", "GPU-7"))
     whole, halves = _step("whole", gpu_share=1.0), [_step(f"half{n}", gpu_share=0.5) for n in range(3)]
     assert devices.lease(whole) == "0"
-    assert [devices.lease(half) for half in halves] == ["GPU-7", "GPU-7", ""]  # no room for the third
+    assert [devices.lease(half) for half in halves[:2]] == ["GPU-7", "GPU-7"]
+    with pytest.raises(RuntimeError, match=r"no GPU has 0\.5 free"):  # on the code before, it computed on the CPU
+        devices.lease(halves[2])
     devices.release(whole)
     assert devices.lease(halves[2]) == "0"
     assert devices.lease(_step("cpu")) == ""  # does not ask for one
@@ -236,11 +238,16 @@ def test_a_step_that_starts_has_its_gpu() -> None:
     machine = Machine("tensorflow", 16, {}, ("0", "1"))
     shares = {"a": 0.7, "b": 0.2, "c": 0.2, "d": 0.2, "e": 0.6, "f": 0.5}
     steps = [_step(name, gpu_share=share) for name, share in shares.items()]
-    schedule = _schedule(steps, {name: 10.0 - number for number, name in enumerate(shares)}, machine, jobs=8)
-    _start(schedule)
+    first, later = steps[:4], steps[4:]
+    schedule = _schedule(first, {name: 10.0 - number for number, name in enumerate(shares)}, machine, jobs=8)
+    assert _names(_start(schedule)) == ["a", "b", "c", "d"]
+    before = [schedule.devices.lease(step) for step in first]
+    assert before == ["0", "0", "1", "1"]
     schedule.finished(steps[0])
-    for step in set(_start(schedule)):
-        assert schedule.devices.lease(step) in ("0", "1")
+    schedule.add(later, {step.name: Estimate(1.0, GIB) for step in later})
+    assert _names(_start(schedule)) == ["e", "f"]
+    assert [schedule.devices.lease(step) for step in later] == ["1", "0"]
+    assert [schedule.devices.lease(step) for step in first[1:]] == before[1:]  # decided once
 
 
 def test_steps_wait_for_a_free_gpu_while_cpu_steps_go_on() -> None:
