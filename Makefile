@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture results test lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results test lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -25,9 +25,14 @@ picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
 	@$(BIN)/python docs/picture.py $(REPORT)
 
 REPORTS := reports/full-selection
-results: setup ## Write docs/results.md and the README's table from the finished REPORTS
-	@echo "Writing docs/results.md from $(REPORTS)."
-	@$(BIN)/python -m docs.results $(REPORTS)
+RUNS := runs
+record: setup ## Put the trainings of the finished REPORTS, made in RUNS, on record in docs/records
+	@echo "Putting $(REPORTS) on record."
+	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(REPORTS)
+
+results: setup ## Write docs/results.md and the README's table from the trainings on record
+	@echo "Writing docs/results.md from docs/records."
+	@$(BIN)/python -m docs.results
 
 test: setup ## Run the tests
 	@echo "Running the tests."

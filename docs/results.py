@@ -1,125 +1,190 @@
-"""Writes docs/results.md and the README's table from finished reports: `python -m docs.results REPORT_FOLDER ...`.
+"""Writes docs/results.md and the README's table from the trainings on record: `python -m docs.results`.
 
-Every figure and name comes from the folders' own files (results.csv, claims.csv, provenance.json) and the catalogue.
+Every figure and name comes from docs/records, the catalogue and the claims of the sources, by the audit's own means.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
+from bakeoff.claims import read_claims, read_tolerances
+from bakeoff.claims.audit import audit
+from bakeoff.claims.evidence import Evidence, UntestedError
+from bakeoff.claims.measured import compare_accuracies, test_accuracy
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, STATUSES, UNDECIDED
-from bakeoff.params import load_parameters
+from bakeoff.params import DIRECTORY, load_parameters
+from docs.records import RECORDS, Record, Row, read_records
 
 PAGE = Path(__file__).resolve().with_suffix(".md")
 README = PAGE.parent.parent / "README.md"
 MARKS = ("<!-- results: written by docs/results.py -->", "<!-- end of results -->")
 HEAD = """# Results on record
 
-Written by `make results`; nothing here is typed by hand. Seconds are those of the machine named, and compare only
-within a run. An interval is Wilson's at 95 %, for the test images alone: another seed moves a figure, too.
+Written by `make results` from `docs/records`; nothing here is typed by hand. A row is the mean over trainings that are
+equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from three seeds on joined with that of
+the seeds. Seconds compare only between trainings on equal machines, threads and versions.
 """
+FIGURES_ALONE = (
+    "Of {names} the figures alone are on record: no history, no predictions; claims as they were judged then."
+)
 _LONGEST = 90  # characters of a claim's text in a table
-
-Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a report's folder says of itself."""
+class Trainings:
+    """The trainings of a variant on record that differ in the seed alone."""
 
-    rows: Sequence[Row]
-    claims: Sequence[Row]
-    graph: Sequence[Mapping[str, Any]]
-    note: str = ""  # what to know of these figures, in words
+    records: Sequence[Record]
 
     @property
-    def root(self) -> Mapping[str, Any]:
-        """The crate's entity for the whole report."""
-        return next(each for each in self.graph if each["@id"] == "./")
+    def row(self) -> Row:
+        """The first one's row, for what they have in common."""
+        return self.records[0].row
 
     @property
-    def profile(self) -> str:
-        """The profile that it was made under."""
-        return str(re.findall(r"under the profile (\w+)", self.root["description"])[0])
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.row["variant"]
 
     @property
-    def command(self) -> str:
-        """What makes the same rows, but for `--set` and the places of data and weights."""
-        names = ",".join(dict.fromkeys(row["variant"] for row in self.rows))
-        return f"python pipeline.py --profile {self.profile} --variants {names}"
+    def finished(self) -> str:
+        """When the last of them was finished."""
+        return max(str(record.about["finished"]) for record in self.records)
+
+    @property
+    def revision(self) -> str:
+        """The revision that they were trained with."""
+        return ", ".join(dict.fromkeys(str(record.about["revision"])[:12] for record in self.records))
+
+    @cached_property
+    def accuracy(self) -> float:
+        """The mean test accuracy; below every other one where a training has none."""
+        values = [record.row["test_accuracy"] for record in self.records]
+        return fmean(map(float, values)) if all(values) else -1.0
+
+    def mean(self, column: str, digits: int = 3) -> str:
+        """The mean of a column of results.csv; empty where one of them has none."""
+        values = [record.row.get(column, "") for record in self.records]
+        return f"{fmean(map(float, values)):.{digits}f}" if all(values) else ""
+
+    @property
+    def interval(self) -> str:
+        """The test accuracy's interval."""
+        bounds = test_accuracy([record.run for record in self.records]).bounds if self.accuracy >= 0 else None
+        return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
 
     @property
     def made(self) -> str:
-        """Machine, versions, revision and date."""
-        train = next(
-            each for each in self.graph if each["@type"] == "CreateAction" and each["name"].startswith("train")
-        )
-        machine = re.findall(r" on (.*)\.$", train["description"])[0]
-        (bakeoff,) = (each for each in self.graph if each.get("name") == "Bakeoff")
-        versions = {
-            each["name"]: each["softwareVersion"] for each in self.graph if each["@id"].startswith("https://pypi")
-        }
-        known = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow", "keras", "numpy") if name in versions)
-        revision = bakeoff["softwareVersion"][:12]
-        return f"Computed on {machine}; {known}; revision {revision}; finished {self.root['datePublished'][:10]}."
+        """Machine, versions, revision and data of the first."""
+        about = self.records[0].about
+        machine, settings, data = about["machine"], about["settings"], about["data"]
+        threads = f", {settings['threads']} threads" if settings.get("threads") else ""
+        versions = ", ".join(f"{name} {text}" for name, text in sorted(about["versions"].items()))
+        digest = f" ({data['dataset'][:12]})" if "dataset" in data else ""
+        where = ", ".join([machine["device"], *map(str, machine["gpus"]), f"{machine['cores']} cores"])
+        return f"Revision {self.revision}, on {where}{threads}; {versions}; data {data['name']}{digest}"
 
 
-def read(folder: Path) -> Finished:
-    """A report's own files; ends with a sentence when one is missing."""
-    try:
-        texts = [(folder / f"{name}.csv").read_text(encoding="utf-8") for name in ("results", "claims")]
-        tables = [list(csv.DictReader(io.StringIO(text))) for text in texts]
-        graph = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["@graph"]
-        note = folder / "note.md"  # beside figures on record whose report is no longer there
-        return Finished(*tables, graph, note.read_text(encoding="utf-8") if note.exists() else "")
-    except OSError as error:
-        sys.exit(f"{error.filename} is not there; {folder} must be the folder of a finished report.")
+def grouped(records: Sequence[Record]) -> list[Trainings]:
+    """The records as means over seeds, best first."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((record.row["variant"], record.recipe), []).append(record)
+    return sorted(map(Trainings, found.values()), key=lambda each: -each.accuracy)
 
 
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Best test accuracy first; rows without one last."""
-    return sorted(rows, key=lambda row: -float(row["test_accuracy"] or -1))
+def newest(groups: Sequence[Trainings]) -> dict[str, Trainings]:
+    """Variant -> the trainings that it is judged by, in the order of `groups`."""
+    last: dict[str, Trainings] = {}
+    for each in sorted(groups, key=lambda each: each.finished):
+        last[each.variant] = each
+    return {each.variant: each for each in groups if each is last[each.variant]}
 
 
-def section(finished: Finished) -> list[str]:
-    """A report as a section of docs/results.md."""
-    first = finished.rows[0]
-    limits = Counter(row["limited"] for row in finished.rows if row["limited"])
-    lines = [f"## {first['dataset']}, profile {finished.profile}", "", f"    {finished.command}", "", finished.made]
-    lines += [f"Accuracies on {first['test_images']} test images; seed {first['seed']}.", ""]
-    lines += [finished.note] if finished.note else []
-    lines += [f"- Limited ({count} of {len(finished.rows)} rows): {words}." for words, count in limits.items()]
-    lines += [""] if limits else []
-    return [*lines, *table([_result(row) for row in ranked(finished.rows)]), "", *_audit(finished.claims)]
+def audited(groups: Mapping[str, Trainings]) -> list[Row]:
+    """What becomes of the sources' claims by these trainings; where figures alone are on record, as it was judged."""
+    runs = {name: [record.run for record in each.records] for name, each in groups.items()}
+    findings = audit(Evidence(runs, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
+    alone = [each.records[0] for each in groups.values() if each.records[0].figures_alone]
+    judged = {_claim_key(row): row for record in alone for row in record.claims}
+    return [
+        judged.get(_claim_key(found.row), found.row) if found.claim.variants == [found.claim.variant] else found.row
+        for found in findings
+    ]
 
 
-def _result(row: Row) -> dict[str, str]:
-    """What the tables show of a row; its names are the tables' columns."""
+def _claim_key(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("source", "variant", "kind", "where", "metric", "epoch", "against"))
+
+
+def result(trainings: Trainings) -> dict[str, str]:
+    """What the tables show of a variant; its names are the tables' columns."""
+    row = trainings.row
     return {
-        "variant": row["variant"],
+        "variant": trainings.variant,
+        "seeds": str(len(trainings.records)),
         "weights": row["weights"] if row["weights"] != "none" else "",
         "images": row["train_images"],
         "epochs": row["epochs"],
-        "training": _three(row["train_accuracy"]),
-        "validation": _three(row["validation_accuracy"]),
-        "test": _three(row["test_accuracy"]),
-        "95 % interval": f"{_three(row['accuracy_low'])} to {_three(row['accuracy_high'])}" * bool(row["accuracy_low"]),
+        "training": trainings.mean("train_accuracy"),
+        "validation": trainings.mean("validation_accuracy"),
+        "test": trainings.mean("test_accuracy"),
+        "95 % interval": trainings.interval,
+        "test images": row["test_images"],
         "the source": _three(row["published_test_accuracy"]),
-        "seconds": f"{float(row['train_seconds']):.0f}" if row["train_seconds"] else row["status"],
+        "seconds": trainings.mean("train_seconds", 0),
+        "revision": trainings.revision,
     }
 
 
+def differences(groups: Sequence[Trainings]) -> list[dict[str, str]]:
+    """Each variant against the next one of the ranking."""
+    return list(_differences([each for each in groups if each.accuracy >= 0]))
+
+
+def _differences(groups: Sequence[Trainings]) -> Iterator[dict[str, str]]:
+    for first, second in pairwise(groups):
+        try:
+            found = compare_accuracies(*([record.run for record in each.records] for each in (first, second)))
+        except UntestedError:
+            continue
+        yield {
+            "variant": first.variant,
+            "the next": second.variant,
+            "difference in points": f"{100 * found.difference:+.1f}",
+            "95 % interval": f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
+            "p value": f"{found.p_value:.2g}",
+            "test": found.test,
+        }
+
+
+def _origins(groups: Sequence[Trainings]) -> list[str]:
+    """Where the figures come from, a line for all trainings that were made with the same means."""
+    found: dict[str, list[Trainings]] = {}
+    for each in groups:
+        found.setdefault(each.made, []).append(each)
+    lines = [f"- {made}: {_names(of)}; finished {_days(of)}." for made, of in found.items()]
+    alone = [each for each in groups if each.records[0].figures_alone]
+    return [*lines, *(["", FIGURES_ALONE.format(names=_names(alone))] if alone else []), ""]
+
+
+def _names(groups: Sequence[Trainings]) -> str:
+    return ", ".join(sorted(dict.fromkeys(each.variant for each in groups)))
+
+
+def _days(groups: Sequence[Trainings]) -> str:
+    days = sorted({str(record.about["finished"])[:10] for each in groups for record in each.records})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
 def _audit(claims: Sequence[Row]) -> list[str]:
-    lines = ["### What the sources claim", "", _counted(claims), ""]
+    lines = ["## What the sources claim", "", counted(claims), ""]
     for status in (REPRODUCED, NOT_REPRODUCED, UNDECIDED):
         rows = [_claim(claim) for claim in claims if claim["status"] == status]
         lines += [f"**{status.capitalize()}:**", "", *table(rows), ""] if rows else []
@@ -139,7 +204,8 @@ def _claim(claim: Row) -> dict[str, str]:
     }
 
 
-def _counted(claims: Sequence[Row]) -> str:
+def counted(claims: Sequence[Row]) -> str:
+    """How many claims have each outcome."""
     counts = Counter(claim["status"] for claim in claims)
     return f"{len(claims)} claims about these variants: {', '.join(f'{counts[each]} {each}' for each in STATUSES)}."
 
@@ -158,9 +224,8 @@ def table(rows: Sequence[Row]) -> list[str]:
     return [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}", *(f"| {' | '.join(row)} |" for row in cells)]
 
 
-def missing(reports: Sequence[Finished]) -> list[str]:
-    """The catalogue's variants that no report has, with what they need."""
-    there = {row["variant"] for finished in reports for row in finished.rows}
+def missing(there: Mapping[str, Trainings]) -> list[str]:
+    """The catalogue's variants that are not on record, with what they need."""
     lines = ["## Not on record", ""]
     for each in load_parameters(None, "full", ()):
         if each.variant not in there:
@@ -169,41 +234,41 @@ def missing(reports: Sequence[Finished]) -> list[str]:
                 f"needs the ImageNet weights {Path(each.run['weights_file']).name}" if wanted else "needs no weights"
             )
             lines.append(f"- {each.variant} ({each.stage['epochs']} epochs): {needs}.")
-    return [
-        *lines,
-        "",
-        "`python pipeline.py --profile full --variants NAME` makes each where data and weights are.",
-        "",
-    ]
+    command = "python pipeline.py --profile full --variants NAME"
+    return [*lines, "", f"`{command}` makes each where data and weights are, `make record` puts it on record.", ""]
 
 
-def short_form(finished: Finished) -> list[str]:
+def page(groups: Sequence[Trainings]) -> str:
+    """docs/results.md."""
+    judging = newest(groups)
+    pairs = differences(list(judging.values()))
+    lines = [HEAD, "## Test accuracy", "", *table([result(each) for each in groups]), "", *_origins(groups)]
+    if pairs:
+        about = "On equal test images by each image; p values for each pair alone, not corrected for their number."
+        lines += ["## Each variant and the next", "", about, "", *table(pairs), ""]
+    return "\n".join([*lines, *_audit(audited(judging)), *missing(judging)])
+
+
+def short_form(groups: Sequence[Trainings]) -> list[str]:
     """What the README shows: the ranked test accuracies and the counts of the audit."""
-    columns = ("variant", "test", "95 % interval", "the source", "seconds")
-    rows = [{name: row[name] for name in columns} for row in map(_result, ranked(finished.rows))]
-    first = finished.rows[0]
-    about = f"Accuracy on {first['test_images']} test images of {first['dataset']}, profile `{finished.profile}`."
-    made = [
-        about,
-        finished.made,
-        _counted(finished.claims),
-        "All of it: [docs/results.md](docs/results.md).",
-    ]
-    return [*table(rows), "", *made]
+    judging = newest(groups)
+    columns = ("variant", "seeds", "test", "95 % interval", "test images", "the source", "seconds")
+    shown = [result(each) for each in judging.values()]
+    about = "Mean accuracy over the seeds on test images of CIFAR-10, profile `full`. "
+    rows = [{name: row[name] for name in columns} for row in shown]
+    more = f"{counted(audited(judging))} All of it, with machines and versions: [docs/results.md](docs/results.md)."
+    return [*table(rows), "", about + more]
 
 
-def main(folders: Sequence[Path], page: Path = PAGE, readme: Path = README) -> None:
-    """Write both files; the first report is the README's."""
-    reports = [read(folder) for folder in folders]
-    lines = [line for finished in reports for line in section(finished)]
-    page.write_text("\n".join([HEAD, *lines, *missing(reports)]), encoding="utf-8")
+def main(records: Path = RECORDS, target: Path = PAGE, readme: Path = README) -> None:
+    """Write both files."""
+    groups = grouped(read_records(records))
+    target.write_text(page(groups), encoding="utf-8")
     text = readme.read_text(encoding="utf-8")
     begin, end = (text.index(mark) for mark in MARKS)
-    shown = "\n".join(["", *short_form(reports[0]), ""])
+    shown = "\n".join(["", *short_form(groups), ""])
     readme.write_text(text[: begin + len(MARKS[0])] + shown + text[end:], encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("Which reports? make results REPORTS=reports/full-selection")
-    main([Path(name) for name in sys.argv[1:]])
+    main()

@@ -1,69 +1,156 @@
-"""docs/results.md and the README's table are what a report's files say, and nothing else."""
+"""What is on record comes from finished reports, and docs/results.md and the README's table from what is on record."""
 
 from __future__ import annotations
 
-import csv
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from docs import results
+from bakeoff.lab.tested import read_answers, read_losses
+from bakeoff.store import Store
+from docs import records, results
+from docs.records import Finished, Record, RecordError, read_records, read_table, write_table
 from tests.conftest import PROJECT
+
+VARIANTS = ("ann", "gray_cnn", "simple_cnn")
 
 
 @pytest.fixture
-def written(small_report: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A copy of a report's folder, and where the page and the README are to be written."""
-    shutil.copytree(small_report, tmp_path / "report")
+def finished(small_report: Path, tmp_path: Path) -> Finished:
+    """A copy of a small report, with its limits taken away and other data named: as if of the profile `full`."""
+    report = Path(shutil.copytree(small_report, tmp_path / "report"))
+    rows = [row | {"limited": "", "dataset": "cifar10"} for row in read_table(report / "results.csv")]
+    write_table(report / "results.csv", rows)
+    crate = report / "provenance.json"
+    crate.write_text(crate.read_text().replace("under the profile smoke", "under the profile full"))
+    return Finished(report, Store(small_report.parent.parent / "runs"))
+
+
+@pytest.fixture
+def recorded(finished: Finished, tmp_path: Path) -> Path:
+    """The folder in which all of them are on record."""
+    assert records.main([finished.folder], finished.store.root, tmp_path / "records") == 0
+    return tmp_path / "records"
+
+
+def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finished: Finished) -> None:
+    there = read_records(recorded)
+    assert [record.row["variant"] for record in there] == list(VARIANTS)
+    for record in there:
+        steps = finished.steps(record.row)
+        assert record.about["result_keys"] == steps and set(steps) >= {"load", "build", "train", "evaluate"}
+        stored = finished.store.folder("evaluate", steps["evaluate"]) / "predictions.npz"
+        accuracies = np.array([float(record.row["test_accuracy"])])
+        ours, theirs = (read_answers([path], accuracies) for path in (record.folder / "predictions.npz", stored))
+        assert ours and theirs and ours.same_images(theirs) and np.array_equal(ours.said, theirs.said)
+        np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-3)
+        loss = record.run.file("evaluate", "metrics.json")["loss_name"]
+        short, whole = (read_losses([path], loss) for path in (record.folder / "predictions.npz", stored))
+        assert short is not None and whole is not None
+        np.testing.assert_allclose(short, whole, rtol=1e-3)
+        assert record.run.at("train_accuracy") == pytest.approx(record.run.number("train_accuracy"))
+        assert record.run.file("train", "step.json")["key_inputs"]["settings"] == record.about["settings"]
+
+
+def test_the_page_is_written_from_the_records_alone(recorded: Path, finished: Finished, tmp_path: Path) -> None:
     shutil.copyfile(PROJECT / "README.md", tmp_path / "README.md")
-    return tmp_path / "report", tmp_path / "results.md", tmp_path / "README.md"
-
-
-def test_every_row_and_every_claim_is_there(written: tuple[Path, Path, Path]) -> None:
-    report, page, readme = written
-    results.main([report], page, readme)
-    text = page.read_text()
-    with (report / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    places = recorded, tmp_path / "results.md", tmp_path / "README.md"
+    rows = finished.rows
+    shutil.rmtree(finished.folder)
+    results.main(*places)
+    page, readme = places[1].read_text(), places[2].read_text()
     for row in rows:
-        assert f"| {row['variant']} |" in text and f"| {row['variant']} |" in readme.read_text()
-        assert f"| {float(row['test_accuracy']):.3f} |" in text
-        assert row["limited"] in text
-    missing = text.partition("## Not on record")[2]
+        assert f"| {row['variant']} |" in page and f"| {row['variant']} |" in readme
+        assert f"| {float(row['test_accuracy']):.3f} |" in page
+    missing = page.partition("## Not on record")[2]
     assert "- vgg16_transfer" in missing and "- simple_cnn" not in missing
-    count = len((report / "claims.csv").read_text().splitlines()) - 1
-    assert f"{count} claims" in text
+    assert "McNemar's exact test" in page  # on equal images, which the records hold
+    results.main(*places)
+    assert places[2].read_text() == readme
 
 
-def test_a_changed_figure_is_changed_everywhere(written: tuple[Path, Path, Path]) -> None:
-    report, page, readme = written
-    with (report / "results.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    rows[0]["test_accuracy"] = "0.98765"
-    with (report / "results.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    results.main([report], page, readme)
-    for path in (page, readme):
-        assert f"| {rows[0]['variant']} |" in path.read_text() and "| 0.988 |" in path.read_text()
-    results.main([report], page, readme)
-    assert readme.read_text().count("| 0.988 |") == 1
-
-
-def test_a_folder_that_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="must be the folder of a finished report"):
-        results.main([tmp_path], tmp_path / "page", tmp_path / "readme")
-
-
-def test_the_page_and_the_readme_are_what_the_record_says(tmp_path: Path) -> None:
-    """Also that a note is shown, and that each of the three outcomes has its table."""
+def test_a_changed_figure_is_changed_everywhere(recorded: Path, tmp_path: Path) -> None:
     shutil.copyfile(PROJECT / "README.md", tmp_path / "README.md")
-    record = PROJECT / "docs" / "record"
-    results.main([record], tmp_path / "results.md", tmp_path / "README.md")
+    kept = recorded / "ann" / "seed-0" / "results.csv"
+    write_table(kept, [read_table(kept)[0] | {"test_accuracy": "0.98765"}])
+    results.main(recorded, tmp_path / "results.md", tmp_path / "README.md")
+    assert all("| 0.988 |" in (tmp_path / name).read_text() for name in ("results.md", "README.md"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"limited": "epochs 2 (catalogue: 10)"}, "departs from the catalogue: epochs 2"),
+        ({"dataset": "shapes10"}, "departs from the catalogue: data shapes10"),
+        ({"status": "failed", "message": "out of memory\nmore"}, "not finished: failed, out of memory$"),
+    ],
+)
+def test_what_is_no_full_run_is_refused(
+    finished: Finished, tmp_path: Path, change: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(RecordError, match=sentence):
+        records.write(finished, finished.rows[0] | change, tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
+def test_other_profiles_and_other_stores_are_refused(
+    small_report: Path, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert records.main([small_report], finished.store.root, tmp_path / "records") == 1
+    assert capsys.readouterr().out.count("it ran under the profile smoke; only `full` runs go on record") == 3
+    with pytest.raises(RecordError, match="name the folder that the report was made from with --runs-dir"):
+        records.write(Finished(finished.folder, Store(tmp_path / "empty")), finished.rows[0], tmp_path / "records")
+    with pytest.raises(SystemExit, match="must be the folder of a finished report"):
+        records.main([tmp_path / "nothing"], finished.store.root)
+
+
+def test_a_newer_training_takes_the_place_of_an_older_one_and_never_the_reverse(
+    recorded: Path, finished: Finished
+) -> None:
+    kept = recorded / "ann" / "seed-0" / "record.json"
+    about = json.loads(kept.read_text())
+    kept.write_text(json.dumps(about | {"finished": "2001-01-01T00:00:00Z", "revision": "old"}))
+    (row,) = (row for row in finished.rows if row["variant"] == "ann")
+    records.write(finished, row, recorded)
+    assert json.loads(kept.read_text()) == about
+    kept.write_text(json.dumps(about | {"finished": "2999-01-01T00:00:00Z"}))
+    with pytest.raises(RecordError, match="a newer training of this seed, 2999"):
+        records.write(finished, row, recorded)
+
+
+def _another_seed(recorded: Path, accuracy: str, **about: str) -> None:
+    first, other = (recorded / "ann" / f"seed-{seed}" for seed in (0, 1))
+    shutil.copytree(first, other)
+    write_table(other / "results.csv", [Record(first).row | {"seed": "1", "replicate": "1", "test_accuracy": accuracy}])
+    (other / "record.json").write_text(json.dumps(Record(first).about | about))
+
+
+def test_seeds_are_averaged_and_other_recipes_are_not(recorded: Path) -> None:
+    own = float(Record(recorded / "ann" / "seed-0").row["test_accuracy"])
+    _another_seed(recorded, "0.9")
+    groups = {each.variant: each for each in results.grouped(read_records(recorded))}
+    assert len(groups) == 3 and results.result(groups["ann"])["test"] == f"{(own + 0.9) / 2:.3f}"
+    shutil.rmtree(recorded / "ann" / "seed-1")
+    _another_seed(recorded, "0.9", recipe="another", finished="2001-01-01T00:00:00Z")
+    groups_of_two = [each for each in results.grouped(read_records(recorded)) if each.variant == "ann"]
+    assert [len(each.records) for each in groups_of_two] == [1, 1]
+    assert results.newest(groups_of_two)["ann"].accuracy == own
+
+
+def test_the_page_and_the_readme_are_what_the_records_say(tmp_path: Path) -> None:
+    """Also that each of the three outcomes has its table."""
+    shutil.copyfile(PROJECT / "README.md", tmp_path / "README.md")
+    results.main(records.RECORDS, tmp_path / "results.md", tmp_path / "README.md")
     for name, path in (("results.md", PROJECT / "docs" / "results.md"), ("README.md", PROJECT / "README.md")):
-        assert (tmp_path / name).read_text() == path.read_text(), f"make results REPORTS={record.relative_to(PROJECT)}"
+        assert (tmp_path / name).read_text() == path.read_text(), "make results"
     text = (tmp_path / "results.md").read_text()
-    assert (record / "note.md").read_text() in text
     assert all(f"**{status}:**" in text for status in ("Reproduced", "Not reproduced", "Undecided"))
+
+
+def test_records_are_small_and_where_their_names_say() -> None:
+    for record in read_records():
+        assert record.folder == records.RECORDS / record.row["variant"] / f"seed-{record.row['seed']}"
+        assert sum(path.stat().st_size for path in record.folder.iterdir()) < 150_000

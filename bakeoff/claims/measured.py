@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bakeoff.claims.evidence import Run, UntestedError
 
 if TYPE_CHECKING:
+    from bakeoff.lab.differences import Difference
     from bakeoff.lab.tested import Tested
 
 Bounds = tuple[float, float]
@@ -70,10 +71,15 @@ def test_loss(runs: Sequence[Run]) -> Measured:
 
 def accuracy_difference(first: Sequence[Run], second: Sequence[Run]) -> Measured:
     """By how much the mean test accuracy of the first variant exceeds the second's: as every table compares two."""
+    found = compare_accuracies(first, second)
+    return Measured(found.difference, (found.low, found.high), found.test)
+
+
+def compare_accuracies(first: Sequence[Run], second: Sequence[Run]) -> Difference:
+    """The same with the p value of "no difference"."""
     from bakeoff.lab.tested import compare
 
-    found = compare(_tested(first), _tested(second))
-    return Measured(found.difference, (found.low, found.high), found.test)
+    return compare(_tested(first), _tested(second))
 
 
 def difference_of_best(first: float, second: float, images: int, comparisons: int) -> Measured:
