@@ -59,7 +59,10 @@ class Code:
         Of the builders and trainers, which are looked up by name, only those that `parameters` name; of the files of
         networks only the functions, classes and constants that are reached, as "module:name".
         """
-        roots = [*notebook.modules, *_named(parameters)]
+        return self.modules(*notebook.modules, *_named(parameters))
+
+    def modules(self, *roots: str) -> dict[str, str]:
+        """Lab module -> digest of its code, for these modules and all that they import to compute."""
         return {name: digest for name, (digest, _) in self._reached(roots, shown=False).items()}
 
     def showing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FAILED = "failed.ipynb"
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_SENTENCES = ("ValueError", "NetworkError")  # what the lab raises for a user to read; its own kind is NetworkError
 _TEXTS = {".ipynb", ".json", ".csv", ".txt", ".md", ".html", ".svg", ".yaml", ".yml", ".log"}
 
 Files = Mapping[str, Sequence[Any]]  # path below a step's folder -> its digest and size
@@ -185,7 +186,7 @@ def _run(job: Job, executed: Path) -> dict[str, str] | None:
         )
     except papermill.PapermillExecutionError as error:
         said = error.evalue if error.evalue.strip() else _last_printed(executed)
-        raise StepError(job.stage, error.exec_count, f"{error.ename}: {_one_line(said)}") from None
+        raise StepError(job.stage, error.exec_count, _what_failed(error.ename, said)) from None
     except nbclient.exceptions.CellTimeoutError:
         reason = f"the stage ran longer than {job.timeout_seconds} s; raise stage_timeout_seconds if that is right"
         raise StepError(job.stage, cell, reason) from None
@@ -231,10 +232,15 @@ def _check(job: Job, executed: Path) -> None:
             )
         for output in cell["outputs"]:
             if output["output_type"] == "error":
-                raise StepError(job.stage, number, f"{output['ename']}: {_one_line(output['evalue'])}")
+                raise StepError(job.stage, number, _what_failed(output["ename"], output["evalue"]))
     for name in job.outputs:
         if not (job.folder / name).is_file():
             raise StepError(job.stage, None, f"the notebook ran but did not write {name}")
+
+
+def _what_failed(kind: str, said: str) -> str:
+    """An exception in one line, with its name unless what it says is a sentence for users, as the lab's errors are."""
+    return _one_line(said) if kind in _SENTENCES and said.strip() else f"{kind}: {_one_line(said)}"
 
 
 def _in_words(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bakeoff.claims.outcomes import NOT_REPRODUCED
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone
+from bakeoff.machine import package_version
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
 from bakeoff.progress import title
@@ -22,9 +24,10 @@ from bakeoff.report import Report
 from bakeoff.resolve import STAND_IN, Resolver
 from bakeoff.runner import Runner
 from bakeoff.snapshot import take_snapshot
-from bakeoff.store import Store
+from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
 
 SMALL_BYTES = 4_000_000
+CLAIMS = Path(claims.__file__).parent  # the code that judges
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ class Pipeline:
         plan = self.plan(look=False)
         findings = audit_rows(plan.rows, results.collect(plan.rows, self.store, {}), self.store)
         self.say("\n".join(audit.describe(findings)))
-        return 1 if self._refused(findings) else 0
+        return 1 if self._refused(lambda: findings) else 0
 
-    def _refused(self, findings: Sequence[audit.Finding]) -> bool:
+    def _refused(self, findings: Callable[[], Sequence[audit.Finding]]) -> bool:
         """Whether claims that were not reproduced make the exit code 1."""
-        failed = audit.count(findings)[NOT_REPRODUCED] if self.request.strict_claims else 0
+        failed = audit.count(findings())[NOT_REPRODUCED] if self.request.strict_claims else 0
         if failed:
             self.say(f"--strict-claims: {failed} not reproduced.")
         return failed > 0
@@ -158,14 +161,15 @@ class Pipeline:
         """The table of results and the compare notebook over it."""
         table = results.collect(plan.rows, self.store, runner.failures)
         text = results.to_csv(table)
-        findings = audit_rows(plan.rows, table, self.store)
-        audited = audit.to_csv(findings)
-        step = compare_step(plan.rows, {"results": text, "claims": audited}, self.code, self.store)
+        basis = audit_basis(plan.rows, self.code, self.store)
+        step = compare_step(plan.rows, {"results": text, "claims": basis}, self.code, self.store)
+        findings = cache(lambda: audit_rows(plan.rows, table, self.store))
         reason = "forced" if "compare" in self.request.force else stale_reason(step, self.store)
         if reason:
             self.say("Comparing ...")
             finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
+            audited = audit.to_csv(findings())
             runner.step(plan, step, reason, {"variants": shown}, {"results.csv": text, "claims.csv": audited})
         return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
 
@@ -208,6 +212,28 @@ def audit_rows(rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: S
     for row, measured in zip(rows, table, strict=True):
         runs.setdefault(row.variant, []).append(Run(measured, results.stage_folders(row, store)))
     return audit.audit(Evidence(runs, claims.read_claims(DIRECTORY), claims.read_tolerances(DIRECTORY)))
+
+
+def audit_basis(rows: Sequence[Row], code: Code, store: Store) -> str:
+    """A digest of what the audit of these rows follows from beside their table: with both the same, so is the audit."""
+    judges = [*sorted(CLAIMS.glob("*.py")), *(DIRECTORY / name for name in claims.FILES)]
+    manifests = [store.complete_manifest(*step.name) for row in rows for step in row.steps.values()]
+    return digest_value(
+        {
+            "judges": {
+                path.name: code.digests.recall(path, "sha256", digest_file) for path in judges if path.is_file()
+            },
+            "lab": code.modules("bakeoff.lab.tested", "bakeoff.lab.overfitting"),
+            "versions": {name: package_version(name) for name in ("numpy", "scipy", "statsmodels")},
+            "steps": [_judged(manifest) for manifest in manifests if manifest],
+        }
+    )
+
+
+def _judged(manifest: Mapping[str, Any]) -> list[Any]:
+    """What of a finished step a claim may be judged by: all but its page."""
+    files = {name: digest for name, (digest, _) in manifest["files"].items() if name != NOTEBOOK}
+    return [manifest["result_key"], manifest.get("machine"), manifest.get("ran_alone"), files]
 
 
 def describe_plan(plan: Plan) -> Sequence[str]:

@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff import results
-from bakeoff.claims import audit
 from bakeoff.execute import Made
 from bakeoff.loop import Loop
-from bakeoff.pipeline import Pipeline, Request, audit_rows
+from bakeoff.pipeline import Pipeline, Request, audit_basis, audit_rows
 from bakeoff.plan import Plan, Step, compare_step
 from bakeoff.progress import Lines
 from bakeoff.report import Report
@@ -70,10 +70,11 @@ def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
             raise RuntimeError(f"{len(plan.reasons)} steps are to run in a store that was filled")
         timed(f"{when}: check of small files", pipeline._damaged, plan)
         table = timed(f"{when}: results", results.collect, plan.rows, store, {})
-        findings = timed(f"{when}: claims", audit_rows, plan.rows, table, store)
-        texts = {"results": results.to_csv(table), "claims": audit.to_csv(findings)}
+        basis = timed(f"{when}: what claims are judged by", audit_basis, plan.rows, pipeline.code, store)
+        texts = {"results": results.to_csv(table), "claims": basis}
         step = timed(f"{when}: comparison", compare_step, plan.rows, texts, pipeline.code, store)
         folder = pipeline.request.reports_dir / "scale"
+        findings = partial(timed, f"{when}: claims", audit_rows, plan.rows, table, store)
         report = Report(folder, "smoke", plan, table, texts["results"], step, findings)
         if reported:
             timed(f"{when}: report", report.build, store, print, False)

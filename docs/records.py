@@ -205,8 +205,9 @@ def _fill(made: Path, finished: Finished, row: Row, folders: Mapping[str, Path])
     write_table(made / "results.csv", [row])
     write_table(made / "claims.csv", claims)
     if int(float(row["test_images"])):
-        loss = str(json.loads((made / "metrics.json").read_text(encoding="utf-8")).get("loss_name"))
-        np.savez_compressed(made / "predictions.npz", **summary(folders["evaluate"] / "predictions.npz", loss))
+        metrics = json.loads((made / "metrics.json").read_text(encoding="utf-8"))
+        kept = summary(folders["evaluate"] / "predictions.npz", metrics["loss_name"], metrics["label_smoothing"])
+        np.savez_compressed(made / "predictions.npz", **kept)
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

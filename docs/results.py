@@ -26,12 +26,15 @@ README = PAGE.parent.parent / "README.md"
 MARKS = ("<!-- results: written by docs/results.py -->", "<!-- end of results -->")
 HEAD = """# Results on record
 
-Written by `make results` from `docs/records`; nothing here is typed by hand. A row is the mean over trainings that are
-equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from three seeds on joined with that of
+Written by `make results` from `docs/records`; what there was not written by a run is named under the table. A row is the
+mean over trainings that are equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from three seeds on joined with that of
 the seeds. Seconds compare only between trainings on equal machines, threads and versions.
 """
 FIGURES_ALONE = (
-    "Of {names} the figures alone are on record: no history, no predictions; claims as they were judged then."
+    "Of {names} the figures alone are on record, since their reports are no longer there. They, machine, versions and "
+    "date were copied by hand from an earlier version of this page; the optimizer steps were computed from the batch "
+    "sizes of today's catalogue. There is no history and no prediction: claims stand as they were judged by these "
+    "figures, and where a claim is about a training curve, by the points of it that the page named."
 )
 _LONGEST = 90  # characters of a claim's text in a table
 

@@ -42,7 +42,10 @@ def test_a_step_runs_in_its_folder_with_its_parameters_and_environment(tmp_path:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("raise ValueError('the learning rate is too high')", "code cell 3: ValueError: the learning rate is too high"),
+        ("raise ValueError('the learning rate is too high')", "code cell 3: the learning rate is too high"),
+        ("from bakeoff.lab.models import NetworkError\nraise NetworkError('no width')", "code cell 3: no width"),
+        ("{}['image']", "code cell 3: KeyError: 'image'"),
+        ("raise ValueError", "code cell 3: ValueError: no message"),
         ("import sys; sys.exit(0)", "code cell 3: SystemExit: 0"),
         ("import os; os._exit(0)", "code cell 3: the kernel died"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "code cell 3: the kernel died"),

@@ -101,9 +101,12 @@ def test_the_executed_notebooks_lie_beside_the_report(made: Workplace) -> None:
 
 def test_again_nothing_runs(made: Workplace) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.runs.rglob("step.json")}
-    done = made.run("--all", *SMOKE, timeout=60)
+    done = made.run("--all", *SMOKE, timeout=60, PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
     assert "all done" in done.stdout and "up to date" in done.stdout
+    # What is known is not judged again: what that takes is not even imported.
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "bakeoff.pipeline" in imported and not imported & {"numpy", "scipy", "statsmodels"}
     assert {path: path.stat().st_mtime_ns for path in made.runs.rglob("step.json")} == before
 
 

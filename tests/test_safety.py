@@ -311,7 +311,7 @@ def test_no_report_is_written_over_what_lies_beside_the_reports(tmp_path: Path) 
     """It would clear away the folder notebooks/ there."""
     plan: Any = None  # not looked at
     with pytest.raises(RequestError, match="--report-name"):
-        Report(tmp_path / "reports" / "..", "quick", plan, [], "", plan, [])
+        Report(tmp_path / "reports" / "..", "quick", plan, [], "", plan, list)
 
 
 @pytest.mark.parametrize("name", ["../x", "..", "a/b", "a\nb", "", "-h", "ann.yaml", "CON/x"])

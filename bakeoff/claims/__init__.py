@@ -12,6 +12,7 @@ from typing import Any
 
 from bakeoff.errors import RequestError
 
+FILES = ("claims.csv", "tolerances.csv")
 LOG = "training log"  # `where` of a figure that a source prints for each epoch
 BEST = "best point"  # `metric` of the values that a source's search found
 # Checks that hold other variants than the claim's own against each other; their names follow the column.
@@ -74,13 +75,13 @@ class Tolerance:
 
 def read_claims(directory: Path) -> list[Claim]:
     """Every row of params/claims.csv; none where the file is not there."""
-    path = directory / "claims.csv"
+    path = directory / FILES[0]
     return [_claim(row, f"{path.name}:{line}") for line, row in enumerate(_rows(path), start=2)]
 
 
 def read_tolerances(directory: Path) -> dict[str, Tolerance]:
     """Every tolerance of params/tolerances.csv by its name."""
-    rows = _rows(directory / "tolerances.csv")
+    rows = _rows(directory / FILES[1])
     return {row["tolerance"]: Tolerance(row["tolerance"], float(row["amount"]), row["reason"]) for row in rows}
 
 

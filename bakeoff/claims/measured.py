@@ -63,7 +63,9 @@ def test_loss(runs: Sequence[Run]) -> Measured:
 
     values = [run.number("test_loss") for run in runs]
     paths = [_predictions(run) for run in runs]
-    found = read_losses(paths, str(runs[0].file("evaluate", "metrics.json").get("loss_name"))) if all(paths) else None
+    kept = runs[0].file("evaluate", "metrics.json") if all(paths) else {}
+    smoothing = float(kept.get("label_smoothing") or 0)
+    found = read_losses(paths, str(kept["loss_name"]), smoothing) if kept.get("loss_name") else None
     if found is None or any(abs(a - b) > FAR_LOSS * abs(b) for a, b in zip(found.mean(axis=1), values, strict=True)):
         return over_seeds(values)
     return Measured(fmean(values), mean_interval(found), _over(found.shape[1], runs))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bakeoff.lab import files, preprocessing, statistics
+from bakeoff.lab.losses import losses
 
 if TYPE_CHECKING:
     import keras
@@ -21,8 +22,6 @@ MINIMUM_IMAGES = 16  # scored whatever the budget says, so that there is somethi
 LABELS_ONLY_IMAGES = 250  # nothing is measured from these predictions: single pictures are shown, no more
 STEP_GFLOP = 1000.0  # a prediction step takes fewer images where the network is so large that memory would run out
 SMALLEST_PROBABILITY = 1e-30  # stands for a likelihood that rounded to 0, before its logarithm is taken
-CLIPPED = 1e-7  # Keras' epsilon: its losses take no likelihood below it
-LOSSES = ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy")
 LATENCY_SECONDS, LATENCY_RUNS = 2.0, 20
 VIEWS = {"none": 1, "mirror_shifts": 6}
 
@@ -326,19 +325,5 @@ def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, top_k: int) ->
 
 
 def loss_of(probabilities: np.ndarray, labels: np.ndarray, loss: str, label_smoothing: float) -> float:
-    """Mean over the images of the compiled loss, as Keras defines it, its clipping included.
-
-    As in Keras, what is compiled is what is reported: labels are smoothed here as they were in training, so that
-    training, validation and test loss can be compared.
-    """
-    if loss not in LOSSES:
-        raise ValueError(f"loss is one of {', '.join(LOSSES)}, not {loss!r}")
-    classes = probabilities.shape[1]
-    target = np.eye(classes)[labels]
-    spread_over = 2 if loss == "binary_crossentropy" else classes
-    target = target * (1 - label_smoothing) + label_smoothing / spread_over
-    # Clipped as float32 numbers, as Keras does, then summed with more digits.
-    kept = np.clip(probabilities, np.float32(CLIPPED), np.float32(1 - CLIPPED)).astype(np.float64)
-    if loss == "binary_crossentropy":
-        return float(-(target * np.log(kept) + (1 - target) * np.log(1 - kept)).mean())
-    return float(-(target * np.log(kept)).sum(axis=1).mean())
+    """Mean over the images of the compiled loss, see `losses`."""
+    return float(losses(probabilities, labels, loss, label_smoothing).mean())

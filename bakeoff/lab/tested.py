@@ -19,10 +19,10 @@ from bakeoff.lab.differences import (
     trainings_difference,
     unpaired_difference,
 )
+from bakeoff.lab.losses import losses
 from bakeoff.lab.statistics import LEVEL
 
 ROUNDING = 1e-4  # of an accuracy in results.csv against the one in the predictions
-SMALLEST_PROBABILITY = 1e-7  # Keras' epsilon: its losses take no predicted probability below it
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,24 @@ def _belong(each: list[Answers], accuracies: np.ndarray) -> bool:
     return same and all(abs(one.correct.mean() - own) < ROUNDING for one, own in zip(each, accuracies, strict=True))
 
 
-def read_losses(paths: Sequence[Path | None], loss: str) -> np.ndarray | None:
+def read_losses(paths: Sequence[Path | None], loss: str, label_smoothing: float = 0.0) -> np.ndarray | None:
     """The loss of every test image, (trainings, n), from each training's predictions.npz; None unless all are there
     and of equally many images.
     """
-    each = [_losses(path, loss) for path in paths if path is not None and path.is_file()]
+    each = [_losses(path, loss, label_smoothing) for path in paths if path is not None and path.is_file()]
     whole = len(each) == len(paths) and len({len(one) for one in each}) == 1
     return np.stack(each) if whole else None
 
 
-def _losses(path: Path, loss: str) -> np.ndarray:
+def _losses(path: Path, loss: str, label_smoothing: float = 0.0) -> np.ndarray:
     with np.load(path) as kept:
         if "said" in kept:
             return kept["losses"].astype(np.float64)
         order = np.argsort(kept["ids"], kind="stable")
-        return losses(kept["probabilities"][order], kept["labels"][order], loss)
+        return losses(kept["probabilities"][order], kept["labels"][order], loss, label_smoothing)
 
 
-def summary(path: Path, loss: str) -> dict[str, np.ndarray]:
+def summary(path: Path, loss: str, label_smoothing: float = 0.0) -> dict[str, np.ndarray]:
     """A predictions.npz in some 50 kB for 10 000 images, which `read_answers` and `read_losses` read as well.
 
     In the order of the ids: labels, said (the likeliest class), confidence (its probability) and losses (see
@@ -115,7 +115,7 @@ def summary(path: Path, loss: str) -> dict[str, np.ndarray]:
         "labels": one.labels.astype(np.int16),
         "said": one.said[0].astype(np.int16),
         "confidence": one.confidence[0].astype(np.float16),
-        "losses": _losses(path, loss).astype(np.float16),
+        "losses": _losses(path, loss, label_smoothing).astype(np.float16),
     }
 
 
@@ -123,15 +123,6 @@ def _text(letters: np.ndarray) -> np.ndarray:
     """The ids of a `summary` as text (n,)."""
     rows = np.ascontiguousarray(letters.T)
     return np.char.decode(rows.view(f"S{rows.shape[1]}")[:, 0], "utf-8")
-
-
-def losses(probabilities: np.ndarray, labels: np.ndarray, loss: str) -> np.ndarray:
-    """The loss (n,) of each image from probabilities (n, k), as Keras defines it, without label smoothing."""
-    kept = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY).astype(np.float64)
-    target = np.eye(kept.shape[1])[labels]
-    if loss == "binary_crossentropy":
-        return -(target * np.log(kept) + (1 - target) * np.log(1 - kept)).mean(axis=1)
-    return -(target * np.log(kept)).sum(axis=1)
 
 
 def compare(first: Tested, second: Tested, level: float = LEVEL) -> Difference:

@@ -45,7 +45,7 @@ class Report:
     table: Sequence[Mapping[str, Any]]
     table_text: str
     compare: Step
-    findings: Sequence[Finding]  # what became of the sources' claims
+    findings: Callable[[], Sequence[Finding]]  # what became of the sources' claims, worked out when it is asked for
 
     def __post_init__(self) -> None:
         refuse_unless_plain(self.folder.name)
@@ -87,7 +87,7 @@ class Report:
         for name in (STAMP, PDF):
             (self.folder / name).unlink(missing_ok=True)
         write_atomically(self.folder / "results.csv", self.table_text)
-        write_atomically(self.folder / "claims.csv", to_csv(self.findings))
+        write_atomically(self.folder / "claims.csv", to_csv(self.findings()))
         self._copy_notebooks(store)
         merged = self._merged(store)
         write_atomically(self.folder / PAGE, to_html(merged, self._title(), banner(self.table), told))

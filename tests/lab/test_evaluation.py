@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import data, evaluation, files, models, preprocessing, training
-from bakeoff.lab.evaluation import LOSSES
 from bakeoff.lab.fitting import Recipe, make_loss, needs_one_hot
 from bakeoff.lab.input_pipeline import encode_labels
+from bakeoff.lab.losses import LOSSES
 from bakeoff.lab.plots import evaluation as figures
 from bakeoff.lab.plots import training as training_figures
 from tests.lab.cells import run_cells
