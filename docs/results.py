@@ -26,9 +26,10 @@ README = PAGE.parent.parent / "README.md"
 MARKS = ("<!-- results: written by docs/results.py -->", "<!-- end of results -->")
 HEAD = """# Results on record
 
-Written by `make results` from `docs/records`; what there was not written by a run is named under the table. A row is the
-mean over trainings that are equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from three seeds on joined with that of
-the seeds. Seconds compare only between trainings on equal machines, threads and versions.
+Written by `make results` from `docs/records`; what there was not written by a run is named under the table. A row is
+the mean over trainings that are equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from
+three seeds on joined with that of the seeds. Seconds compare only between trainings on equal machines, threads and
+versions.
 """
 FIGURES_ALONE = (
     "Of {names} the figures alone are on record, since their reports are no longer there. They, machine, versions and "
