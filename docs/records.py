@@ -204,7 +204,7 @@ def _fill(made: Path, finished: Finished, row: Row, folders: Mapping[str, Path])
     claims = [each for each in read_table(finished.folder / "claims.csv") if each["variant"] == row["variant"]]
     write_table(made / "results.csv", [row])
     write_table(made / "claims.csv", claims)
-    if int(float(row["test_images"])):
+    if float(row["test_images"] or 0):  # a training that diverged has predicted none
         metrics = json.loads((made / "metrics.json").read_text(encoding="utf-8"))
         kept = summary(folders["evaluate"] / "predictions.npz", metrics["loss_name"], metrics["label_smoothing"])
         np.savez_compressed(made / "predictions.npz", **kept)

@@ -101,22 +101,24 @@ def _losses(path: Path, loss: str, label_smoothing: float = 0.0) -> np.ndarray:
         return losses(kept["probabilities"][order], kept["labels"][order], loss, label_smoothing)
 
 
-def summary(path: Path, loss: str, label_smoothing: float = 0.0) -> dict[str, np.ndarray]:
+def summary(path: Path, loss: str | None, label_smoothing: float | None = 0.0) -> dict[str, np.ndarray]:
     """A predictions.npz in some 50 kB for 10 000 images, which `read_answers` and `read_losses` read as well.
 
     In the order of the ids: labels, said (the likeliest class), confidence (its probability) and losses (see
     `losses`), each (n,), the last two with three digits; ids as bytes (length, n), which compress to nearly nothing.
-    Raises ValueError where no image was predicted.
+    Without a loss, as of a task without labels, there are no losses. Raises ValueError where no image was predicted.
     """
     one = _one(path)
     letters = np.char.encode(one.ids, "utf-8")
-    return {
+    kept = {
         "ids": np.ascontiguousarray(letters.view(np.uint8).reshape(len(letters), -1).T),
         "labels": one.labels.astype(np.int16),
         "said": one.said[0].astype(np.int16),
         "confidence": one.confidence[0].astype(np.float16),
-        "losses": _losses(path, loss, label_smoothing).astype(np.float16),
     }
+    if loss:
+        kept["losses"] = _losses(path, loss, label_smoothing or 0.0).astype(np.float16)
+    return kept
 
 
 def _text(letters: np.ndarray) -> np.ndarray:
