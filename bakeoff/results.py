@@ -34,7 +34,7 @@ COLUMNS = (
         "gflop_per_image",
     ),
     *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
-    *("unseen_classes", "diverged_epoch"),
+    *("unseen_classes", "diverged_epoch", "threads"),
 )
 
 
@@ -88,7 +88,7 @@ def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dic
     folders = {name: Path(folder) for name, folder in stage_folders(row, store).items()}
     status, message = _status(row, folders, failures)
     files = {name: _read(folder / _FILES[name]) for name, folder in folders.items() if name in _FILES}
-    measured = _measured(files) | _searched(folders) if status == "ok" else {}
+    measured = _measured(files) | _searched(folders) | {"threads": _threads(row)} if status == "ok" else {}
     limited = "; ".join(_limited(row, files))
     merged = {**fixed, "status": status, "message": message, "limited": limited, **measured}
     return {name: "" if merged.get(name) is None else merged[name] for name in COLUMNS}
@@ -135,6 +135,11 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
     }
+
+
+def _threads(row: Row) -> int | None:
+    """How many threads the training computed on: seconds compare only where they are as many."""
+    return row.steps["train"].key_inputs["settings"].get("threads") if "train" in row.steps else None
 
 
 def _searched(folders: Mapping[str, Path]) -> dict[str, Any]:

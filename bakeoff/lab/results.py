@@ -28,6 +28,7 @@ NUMBERS = (
     *("validation_accuracy", "test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high"),
     *("top_k_accuracy", "balanced_accuracy", "expected_calibration_error", "train_seconds", "search_seconds"),
     *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy", "unseen_classes", "diverged_epoch"),
+    "threads",
 )
 
 
@@ -161,6 +162,15 @@ def comparable(results: Results) -> pd.DataFrame:
     below = below.drop_duplicates("variant").sort_values("test_accuracy", ascending=False)
     below = below[~below["variant"].isin(results.ranked["variant"])]
     return pd.concat([results.ranked.assign(ranked=True), below.assign(ranked=False)], ignore_index=True)
+
+
+def of_equal_threads(rows: pd.DataFrame) -> pd.Series:
+    """Which rows (bool) were trained on as many threads as most of them, so that their seconds compare.
+
+    All of them where none tells its threads.
+    """
+    threads = rows["threads"]
+    return threads == threads.mode().max() if threads.notna().any() else threads.isna()
 
 
 def stored(folders: Folders, stage: str, name: str) -> dict[str, Path]:

@@ -143,6 +143,22 @@ def test_rows_that_are_not_ranked_say_which_training_they_are(tmp_path: Path) ->
     assert comparison.failed(found)["variant"].tolist() == ["x (seed 1)"]
 
 
+def test_seconds_of_other_numbers_of_threads_are_marked_and_not_compared(tmp_path: Path) -> None:
+    rows = [row("a", 0.8, threads=2, train_seconds=90), row("b", 0.7, threads=2, train_seconds=50)]
+    alike = read(tmp_path, *rows)
+    quick = read(tmp_path, *rows, row("c", 0.75, threads=1, train_seconds=5, parameters=500))
+    for found, caption in ((alike, "trained on 2 threads."), (quick, "different numbers of threads do not compare.")):
+        assert comparison.ranking_caption(found).endswith(caption)
+    compared = pairs.every_pair(quick, {})
+    table = comparison.ranking(quick, pairs.against_best(compared), pairs.letters(["a", "c", "b"], compared))
+    assert table["training"].tolist() == ["90 s on 2 threads", "5.0 s on 1 thread", "50 s on 2 threads"]
+    words = comparison_figures.frontier_words(quick, "train_seconds")
+    assert "first: b (50 s, 70.0 %), a (90 s, 80.0 %)." in words and "on 2 threads; those of c had another" in words
+    assert "c (" in comparison_figures.frontier_words(quick, "parameters")
+    legend = comparison_figures.accuracy_against(quick, "train_seconds").axes[0].get_legend()
+    assert legend is not None and "hollow: other threads" in [text.get_text() for text in legend.get_texts()]
+
+
 def test_ranking_says_how_many_trainings_and_how_they_spread(tmp_path: Path) -> None:
     rows = [row("a", accuracy, replicate=at, seed=at) for at, accuracy in enumerate((0.6, 0.7, 0.8))]
     found = read(tmp_path, *rows, row("b", 0.5))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bakeoff.lab.plots.words import count, duration, percent, points, whole
-from bakeoff.lab.results import STAND_IN, Results
+from bakeoff.lab.results import STAND_IN, Results, of_equal_threads
 
 LONGEST_MESSAGE = 500
 
@@ -36,7 +36,7 @@ def ranking(results: Results, against: pd.DataFrame, letters: Mapping[str, str])
             ],
             "points behind the first": [_behind(behind, ranked.iloc[0], row) for _, row in ranked.iterrows()],
             "parameters": [whole(number) for number in ranked["parameters"]],
-            "training": [duration(seconds) for seconds in ranked["train_seconds"]],
+            "training": _trainings(ranked),
             "ms an image": ["" if np.isnan(ms) else f"{ms:.1f}" for ms in ranked["milliseconds_per_image"]],
             "note": [_note(row) for _, row in ranked.iterrows()],
         }
@@ -56,7 +56,27 @@ def ranking_caption(results: Results) -> str:
     )
     text = f"Ranked variants, best first: {count(int(ranked['test_images'].iloc[0]), 'test image')}, {trainings}"
     text += "; differences and deviations in percentage points."
-    return f"{text} Variants that share a letter do not differ significantly."
+    return f"{text} Variants that share a letter do not differ significantly. {_threads(ranked)}".rstrip()
+
+
+def _trainings(ranked: pd.DataFrame) -> list[str]:
+    """How long each was trained; with its threads where they are not the same for all."""
+    times = [duration(seconds) for seconds in ranked["train_seconds"]]
+    if of_equal_threads(ranked).all():
+        return times
+    known = ranked["threads"].notna()
+    words = [
+        f" on {count(int(n), 'thread')}" if there else "" for n, there in zip(ranked["threads"], known, strict=True)
+    ]
+    return [f"{time}{word}" for time, word in zip(times, words, strict=True)]
+
+
+def _threads(ranked: pd.DataFrame) -> str:
+    """On how many threads the variants were trained, or that their times do not all compare."""
+    if not of_equal_threads(ranked).all():
+        return "Times of training on different numbers of threads do not compare."
+    threads = ranked["threads"].iloc[0]
+    return "" if np.isnan(threads) else f"All were trained on {count(int(threads), 'thread')}."
 
 
 def _behind(behind: pd.DataFrame, first: pd.Series, row: pd.Series) -> str:

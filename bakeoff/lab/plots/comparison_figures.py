@@ -18,8 +18,8 @@ from matplotlib.transforms import Bbox
 
 from bakeoff.lab.plots.evaluation import MOST_ANNOTATED, MOST_TICKS
 from bakeoff.lab.plots.page import COLORS
-from bakeoff.lab.plots.words import duration, percent, points, short, whole
-from bakeoff.lab.results import Results, comparable
+from bakeoff.lab.plots.words import count, duration, percent, points, short, whole
+from bakeoff.lab.results import Results, comparable, of_equal_threads
 
 MARKERS = "osD^vPX<>"  # with eight colours, 72 variants before a pair repeats
 COST_LABELS = {"train_seconds": "training time in seconds", "parameters": "parameters"}
@@ -50,9 +50,10 @@ def frontier(costs: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
 def accuracy_against(results: Results, column: str) -> Figure:
     """Test accuracy of each variant against a cost (logarithmic), with names, intervals and the best frontier.
 
-    Filled: ranked. Hollow: not ranked, and not part of the frontier.
+    Filled: ranked. Hollow: not part of the frontier, since it is not ranked, or since its seconds are those of another
+    number of threads and do not compare.
     """
-    rows = comparable(results)
+    rows = _compared(comparable(results), column)
     rows = rows[rows[column] > 0].reset_index(drop=True)
     if rows.empty:
         return _empty("No variant has both an accuracy and this cost.")
@@ -61,7 +62,7 @@ def accuracy_against(results: Results, column: str) -> Figure:
     look = styles(results)
     for _, row in rows.iterrows():
         _draw_point(axes, row, column, look[row["variant"]])
-    best = rows[rows["ranked"].astype(bool)]
+    best = rows[rows["compares"]]
     edge = best.iloc[frontier(best[column].to_numpy(), best["test_accuracy"].to_numpy())]
     corners = _corners(edge[column].tolist(), edge["test_accuracy"].tolist(), rows[column].max())
     axes.plot(*zip(*corners, strict=True) if corners else ([], []), color="#777777", linewidth=1, zorder=1)
@@ -78,6 +79,13 @@ def accuracy_against(results: Results, column: str) -> Figure:
     return figure
 
 
+def _compared(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`rows` with `compares`: whether a row is ranked and its cost is of the same kind as that of most."""
+    ranked = rows["ranked"].astype(bool)
+    same = of_equal_threads(rows[ranked]) if column == "train_seconds" else ranked
+    return rows.assign(compares=ranked & same.reindex(rows.index, fill_value=False))
+
+
 def _corners(costs: list[float], accuracies: list[float], end: float) -> list[Point]:
     """The frontier as a staircase, up to the highest cost."""
     corners: list[Point] = []
@@ -89,13 +97,20 @@ def _corners(costs: list[float], accuracies: list[float], end: float) -> list[Po
 
 def frontier_words(results: Results, column: str) -> str:
     """The ranked variants that no cheaper one reaches, cheapest first."""
-    rows = results.ranked[results.ranked[column] > 0]
+    every = _compared(results.ranked.assign(ranked=True), column)
+    every = every[every[column] > 0]
+    rows = every[every["compares"]]
     if rows.empty:
         return "No ranked variant has both an accuracy and this cost."
     edge = rows.iloc[frontier(rows[column].to_numpy(), rows["test_accuracy"].to_numpy())]
     read = duration if column == "train_seconds" else whole
     steps = [f"{row['variant']} ({read(row[column])}, {percent(row['test_accuracy'])})" for _, row in edge.iterrows()]
-    return f"No cheaper ranked variant reaches these, cheapest first: {', '.join(steps)}."
+    text = f"No cheaper ranked variant reaches these, cheapest first: {', '.join(steps)}."
+    others = list(every.loc[~every["compares"], "variant"])
+    if not others:
+        return text
+    threads = count(int(rows["threads"].iloc[0]), "thread")
+    return f"{text} Compared are trainings on {threads}; those of {', '.join(others)} had another number."
 
 
 def _draw_point(axes: Axes, row: pd.Series, column: str, look: Style) -> None:
@@ -103,7 +118,7 @@ def _draw_point(axes: Axes, row: pd.Series, column: str, look: Style) -> None:
     if row["ranked"]:
         bounds = [row["accuracy_low"], row["accuracy_high"]]
         axes.plot([row[column]] * 2, bounds, color=color, linewidth=1, alpha=0.6, zorder=2)
-    face = color if row["ranked"] else "none"
+    face = color if row["compares"] else "none"
     axes.plot(row[column], row["test_accuracy"], marker, color=color, markerfacecolor=face, markersize=6, zorder=3)
 
 
@@ -111,9 +126,12 @@ def _legend_of_kinds(axes: Axes, rows: pd.DataFrame) -> None:
     handles = []
     if rows["ranked"].any():
         handles.append(Line2D([], [], color="#777777", linewidth=1, label="best at or below a cost"))
-    if not rows["ranked"].all():
+    if not rows["compares"].all():
         hollow: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "none", "color": "black"}
-        handles.append(Line2D([], [], label="hollow: not ranked", **hollow))
+        why = ["not ranked"] * (not rows["ranked"].all()) + ["other threads"] * bool(
+            (rows["ranked"] & ~rows["compares"]).any()
+        )
+        handles.append(Line2D([], [], label=f"hollow: {' or '.join(why)}", **hollow))
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, borderaxespad=0.2)
 
 
