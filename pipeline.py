@@ -30,7 +30,7 @@ import click  # noqa: E402
 from bakeoff import without_iri_grammar  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
 from bakeoff.params import PROFILES, load_parameters  # noqa: E402
-from bakeoff.pipeline import Pipeline, Request, describe_plan  # noqa: E402
+from bakeoff.pipeline import Pipeline, Request  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
 from bakeoff.resolve import default_data_dir  # noqa: E402
 
@@ -120,8 +120,7 @@ def _act(options: Mapping[str, Any]) -> int:
         return clean(request, click.echo, options["yes"])
     pipeline = Pipeline(request, click.echo)
     if options["dry_run"]:
-        click.echo("\n".join(describe_plan(pipeline.plan(look=False))))
-        return 0
+        return pipeline.dry_run()
     if options["explain"] or options["verify"]:
         from bakeoff import inspect
 

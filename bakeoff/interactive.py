@@ -20,7 +20,7 @@ def resolve_inputs(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[st
     are; what this function gave before is not taken for that. Opened by hand, the earlier stages are looked up in
     runs/ and made where they are missing, with the values of the `parameters` cell; the output goes to
     runs/by_hand/<stage>, emptied first. The stage load has no earlier stage: its data set is downloaded where it can
-    be, else `names["dataset"]` becomes the stand-in, and that is said.
+    be, else `names["dataset"]` becomes the synthetic fallback, and that is said.
     """
     if names.get("inputs") is not None and names.get("output") not in (None, _given.get(stage)):
         return names["inputs"], names["output"]

@@ -21,7 +21,7 @@ from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
 from bakeoff.progress import title
 from bakeoff.report import Report
-from bakeoff.resolve import STAND_IN, Resolver
+from bakeoff.resolve import NOT_HERE, STAND_IN, Resolver
 from bakeoff.runner import Runner
 from bakeoff.snapshot import take_snapshot
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
@@ -111,6 +111,15 @@ class Pipeline:
         if failed:
             self.say(f"Not finished: {', '.join(failed)}. The report says why.")
         return 1 if failed or runner.failures or self._refused(report.findings) else 0
+
+    def dry_run(self) -> int:
+        """Print of each step whether it is done or to run. Raises DataUnavailableError where a run is known to."""
+        plan, resolver = self.plan(look=False), self._resolver(look=False)
+        for wanted in sorted({row.dataset.name for row in plan.rows if row.dataset.digest == NOT_HERE}):
+            resolver.refuse_unreachable(wanted)
+            self.say(f"Data: {wanted} is not in {self.request.data_dir}; a run tries to download it.")
+        self.say("\n".join(describe_plan(plan)))
+        return 0
 
     def claims(self) -> int:
         """Print the audit of what the store holds; runs nothing. 1 when a claim fails and claims are strict, else 0."""

@@ -25,6 +25,7 @@ from bakeoff.store import MANIFEST, Store, digest_file, digest_value, write_atom
 
 STAND_IN = "shapes10"
 DEFAULT = "cifar10"  # the data set that the stand-in may replace, unless somebody asked for it
+NOT_HERE = "not here yet"  # in place of the digest of data that a run would look for
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
 REMEMBER_SECONDS = 3600.0
 WEIGHTS_HOST = "storage.googleapis.com"
@@ -99,16 +100,24 @@ class Resolver:
             return Source(f"{wanted} {prepared.name}", self._folder_digest(prepared), metadata.class_names)
         if self.profile == "full" or self.asked or wanted != DEFAULT:
             if not self.look:
-                return Source(wanted, "not here yet")
-            raise DataUnavailableError(
-                f"The data set {wanted} is not in {self.data_dir} ({what_is_there(wanted, self.data_dir)}), and it "
-                "could not be downloaded. Three ways out: "
-                "connect to the internet and add --download; put the prepared data somewhere and name it with "
-                f"--data-dir; or run on the built-in stand-in with --set dataset={STAND_IN}."
-            )
+                return Source(wanted, NOT_HERE)
+            raise self._unavailable(wanted)
         if self.look:
             self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")
         return Source(STAND_IN, STAND_IN)
+
+    def refuse_unreachable(self, wanted: str) -> None:
+        """Raise DataUnavailableError where a run would, as far as the last look at the data set's host tells."""
+        if not self.ask_anew and self._failed_lately(DATA_HOSTS.get(wanted, WEIGHTS_HOST)):
+            raise self._unavailable(wanted)
+
+    def _unavailable(self, wanted: str) -> DataUnavailableError:
+        return DataUnavailableError(
+            f"The data set {wanted} is not in {self.data_dir} ({what_is_there(wanted, self.data_dir)}), and it "
+            "could not be downloaded. Three ways out: "
+            "connect to the internet and add --download; put the prepared data somewhere and name it with "
+            f"--data-dir; or run on the synthetic fallback data set with --set dataset={STAND_IN}."
+        )
 
     def _weights(self, file: str) -> Source | None:
         path = keras_home() / "models" / Path(file).name
@@ -138,10 +147,9 @@ class Resolver:
 
     def _reachable(self, host: str) -> bool:
         """Whether `host` answers; a failed look is remembered for an hour, as the date of a file of its name."""
-        failed = self.store.root / "hosts" / host
-        with suppress(OSError):
-            if not self.ask_anew and 0 <= time.time() - failed.stat().st_mtime < REMEMBER_SECONDS:
-                return False
+        if not self.ask_anew and self._failed_lately(host):
+            return False
+        failed = self._failed(host)
         answered = _connects(host)
         if answered:
             failed.unlink(missing_ok=True)
@@ -149,6 +157,14 @@ class Resolver:
             failed.parent.mkdir(parents=True, exist_ok=True)
             failed.touch()
         return answered
+
+    def _failed(self, host: str) -> Path:
+        return self.store.root / "hosts" / host
+
+    def _failed_lately(self, host: str) -> bool:
+        with suppress(OSError):
+            return 0 <= time.time() - self._failed(host).stat().st_mtime < REMEMBER_SECONDS
+        return False
 
     def _folder_digest(self, folder: Path) -> str:
         files = sorted(path for path in folder.iterdir() if path.is_file())

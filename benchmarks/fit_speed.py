@@ -1,6 +1,6 @@
 """Images a second that a training takes: `python -m benchmarks.fit_speed VARIANT SECONDS [NAME=VALUE ...]`.
 
-Through Bakeoff's own batches and trainer setup, on drawn pictures; the thread count is that of the environment.
+Through Bakeoff's own batches and trainer setup, on synthetic images; the thread count is that of the environment.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import tempfile
 import time
 
 import keras
+import numpy as np
 
-from bakeoff.lab import data, models, preprocessing
+from bakeoff.lab import data, models, preprocessing, transform
 from bakeoff.lab.fitting import Recipe, compile_model, needs_one_hot
 from bakeoff.lab.input_pipeline import Batches
 from bakeoff.lab.models.flops import forward_gflop
@@ -26,15 +27,14 @@ def main(variant: str, seconds: float, settings: list[str]) -> None:
     keras.config.set_dtype_policy(values["precision"])
     with tempfile.TemporaryDirectory() as folder:
         loaded = data.load("shapes10", folder, max_train_examples=_IMAGES, max_test_examples=100, seed=0)
-        names = ("task", "color", "gray_weights", "scaling", "validation_preprocessing", "positive_class")
-        chosen = {name: values[name] for name in names}
-        prepared = preprocessing.prepare(
-            loaded, folder, validation="none", validation_split=0.1, examples_per_side=0, **chosen
-        )
+        channels = transform.choose_channels(3, values["color"], values["gray_weights"], values["scaling"])
+        part, positions = loaded.train, np.arange(len(loaded.train))
+        binary = values["task"] == "binary"
+        labels = (part.labels == 0).astype(np.int64) if binary else part.labels
+        train = preprocessing.View(part.images, labels, part.ids, positions, channels.scale(0, 255))
+        input_shape, num_outputs = train.batch([0]).shape[1:], 1 if binary else loaded.num_classes
         keras.utils.set_random_seed(0)
-        model = models.build(
-            values["builder"], prepared.input_shape, prepared.num_outputs, options=values["builder_options"]
-        )
+        model = models.build(values["builder"], input_shape, num_outputs, options=values["builder_options"])
         fields = (
             "loss",
             "label_smoothing",
@@ -47,12 +47,12 @@ def main(variant: str, seconds: float, settings: list[str]) -> None:
         )
         values |= {"optimizer_options": {}} if values["trainer"] == "airbench" else {}
         recipe = Recipe(epochs=1, augmentation=values["augmentation"], **{name: values[name] for name in fields})
-        compile_model(model, recipe, prepared.num_outputs)
+        compile_model(model, recipe, num_outputs)
         batches = Batches(
-            prepared.train,
+            train,
             recipe.batch_size,
-            num_outputs=prepared.num_outputs,
-            one_hot=needs_one_hot(recipe, prepared.num_outputs),
+            num_outputs=num_outputs,
+            one_hot=needs_one_hot(recipe, num_outputs),
             shuffle=True,
             augmentation=recipe.augmentation,
         )
@@ -61,7 +61,7 @@ def main(variant: str, seconds: float, settings: list[str]) -> None:
         begun, images = time.perf_counter(), 0
         while time.perf_counter() - begun < seconds:
             model.fit(dataset, **once)
-            images += len(prepared.train)
+            images += len(train)
         print(images / (time.perf_counter() - begun), 3 * forward_gflop(model))
 
 

@@ -107,6 +107,20 @@ def test_a_folder_that_was_asked_for_and_is_not_there(workplace: Workplace) -> N
     assert not workplace.reports.exists()
 
 
+def test_a_dry_run_refuses_what_a_run_has_found_unreachable(workplace: Workplace) -> None:
+    """Before any look nobody knows: then it says that a run would try to download the data."""
+    (workplace.root / "data").mkdir()
+    asked = ("--dry-run", "--variants", "ann", "--profile", "smoke", "--data-dir", str(workplace.root / "data"))
+    before = workplace.run(*asked, "--set", "dataset=mnist")
+    assert before.returncode == 0 and "a run tries to download it" in before.stdout
+    (workplace.runs / "hosts").mkdir(parents=True, exist_ok=True)
+    (workplace.runs / "hosts" / resolve.WEIGHTS_HOST).touch()
+    after = workplace.run(*asked, "--set", "dataset=mnist")
+    assert (after.returncode, after.stdout.count("to run")) == (2, 0)
+    assert "mnist is not in" in after.stderr and "could not be downloaded" in after.stderr
+    assert workplace.run(*asked, "--set", "dataset=mnist", "--download").returncode == 0
+
+
 def test_a_failed_look_is_remembered_for_an_hour(tmp_path: Path, silent_host: str) -> None:
     _resolver(tmp_path).dataset("cifar10")
     failed = tmp_path / "runs" / "hosts" / silent_host

@@ -69,8 +69,8 @@ def load(
 
     `dataset` is shapes10 or a name that TFDS has prepared below TFDS_DATA_DIR (nothing is downloaded here). Images
     that are not in random order yet are put into one drawn with `seed`, so that the first n of any split, here and in
-    every later stage, are a random sample of it; `seed` is that of the pictures of shapes10 as well. Limits of None
-    mean every image. Raises ValueError for data that are not prepared or are no pictures with class labels.
+    every later stage, are a random sample of it; `seed` is that of the synthetic images as well. Limits of None
+    mean every image. Raises ValueError for data that are not prepared or are no images with class labels.
     """
     folder = Path(folder)
     given = {"dataset": dataset, "train": max_train_examples, "test": max_test_examples, "seed": seed}
@@ -133,7 +133,7 @@ class Source(Protocol):
 
 def _source(dataset: str, seed: int) -> Source:
     if dataset == shapes.NAME:
-        return _Drawn(seed)
+        return _Synthetic(seed)
     from bakeoff.lab.prepared import Prepared
 
     return Prepared(dataset, seed)
@@ -210,10 +210,10 @@ def _described(dataset: str, source: Source, folder: Path) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- the drawn stand-in
+# ---------------------------------------------------------------- the synthetic fallback
 
 
-class _Drawn:
+class _Synthetic:
     """shapes10 as a source."""
 
     version = shapes.VERSION

@@ -60,6 +60,11 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
+def as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping as `read_json` gives it after `write_json`."""
+    return dict(json.loads(json.dumps(_plain(content))))
+
+
 ARGUMENTS = "arguments.json"  # in a stage's folder: what its files were made with
 
 
@@ -69,7 +74,7 @@ def claim(folder: str | Path, arguments: Mapping[str, Any], made: Sequence[str])
     So a function that finds its files in `folder` has made them with the arguments of this very call.
     """
     folder = Path(folder)
-    plain = json.loads(json.dumps(_plain(arguments)))
+    plain = as_json(arguments)
     kept = folder / ARGUMENTS
     if kept.is_file():
         if read_json(kept) == plain:

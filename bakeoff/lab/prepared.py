@@ -75,7 +75,7 @@ class Prepared:
         found = [name for name, feature in self._features.items() if isinstance(feature, kind)]
         if usual not in found and len(found) != 1:
             raise ValueError(
-                f"The data set {self._name} has no features image and label (one class a picture) but "
+                f"The data set {self._name} has no features image and label (one class an image) but "
                 f"{', '.join(self._features)}; choose an image classification set such as cifar10."
             )
         return usual if usual in found else found[0]

@@ -6,7 +6,8 @@ Decisions are stored (indices, statistics, the map of pixels), never a second co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff.lab import files, shapes, splits, transform
-from bakeoff.lab.data import Dataset, Split, open_dataset
+from bakeoff.lab import files, shapes, transform
+from bakeoff.lab.data import Dataset, open_dataset
 from bakeoff.lab.transform import Transform
 
+_INDICES = "splits.npz"
 _DESCRIPTION = "preprocess.json"  # written last: where it is, the indices are whole
 CATALOGUE = "cifar10"  # the sources' data: its validation images are held out as the sources did it
 _BLOCK = 1000  # images looked at together for the statistics
@@ -50,7 +52,7 @@ class View:
         return self.all_ids[self.indices]
 
     def raw(self, positions: np.ndarray | Sequence[int] | slice) -> np.ndarray:
-        """The stored pictures at these positions of the view: (k, h, w, c) uint8."""
+        """The stored images at these positions of the view: (k, h, w, c) uint8."""
         return np.asarray(self.images[self.indices[positions]])
 
     def batch(self, positions: np.ndarray | Sequence[int] | slice) -> np.ndarray:
@@ -58,7 +60,7 @@ class View:
         return self.transform(self.raw(positions))
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """What the network would see of other pictures (uint8 or float, 0..255): (k, h, w, c') float32."""
+        """What the network would see of other images (uint8 or float, 0..255): (k, h, w, c') float32."""
         return self.transform(images)
 
     def first(self, n: int) -> View:
@@ -103,67 +105,30 @@ class Prepared:
         return {name: [self.class_names[label] for label in labels] for name, labels in missing.items() if len(labels)}
 
 
-def prepare(
-    dataset: Dataset,
-    folder: str | Path,
-    *,
-    task: str,
-    color: str,
-    gray_weights: Sequence[float],
-    scaling: str,
-    validation: str,
-    validation_split: float,
-    validation_sampling: str,
-    validation_preprocessing: str,
-    positive_class: str,
-    examples_per_side: int,
-) -> Prepared:
-    """Decide splits, statistics and transforms, store them in `folder`, or open what is there.
+def save(folder: str | Path, decisions: Mapping[str, Any], **indices: np.ndarray) -> None:
+    """Store what the preprocess notebook decided: `indices` of train, validation and test, and the rest as JSON.
 
-    Raises ValueError for settings that the data cannot follow.
+    Where the folder holds these very decisions its files stay as they are.
     """
-    given = {name: value for name, value in locals().items() if name not in ("dataset", "folder")}
-    given |= {"dataset": dataset.name, "images": [len(dataset.train), len(dataset.test)]}
     folder = Path(folder)
-    files.claim(folder, given, (_DESCRIPTION,))
-    if not (folder / _DESCRIPTION).is_file():
-        positive = _positive_label(dataset, positive_class) if task == "binary" else None
-        chosen = _chosen(dataset.train, positive, examples_per_side)
-        sampling = resolve_sampling(validation_sampling, dataset.name)
-        train, held_out = _parted(chosen, dataset.train.labels[chosen], validation, validation_split, sampling)
-        channels = transform.choose_channels(dataset.image_shape[-1], color, gray_weights, scaling)
-        plain = replace(channels, reverse=False, repeat=1)
-        statistics = measure(dataset.train.images, train, plain)
-        seen = transform.scaled(channels, scaling, statistics)
-        tested = replace(channels, reverse=False) if validation_preprocessing == "raw" else seen
-        parts = {
-            "training": (dataset.train, train),
-            **({"validation": (dataset.train, held_out)} if len(held_out) else {}),
-            "test": (dataset.test, np.arange(len(dataset.test))),
-        }
-        files.write_npz(folder / "splits.npz", train=train, validation=held_out, test=parts["test"][1])
-        description = {
-            "dataset": dataset.name,
-            "task": task,
-            "positive_class": None if positive is None else dataset.class_names[positive],
-            "validation_source": validation,
-            "validation_sampling": sampling,
-            "duplicates": splits.count_duplicates({name: (part.images, at) for name, (part, at) in parts.items()}),
-            "statistics": statistics,
-            "train_transform": asdict(seen),
-            "test_transform": asdict(tested),
-        }
-        files.write_json(folder / _DESCRIPTION, description)
-    return _open(dataset, folder)
+    with suppress(OSError, ValueError, KeyError):
+        if files.as_json(decisions) == files.read_json(folder / _DESCRIPTION) and _same_indices(folder, indices):
+            return
+    files.write_npz(folder / _INDICES, **indices)
+    files.write_json(folder / _DESCRIPTION, decisions)
 
 
 def open_prepared(inputs: Mapping[str, str]) -> Prepared:
-    """What `prepare` stored, from the folders of the load and preprocess stages."""
-    return _open(open_dataset(inputs["load"]), Path(inputs["preprocess"]))
+    """What the notebook stored, from the folders of the load and preprocess stages."""
+    return open_decisions(open_dataset(inputs["load"]), inputs["preprocess"])
 
 
 def measure(images: np.ndarray, indices: np.ndarray, channels: Transform) -> dict[str, Any]:
-    """Minimum, maximum, mean and standard deviation of each channel over the images at `indices`."""
+    """Minimum, maximum, mean and standard deviation of each channel (red, green, blue; or gray) of 0..255 pixels.
+
+    They are those of the images at `indices`, read block by block.
+    """
+    channels = replace(channels, reverse=False, repeat=1)
     count, lowest, highest, total, squares = 0, [], [], [], []
     for start in range(0, len(indices), _BLOCK):
         pixels = channels.channels(images[indices[start : start + _BLOCK]]).astype(np.float64)
@@ -192,8 +157,11 @@ def resolve_sampling(validation_sampling: str, dataset: str) -> str:
 # ---------------------------------------------------------------- which images
 
 
-def _positive_label(dataset: Dataset, positive_class: str) -> int:
-    """The label to find: the first class where none is named, and where the data are the synthetic fallback."""
+def positive_label(dataset: Dataset, positive_class: str) -> int:
+    """The label to find: the first class where none is named, and where the synthetic fallback has no such class.
+
+    Raises ValueError where other data have no such class.
+    """
     names = dataset.class_names
     if not positive_class or (dataset.name == shapes.NAME and positive_class not in names):
         return 0
@@ -206,42 +174,26 @@ def _positive_label(dataset: Dataset, positive_class: str) -> int:
     return names.index(positive_class)
 
 
-def _chosen(split: Split, positive: int | None, examples_per_side: int) -> np.ndarray:
-    """Indices of the images that may be trained on, in the order of the data."""
-    if positive is None:
-        return np.arange(len(split), dtype=np.int64)
-    most = examples_per_side or len(split)
-    sides = [np.flatnonzero(side)[:most] for side in (split.labels == positive, split.labels != positive)]
+def choose_sides(labels: np.ndarray, positive: int, examples_per_side: int) -> np.ndarray:
+    """Indices of the first images of the class `positive` and of all others, in the order of the data; 0 for all.
+
+    Raises ValueError where one side has no images.
+    """
+    most = examples_per_side or len(labels)
+    sides = [np.flatnonzero(side)[:most] for side in (labels == positive, labels != positive)]
     if not all(len(side) for side in sides):
         raise ValueError("The training images show only one side of the binary task; raise max_train_examples.")
     return np.sort(np.concatenate(sides)).astype(np.int64)
 
 
-def _parted(
-    chosen: np.ndarray, labels: np.ndarray, validation: str, share: float, sampling: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """(train, held out) indices of the training images; `labels` are those of `chosen`."""
-    if validation != "split":
-        return chosen, np.empty(0, np.int64)
-    kept = splits.last_share(len(chosen), share)
-    if not 0 < kept < len(chosen):
-        raise ValueError(
-            f"A validation split of {share:g} leaves {kept} of {len(chosen)} images to train on; change "
-            "validation_split or raise max_train_examples."
-        )
-    if sampling == "stratified":
-        train, held_out = splits.stratified(labels, kept)
-        return chosen[train], chosen[held_out]
-    return chosen[:kept], chosen[kept:]
-
-
 # ---------------------------------------------------------------- opening
 
 
-def _open(dataset: Dataset, folder: Path) -> Prepared:
-    stored = files.read_json(folder / _DESCRIPTION)
-    with np.load(folder / "splits.npz") as splits:
-        train, validation, test = splits["train"], splits["validation"], splits["test"]
+def open_decisions(dataset: Dataset, folder: str | Path) -> Prepared:
+    """The data set as the decisions in `folder` divide and scale it."""
+    stored = files.read_json(Path(folder) / _DESCRIPTION)
+    with np.load(Path(folder) / _INDICES) as indices:
+        train, validation, test = indices["train"], indices["validation"], indices["test"]
     seen, tested = transform.from_stored(stored["train_transform"]), transform.from_stored(stored["test_transform"])
     source, task = stored["validation_source"], stored["task"]
     names, (train_labels, test_labels) = _task_labels(dataset, stored["positive_class"])
@@ -263,6 +215,11 @@ def _open(dataset: Dataset, folder: Path) -> Prepared:
         validation_sampling=stored["validation_sampling"],
         duplicates=stored["duplicates"],
     )
+
+
+def _same_indices(folder: Path, indices: Mapping[str, np.ndarray]) -> bool:
+    stored = files.read_npz_if_whole(folder / _INDICES)
+    return stored.keys() == indices.keys() and all(np.array_equal(stored[name], indices[name]) for name in indices)
 
 
 def _task_labels(dataset: Dataset, positive: str | None) -> tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:

@@ -13,9 +13,18 @@ from bakeoff.lab.streams import generator
 _BLOCK = 1000  # images read together
 
 
-def last_share(images: int, share: float) -> int:
-    """How many of `images` are kept when the last `share` is held out, counted as Keras' validation_split counts."""
-    return int(images * (1 - share))
+def kept_images(images: int, share: float) -> int:
+    """How many of `images` are trained on when `share` of them is held out, counted as Keras' validation_split counts.
+
+    Raises ValueError where either part would be empty.
+    """
+    kept = int(images * (1 - share))
+    if not 0 < kept < images:
+        raise ValueError(
+            f"A validation split of {share:g} leaves {kept} of {images} images to train on; change validation_split "
+            "or raise max_train_examples."
+        )
+    return kept
 
 
 def stratified(labels: np.ndarray, kept: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,9 +47,10 @@ def stratified(labels: np.ndarray, kept: int, seed: int = 0) -> tuple[np.ndarray
 def count_duplicates(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, int]:
     """For each two parts "one/other": how many images of `other` are in `one` too, pixel by pixel; "one/one": twice.
 
-    parts: name -> (images (all, h, w, c), positions of the part's own). Images that differ in any pixel count as
-    different, so a picture that was scaled, cropped or compressed once more is not found.
+    parts: name -> (images (all, h, w, c), positions of the part's own); empty parts are left out. Images that differ
+    in any pixel count as different, so an image that was scaled, cropped or compressed once more is not found.
     """
+    parts = {name: part for name, part in parts.items() if len(part[1])}
     digests = {name: _digests(images, indices) for name, (images, indices) in parts.items()}
     distinct = {name: set(each) for name, each in digests.items()}
     within = {f"{name}/{name}": len(each) - len(distinct[name]) for name, each in digests.items()}

@@ -45,19 +45,31 @@ class Transform:
             pixels = np.repeat(pixels, self.repeat, axis=-1)
         return pixels[..., ::-1] if self.reverse else pixels
 
+    def scale(self, offset: Sequence[float] | float, divisor: Sequence[float] | float) -> Transform:
+        """These channels, then (x - offset) / divisor: one number for all channels or one for each."""
+        wide = np.maximum(np.atleast_1d(divisor).astype(float), _EPSILON)
+        return replace(self, offset=tuple(np.atleast_1d(offset).astype(float).tolist()), divisor=tuple(wide.tolist()))
+
+
+# What pretrained weights expect: offset and divisor.
+EXPECTED: dict[str, tuple[Sequence[float] | float, float]] = {
+    "symmetric": (127.5, 127.5),
+    "caffe": (CAFFE_MEANS, 1),
+    "none": (0, 1),
+}
+
 
 def is_scaled(transform: Transform, channels: int, scaling: str) -> bool:
     """Whether `transform` does to images with so many channels what `scaling` (caffe, symmetric or none) does."""
     color = "rgb" if transform.gray_weights is None else "gray"
-    unmeasured = {"minimum": [0.0], "maximum": [255.0], "mean": [0.0], "standard_deviation": [1.0]}
-    wanted = scaled(choose_channels(channels, color, transform.gray_weights or (), scaling), scaling, unmeasured)
+    wanted = choose_channels(channels, color, transform.gray_weights or (), scaling).scale(*EXPECTED[scaling])
     pixels = (np.arange(256 * channels) % 256).astype(np.uint8).reshape(1, 16, -1, channels)
     own, other = transform(pixels), wanted(pixels)
     return own.shape == other.shape and bool(np.allclose(own, other, atol=0.01))
 
 
 def choose_channels(channels: int, color: str, gray_weights: Sequence[float], scaling: str) -> Transform:
-    """The half of the transform that needs no statistics.
+    """The first half of the transform: gray or not, and for caffe three channels in the order blue, green, red.
 
     Raises ValueError where the images have not the channels that the settings speak of.
     """
@@ -70,24 +82,6 @@ def choose_channels(channels: int, color: str, gray_weights: Sequence[float], sc
         raise ValueError(f"scaling caffe needs images of one or three channels, not {seen}; choose another scaling.")
     weights = tuple(float(weight) for weight in gray_weights) if gray else None
     return Transform(weights, repeat=3 if caffe and seen == 1 else 1, reverse=caffe)
-
-
-def scaled(channels: Transform, scaling: str, statistics: Mapping[str, Any]) -> Transform:
-    """`channels` with offset and divisor, from the statistics of `preprocessing.measure`. Raises ValueError."""
-    lowest, highest = min(statistics["minimum"]), max(statistics["maximum"])
-    spread = tuple(max(value, _EPSILON) for value in statistics["standard_deviation"])
-    scales: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-        "unit": ((0.0,), (255.0,)),
-        "minmax": ((lowest,), (max(highest - lowest, _EPSILON),)),
-        "standardize": (tuple(statistics["mean"]), spread),
-        "symmetric": ((127.5,), (127.5,)),
-        "caffe": (CAFFE_MEANS, (1.0,)),
-        "none": ((0.0,), (1.0,)),
-    }
-    if scaling not in scales:
-        raise ValueError(f"scaling is {scaling!r}; choose one of {', '.join(scales)}.")
-    offset, divisor = scales[scaling]
-    return replace(channels, offset=offset, divisor=divisor)
 
 
 def from_stored(stored: Mapping[str, Any]) -> Transform:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bakeoff.lab.data import Dataset
+from bakeoff.lab.preprocessing import Prepared
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TRAINING = {
@@ -28,16 +32,50 @@ def code_cells(notebook: str) -> list[tuple[list[str], str]]:
 
 
 def run_cells(
-    notebook: str, parameters: dict[str, Any], edit: Callable[[str], str] = lambda source: source
+    notebook: str,
+    parameters: dict[str, Any],
+    edit: Callable[[str], str] = lambda source: source,
+    pages: bool = False,
 ) -> dict[str, Any]:
     """Execute the cells that compute, with the parameters that they declare, as papermill injects them; their names.
 
-    `edit` changes the source of each cell before, as somebody at the notebook would.
+    `edit` changes the source of each cell before, as somebody at the notebook would. pages: the others too.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     for tags, source in code_cells(notebook):
-        if "page" not in tags:
+        if pages or "page" not in tags:
             exec(compile(edit(source), notebook, "exec"), names)
         if "parameters" in tags:
             names |= {name: value for name, value in parameters.items() if name in names}
     return names
+
+
+@contextmanager
+def displayed() -> Iterator[list[Any]]:
+    """What cells display meanwhile: objects with `data` and `metadata`, as a notebook keeps them."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+    from traitlets.config import Config
+
+    outputs: list[Any] = []
+    InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    try:
+        with capture_output(stdout=False, stderr=False) as shown:
+            yield outputs
+        outputs += shown.outputs
+    finally:
+        InteractiveShell.clear_instance()
+
+
+def prepare(dataset: Dataset, folder: str | Path, pages: bool = False, **parameters: Any) -> Prepared:
+    """What the preprocess notebook makes of a data set with these parameters, stored in `folder`."""
+    OWN["data_set"] = dataset
+
+    def edit(source: str) -> str:
+        own = f"__import__({__name__!r}, fromlist=['OWN']).OWN['data_set']"
+        return source.replace('data.open_dataset(inputs["load"])', own)
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    folders = {"inputs": {}, "output": str(folder)}
+    prepared: Prepared = run_cells("2_preprocess", folders | parameters, edit, pages)["prepared"]
+    return prepared

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bakeoff.lab import data, preprocessing
+from bakeoff.lab import data
 from bakeoff.lab.preprocessing import Prepared
+from tests.lab.cells import prepare
 
 CHOICES: dict[str, Any] = {
     "task": "classes",
@@ -55,6 +56,6 @@ def stages(tmp_path: Path) -> Callable[..., Stages]:
         inputs = {name: str(tmp_path / name) for name in ("load", "preprocess")}
         limits = {"max_train_examples": train, "max_test_examples": test}
         dataset = data.load("shapes10", inputs["load"], **limits, seed=0)
-        return Stages(preprocessing.prepare(dataset, inputs["preprocess"], **CHOICES | choices), inputs)
+        return Stages(prepare(dataset, inputs["preprocess"], **CHOICES | choices), inputs)
 
     return make

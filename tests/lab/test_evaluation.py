@@ -10,6 +10,7 @@ from bakeoff.lab.input_pipeline import encode_labels
 from bakeoff.lab.losses import LOSSES
 from bakeoff.lab.plots import evaluation as figures
 from bakeoff.lab.plots import training as training_figures
+from tests.lab.cells import prepare as run_preprocess
 from tests.lab.cells import run_cells
 
 LOOK: dict[str, Any] = {"color": "rgb", "gray_weights": [0.3, 0.6, 0.1], "scaling": "unit", "validation": "none"}
@@ -25,7 +26,7 @@ LOOK |= {
 def prepare(folder: Path, task: str, test_images: int, **changes: Any) -> preprocessing.Prepared:
     """Drawn pictures, prepared: 64 to train on, and test images."""
     dataset = data.load("shapes10", folder / "load", max_train_examples=64, max_test_examples=test_images, seed=0)
-    return preprocessing.prepare(dataset, folder / "preprocess", task=task, **LOOK | changes)
+    return run_preprocess(dataset, folder / "preprocess", task=task, **LOOK | changes)
 
 
 @pytest.fixture(scope="module")

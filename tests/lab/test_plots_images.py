@@ -1,3 +1,5 @@
+"""The pages of the load and preprocess notebooks, as their readers see them: every cell is executed."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
-from bakeoff.lab import data, preprocessing
+from bakeoff.lab import data, files
 from bakeoff.lab.plots import images, preparation
+from tests.lab.cells import displayed, prepare, run_cells
 from tests.lab.conftest import CHOICES
 
 SETTINGS: dict[str, Any] = CHOICES | {"validation": "none"}
+LOADED: dict[str, Any] = {"dataset": "shapes10", "max_train_examples": 60, "max_test_examples": 30, "inputs": {}}
+
+pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
 
 @pytest.fixture(scope="module")
@@ -34,40 +39,62 @@ def one_channel(dataset: data.Dataset) -> data.Dataset:
     return replace(dataset, train=train, test=test)
 
 
-def drawn(figure: Figure) -> int:
-    """How many pictures a figure shows, after drawing all of it."""
-    figure.canvas.draw()
-    return sum(len(axes.images) for axes in figure.axes)
+def loaded_page(folder: Path, **parameters: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Execute all of the load notebook: its names, and what it displayed."""
+    with displayed() as outputs:
+        names = run_cells("1_load", LOADED | parameters | {"output": str(folder)}, pages=True)
+    return names, outputs
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_load_page_draws_any_number_of_channels(dataset: data.Dataset, channels: int) -> None:
-    shown = dataset if channels == 3 else one_channel(dataset)
-    chosen = images.draw_examples(shown.train, shown.num_classes, seed=0)
-    assert drawn(images.class_grid(shown, chosen)) == 60
-    assert drawn(images.channel_grid(shown.train.images[0], "circle")) == channels + 1
-    images.balance(shown).canvas.draw()
-    assert "one channel" in str(images.loaded_table(shown)) or channels == 3
+def store_otherwise(folder: Path, class_names: list[str] | None = None, channels: int = 3) -> None:
+    """What the load notebook stored, as it would be of images with other classes or channels."""
+    description = files.read_json(folder / "dataset.json")
+    files.write_json(folder / "dataset.json", description | ({"class_names": class_names} if class_names else {}))
+    for role in ("train", "test"):
+        files.write_npy(folder / f"{role}_images.npy", np.load(folder / f"{role}_images.npy")[..., :channels])
 
 
-def test_examples_are_drawn_with_the_seed_and_a_missing_class_is_an_empty_row(dataset: data.Dataset) -> None:
-    one, again, other = (images.draw_examples(dataset.train, 10, seed, most=3) for seed in (0, 0, 1))
+def captions(outputs: list[Any]) -> list[str]:
+    return [each.metadata["bakeoff"]["caption"] for each in outputs if "caption" in each.metadata.get("bakeoff", {})]
+
+
+def words(outputs: list[Any]) -> str:
+    return "\n".join(each.data.get("text/markdown", "") for each in outputs)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_load_page_shows_any_number_of_channels(tmp_path: Path, channels: int) -> None:
+    run_cells("1_load", LOADED | {"output": str(tmp_path)})
+    store_otherwise(tmp_path, channels=channels)
+    names, outputs = loaded_page(tmp_path)
+    assert len(names["channels"]) == channels
+    assert [each for each in captions(outputs) if "its channels" in each]
+    assert f"(60, 32, 32, {channels})" in next(each.data["text/html"] for each in outputs if "text/html" in each.data)
+
+
+def test_the_load_page_names_the_synthetic_fallback_and_what_was_cut(tmp_path: Path) -> None:
+    names, outputs = loaded_page(tmp_path)
+    assert "synthetic fallback data set" in words(outputs)
+    assert "10 classes: circle, " in words(outputs)
+    table = next(each.data["text/html"] for each in outputs if "text/html" in each.data)
+    assert "50000" in table and "train_00059" in table
+    assert all(len(rows) > 0 for rows in names["samples"])
+
+
+def test_samples_are_chosen_with_the_seed_and_a_missing_class_is_an_empty_row(tmp_path: Path) -> None:
+    one, again, other = (
+        loaded_page(tmp_path / name, data_seed=seed)[0]["samples"] for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    few = replace(dataset, train=data.first(dataset.train, 4))
-    chosen = images.draw_examples(few.train, 10, seed=0)
-    assert sorted(len(positions) for positions in chosen) == [0] * 6 + [1] * 4
-    assert drawn(images.class_grid(few, chosen)) == 4
-    assert "No image of" in images.balance_words(few.train.labels, few.class_names)
+    names, outputs = loaded_page(tmp_path / "d", max_train_examples=4)
+    assert sorted(len(rows) for rows in names["samples"]) == [0] * 6 + [1] * 4
+    assert "No image of" in words(outputs)
 
 
-def test_the_page_says_what_was_loaded(dataset: data.Dataset) -> None:
-    assert "drawn pictures" in images.loaded_words(dataset)
-    table = images.loaded_table(dataset).set_index("what")["value"]
-    assert table["training images"] == "60 of 50 000"
-    assert "train_00059" in table["ids"]
+def test_a_test_split_of_another_name_is_named(dataset: data.Dataset) -> None:
     photographs = replace(dataset, name="cifar10", test_split="validation")
-    assert "drawn" not in images.loaded_words(photographs)
+    assert "fallback" not in images.loaded_words(photographs)
     assert "**validation** split is the test set" in images.loaded_words(photographs)
 
 
@@ -88,39 +115,52 @@ def test_balance_in_words() -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_preprocess_page_draws_every_setting(
+def test_the_preprocess_page_shows_every_setting(
     dataset: data.Dataset, tmp_path: Path, settings: dict[str, Any], channels: int
 ) -> None:
     source = dataset if channels == 3 else one_channel(dataset)
-    prepared = preprocessing.prepare(source, tmp_path, **(SETTINGS | settings))
-    assert drawn(preparation.before_and_after(prepared.train, [0, 1, 2], prepared.class_names, "scaling")) == 6
-    preparation.histogram(prepared).canvas.draw()
-    preparation.split_balance(prepared).canvas.draw()
-    options = {"rotation_degrees": 20, "alternating_flip": True}
-    assert drawn(preparation.sixteen_forms(prepared.train, 0, options, seed=0)) == 17
-    assert len(preparation.statistics_table(prepared)) in (1, 3)
-    assert len(preparation.split_table(prepared)) == 2 + (prepared.validation is not None)
-    words = preparation.transform_words(prepared, settings.get("color", "rgb"), settings.get("scaling", "unit"))
-    assert ("not scaled" in words) == ("validation_preprocessing" in settings)
-    assert words.endswith(".")
+    augmentation = {"rotation_degrees": 20, "alternating_flip": True}
+    with displayed() as outputs:
+        prepared = prepare(source, tmp_path, pages=True, **(SETTINGS | settings | {"augmentation": augmentation}))
+    found = captions(outputs)
+    assert len(found) == len(set(found)) == 7
+    assert "rotated by up to 20 degrees and flipped in every second epoch" in found[-1]
+    by_hand = next(each.data["text/plain"] for each in outputs if "(x - offset)" in str(each.data))
+    for row in by_hand.splitlines()[1:]:
+        assert float(row.split()[-1]) == pytest.approx(float(row.split()[-2]), abs=1e-4)
+    text = preparation.transform_words(prepared, settings.get("color", "rgb"), settings.get("scaling", "unit"))
+    assert ("not scaled" in text) == ("validation_preprocessing" in settings)
+    assert text.endswith(".")
     assert preparation.task_words(prepared, settings.get("positive_class", "")).endswith(".")
 
 
 def test_a_leak_is_called_one(dataset: data.Dataset, tmp_path: Path) -> None:
-    leak = preprocessing.prepare(dataset, tmp_path / "a", **(SETTINGS | {"validation": "test"}))
+    leak = prepare(dataset, tmp_path / "a", **(SETTINGS | {"validation": "test"}))
     assert "a leak" in preparation.split_words(leak)
-    assert "(training and test) is in another" in preparation.split_words(leak)
-    split = preprocessing.prepare(dataset, tmp_path / "b", **(SETTINGS | {"validation": "split"}))
+    assert "No exact duplicates between training and test." in preparation.split_words(leak)
+    split = prepare(dataset, tmp_path / "b", **(SETTINGS | {"validation": "split"}))
     assert "leak" not in preparation.split_words(split)
-    assert "(training, validation and test) is in another" in preparation.split_words(split)
+    assert "No exact duplicates between training, validation and test." in preparation.split_words(split)
+
+
+def test_what_is_printed_for_every_variant_is_short(dataset: data.Dataset, tmp_path: Path) -> None:
+    """The report prints it in each chapter; the explanations stand once, in the background chapter."""
+    prepared = prepare(dataset, tmp_path, **(SETTINGS | {"validation": "split", "scaling": "standardize"}))
+    sentences = [
+        preparation.task_words(prepared, ""),
+        preparation.transform_words(prepared, "rgb", "standardize"),
+        preparation.split_words(prepared),
+        preparation.augmentation_words({}),
+    ]
+    assert all(len(sentence.split()) <= 20 for sentence in sentences), sentences
 
 
 def test_augmentation_in_words() -> None:
-    assert "asks for no random change" in preparation.augmentation_words({})
-    assert "asks for no random change" in preparation.augmentation_words({"zoom": 0, "horizontal_flip": False})
-    words = preparation.augmentation_words({"rotation_degrees": 20, "horizontal_flip": True})
-    assert "up to 20 degrees" in words
-    assert "mirrored with a chance of one half" in words
+    assert "is empty" in preparation.augmentation_words({})
+    assert "is empty" in preparation.augmentation_words({"zoom": 0, "horizontal_flip": False})
+    sentence = preparation.augmentation_words({"rotation_degrees": 20, "horizontal_flip": True})
+    assert "up to 20 degrees" in sentence
+    assert "flipped with probability 0.5" in sentence
 
 
 def test_lists_in_words() -> None:

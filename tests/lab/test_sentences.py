@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,9 +21,10 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 from bakeoff.lab import evaluation as scoring
-from bakeoff.lab import results
+from bakeoff.lab import files, results
 from bakeoff.lab.plots import comparison_figures, fonts, images, page, verdict, words
 from bakeoff.lab.plots import evaluation as figures
+from tests.lab.cells import run_cells
 from tests.lab.test_results import read, row
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -93,12 +95,29 @@ def test_the_widest_gap_is_furthest_from_zero_among_all_that_are_drawn(tmp_path:
     assert drawn == [f"{gap:+.1f}" for gap in rows["gap"]] == ["-12.9", "-0.2", "+4.1", "+10.3"]
 
 
-def test_every_class_of_which_a_sentence_speaks_has_its_bar() -> None:
+def _balance_page(folder: Path, class_names: list[str], labels: np.ndarray) -> dict[str, Any]:
+    """All of the load notebook on images with these classes; its names, and the figures as they were shown."""
+    parameters = {"dataset": "shapes10", "max_train_examples": len(labels), "max_test_examples": 5}
+    parameters |= {"inputs": {}, "output": str(folder)}
+    run_cells("1_load", parameters)
+    files.write_json(folder / "dataset.json", files.read_json(folder / "dataset.json") | {"class_names": class_names})
+    files.write_npy(folder / "train_labels.npy", labels)
+    files.write_npy(folder / "test_labels.npy", labels[:5])
+    return run_cells("1_load", parameters, _keep_figure, pages=True)
+
+
+def _keep_figure(source: str) -> str:
+    return f"{source}\ndrawn = [*globals().get('drawn', []), figure]" if "plt.subplots(" in source else source
+
+
+def test_every_class_of_which_a_sentence_speaks_has_its_bar(tmp_path: Path) -> None:
     labels = np.repeat(np.arange(100), np.arange(100, 0, -1))
     names = [f"class {at}" for at in range(100)]
     assert "class 99 the fewest (1)" in images.balance_words(labels, names)
-    axes = images.balance_bars({"training": labels}, names).axes[0]
-    assert [bar.get_width() for bar in axes.patches] == list(range(100, 0, -1))
+    axes = _balance_page(tmp_path, names, labels)["drawn"][0].axes[0]
+    bars = [bar.get_width() for bar in axes.containers[0]]
+    assert bars == list(range(100, 0, -1))
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == names[::5]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -133,15 +152,10 @@ def test_names_of_classes_are_text_in_sentences() -> None:
         assert "$x_1^2$" not in sentence and "<b>" not in sentence.replace("\\<b", "")
 
 
-def test_no_tick_or_title_of_a_figure_is_read_as_a_formula() -> None:
-    labels = np.arange(12) % 6
-    picture = np.zeros((8, 8, 3), np.uint8)
-    drawn = [
-        figures.confusion(_odd_scores()),
-        images.balance_bars({"training": labels}, ODD),
-        images.channel_grid(picture, ODD[2]),
-    ]
-    for figure in drawn:
+def test_no_tick_or_title_of_a_figure_is_read_as_a_formula(tmp_path: Path) -> None:
+    first = next(at for at, name in enumerate(ODD) if "$" in name)
+    names = _balance_page(tmp_path, ODD, (np.arange(12) + first) % 6)
+    for figure in (figures.confusion(_odd_scores()), *names["drawn"][:2]):
         texts = [text.get_text() for text in figure.findobj(Text)]
         assert any("$" in text for text in texts)
         assert not [text for text in texts if "$" in text and cbook.is_math_text(text)]
