@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bakeoff.errors import RequestError
 from bakeoff.lab import data
 from bakeoff.prepared import find_prepared, read_metadata
 from tests.conftest import Workplace
+from tests.lab.cells import displayed, run_cells
 from tests.prepared_sets import IMAGE, LABEL, describe, pictures, prepare
 
 GROUPS = np.arange(60) % 3
@@ -114,6 +116,29 @@ def test_without_a_test_split_a_stratified_fifth_is_held_out(loaded: Callable[..
     both = np.concatenate([dataset.train.images, dataset.test.images])
     assert len(np.unique(both.reshape(60, -1), axis=0)) == 60
     assert "random fifth of its training images" in images.loaded_words(dataset)
+
+
+def test_the_load_page_shows_what_tfds_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = prepare(tmp_path / "data", "three", {"train": pictures(GROUPS), "test": pictures(GROUPS[:12])})
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    limits = {"max_train_examples": None, "max_test_examples": None}
+    asked = {"dataset": "three", "inputs": {}, "output": str(tmp_path / "load")} | limits
+    assert "homepage" not in _tables(asked)
+    described = json.loads((folder / "dataset_info.json").read_text())
+    described |= {"description": "Three <b>kinds</b>. " + 30 * "long ", "citation": "@misc{three}"}
+    described |= {"location": {"urls": ["https://example.org/three"]}}
+    (folder / "dataset_info.json").write_text(json.dumps(described))
+    tables = _tables(asked)
+    assert "three/1.0.0" in tables and "https://example.org/three" in tables
+    assert f"Three &lt;b&gt;kinds&lt;/b&gt;. {(30 * 'long ').strip()}" in tables
+    assert str(tmp_path) not in tables
+
+
+def _tables(parameters: dict[str, Any]) -> str:
+    """The tables of the load page, as HTML."""
+    with displayed() as outputs:
+        run_cells("1_load", parameters, pages=True)
+    return "\n".join(each.data["text/html"] for each in outputs if "text/html" in each.data)
 
 
 def test_a_test_split_without_labels_is_not_used(loaded: Callable[..., data.Dataset]) -> None:
