@@ -167,10 +167,10 @@ def _choices_fault(search: str, choices: Any, kind: options.Kind) -> str | None:
         choices = [low, high, low + step] if low + step <= high else [low]
     elif not isinstance(choices, list) or not choices:
         return "neither a list of values nor {min, max, step}"
-    if any(isinstance(each, list | dict) for each in choices):
-        return "a list as a value to choose; one value can be searched, so write a variant for each list"
+    if any(isinstance(each, dict) for each in choices):
+        return "a mapping as a value to choose; values are numbers, words or lists of them"
     if len({_sort(each) for each in choices}) > 1:
-        return f"values of several kinds, {shown(choices)}; give numbers, or words, or true and false"
+        return f"values of several kinds, {shown(choices)}; give numbers, or words, or lists, or true and false"
     wrong = next((each for each in choices if not kind.fits(each)), None)
     return f"the value {shown(wrong)}; it must be {kind.words}" if wrong is not None else None
 

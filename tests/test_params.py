@@ -75,6 +75,13 @@ def test_the_numbers_of_a_list_are_of_one_kind(folder: Path) -> None:
     assert repr(mine.stage["learning_rate"]) == "1.0"
 
 
+def test_lists_can_be_searched(folder: Path) -> None:
+    text = "search: tuner\nsearch_space: {filters: [[16, 32], [32, 64]]}\n"
+    (folder / "variants" / "mine.yml").write_text(text, encoding="utf-8")
+    (mine,) = load_parameters(["mine"], "full", (), folder)
+    assert mine.stage["search_space"] == {"filters": [[16, 32], [32, 64]]}
+
+
 def test_a_yml_file_is_a_variant_and_a_hidden_one_is_none(folder: Path) -> None:
     (folder / "variants" / "mine.yml").write_text("epochs: 3\n", encoding="utf-8")
     (folder / "variants" / "._mine.yaml").write_bytes(b"\x00\x05\x16\x07")
@@ -183,7 +190,10 @@ def test_the_result_cannot_be_changed() -> None:
         ("builder_options: {filters: [0], kernel_size: 3, padding: same, dense_units: 8}", ":1", ["from 1"]),
         ("builder_options: {filters: 32, kernel_size: [3], padding: same, dense_units: 8}", ":1", ["a whole number"]),
         ("builder_options: {kernel_size: 3, padding: same}", ":1", ["lacks filters"]),
-        ("search: tuner\nsearch_space: {filters: [[16, 32], [32, 64]]}", ":2", ["'filters' a list", "one value"]),
+        ("search: tuner\nsearch_space: {filters: [{a: 1}, {b: 2}]}", ":2", ["'filters' a mapping"]),
+        ("search: tuner\nsearch_space: {filters: [[16, 32], [32, 0]]}", ":2", ["the value [32, 0]"]),
+        ("search: tuner\nsearch_space: {filters: [[16, 32], 64]}", ":2", ["several kinds"]),
+        ("search: tuner\nsearch_space: {dropout: [[0.1], [0.2]]}", ":2", ["the value [0.1]"]),
         ("search: tuner\nsearch_space: {padding: [same, 1]}", ":2", ["several kinds"]),
         ("search: grid\nsearch_space: {padding: [same, diagonal]}", ":2", ["'diagonal'"]),
         ("search: grid\nsearch_space: {optimizer: [adam, adm]}", ":2", ["'adm'"]),
