@@ -39,7 +39,7 @@ def _imported(path: Path) -> set[str]:
 
 
 # What the audit of claims may use of the lab: arithmetic on arrays and predictions, the same as the tables'
-SHARED = {f"bakeoff.lab.{name}" for name in ("differences", "overfitting", "statistics", "tested")}
+SHARED = {f"bakeoff.lab.{name}" for name in ("differences", "losses", "overfitting", "statistics", "tested")}
 
 
 def test_the_wall_holds_in_both_directions() -> None:
