@@ -158,7 +158,11 @@ def optimizer_fault(optimizer: str, value: Mapping[str, Any]) -> str | None:
 
 
 def builders() -> dict[str, str]:
-    """Builder name -> module in bakeoff/lab/models."""
+    """Builder name -> module in bakeoff/lab/models.
+
+    Read once, when a command checks its parameters, and not from the snapshot that it executes: a network that is added
+    during a run is in no key of its plan, and the next command knows it.
+    """
     return ast.literal_eval(_assigned(MODELS / "__init__.py", "NETWORKS"))
 
 

@@ -180,7 +180,7 @@ class Pipeline:
             shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
             audited = audit.to_csv(findings())
             runner.step(plan, step, reason, {"variants": shown}, {"results.csv": text, "claims.csv": audited})
-        return Report(self._report_folder(), self.profile, plan, table, text, step, findings)
+        return Report(self._report_folder(), self.profile, plan, table, text, step, findings, runner.failures)
 
     def _report_folder(self) -> Path:
         selection = "" if self.request.variants is None else "-selection"

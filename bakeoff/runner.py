@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -72,6 +72,7 @@ class Runner:
         self._last_made = LastMade(self.store.root)
         self._staging = Staging(self.store)
         self._workers = Workers(self.jobs)
+        self._publishers = ThreadPoolExecutor(self.jobs)  # a thread for each step that runs
 
     def __enter__(self) -> Runner:
         self._staging.open()
@@ -84,6 +85,7 @@ class Runner:
         if self._server:  # after the workers, which would start a kernel of their own where none is forked for them
             self._server.stop()
         self._workers.stop()
+        self._publishers.shutdown()
         self._staging.close()
         self._last_made.close()
         self._folders.close()
@@ -122,13 +124,16 @@ class Runner:
         inputs: Mapping[str, Any] | None = None,
         texts: Mapping[str, str] | None = None,
     ) -> Future[Made]:
-        """Give a step, whose lock is held, to a worker."""
+        """Give a step, whose lock is held, to a worker; the result is there when the step is published.
+
+        What a worker made is published in a thread, so that nothing else waits for the disk.
+        """
         store, checkpoint = self.store, self.store.checkpoint(*step.name)
         before = None if reason in ("forced", DAMAGED) else store.complete_manifest(*step.name)
         if reason == "forced" and checkpoint.exists():
             store.discard(checkpoint)
         staged = self._staging.step(*step.name)
-        self._making[step.name] = _Making(staged, reason, before)
+        making = self._making[step.name] = _Making(staged, reason, before)
         parents = {each[0]: str(store.folder(*parent_name(each))) for each in step.inputs.items()}
         parents |= {"shared": str(store.shared(step.key_inputs))} if step.stage.shares else {}
         parents |= {"checkpoint": str(checkpoint)} if step.stage.resumes else {}
@@ -154,14 +159,14 @@ class Runner:
         self._running.add(step.name)
         if len(self._running) > 1:
             self._shared |= self._running
-        return self._workers.submit(execute_checked, job, self.store, step.parents)
+        executed = self._workers.submit(execute_checked, job, self.store, step.parents)
+        return self._publishers.submit(self._publish, step, executed, making)
 
     def finish(self, step: Step, future: Future[Made], progress: Lines) -> None:
-        """Record what a worker made, or why it failed, and let go of the step."""
-        making = self._making[step.name]
+        """Note that a step is made, or why it failed, and let go of it."""
         try:
             made = future.result()
-            self._commit(step, made, making)
+            self._last_made.add(step.variants, step.label, step.result_key)
             progress.finished(step, made.seconds)
         except (StepError, BrokenProcessPool, OSError) as error:
             self.failures[step.name] = _in_a_sentence(step, error)
@@ -225,8 +230,9 @@ class Runner:
             self._made_with = {"revision": revision(), "packages": package_versions()}
         return self._made_with
 
-    def _commit(self, step: Step, made: Made, making: _Making) -> None:
-        """Publish the step, and forget what it would have gone on from."""
+    def _publish(self, step: Step, executed: Future[Made], making: _Making) -> Made:
+        """Wait for the worker, publish what it made, and forget what the step would have gone on from."""
+        made = executed.result()
         now = {
             "seconds": made.seconds,
             "machine": self.machine.record() | {"measured": made.device},
@@ -253,7 +259,7 @@ class Runner:
         self.store.publish(making.staged, *step.name, replace=replace)
         if (checkpoint := self.store.checkpoint(*step.name)).exists():
             self.store.discard(checkpoint)
-        self._last_made.add(step.variants, step.label, step.result_key)
+        return made
 
 
 @dataclass(frozen=True)

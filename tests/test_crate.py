@@ -19,8 +19,8 @@ from bakeoff.last_made import LastMade
 from bakeoff.report.check import _section_ids, check_report
 from bakeoff.report.crate import COPY, METADATA
 from bakeoff.report.merge import Merger
-from bakeoff.store import digest_file
-from tests.stubs import StubProject
+from bakeoff.store import Store, digest_file, write_manifest
+from tests.stubs import StubProject, commit
 
 NAME = "smoke-selection"
 ROOT_NEEDS = ("name", "description", "datePublished", "license", "hasPart", "mentions", "conformsTo")
@@ -151,6 +151,88 @@ def test_the_crate_is_written_again_with_the_same_bytes_when_it_is_gone_or_chang
     code, said = project.run(place, ["stub_0", "stub_1"], "--no-pdf")
     assert code == 0 and "report.pdf" not in path.read_text(), said
     assert _faults(path.parent) == []
+
+
+# Each step from its own record
+
+
+def _again(project: StubProject, place: Path) -> dict[str, dict[str, Any]]:
+    """The crate of a report that is written anew."""
+    (place / "reports" / NAME / ".built.json").unlink()
+    said = project.run(place, ["stub_0", "stub_1"], "--no-pdf")[1]
+    assert "Report written" in said, said
+    graph = json.loads((place / "reports" / NAME / METADATA).read_text())["@graph"]
+    return {entity["@id"]: entity for entity in graph}
+
+
+def test_software_and_device_are_those_that_each_step_recorded(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    """On the code before, all steps had the packages and the revision of the hour in which the report was written."""
+    project, whole = stub_run
+    place = Path(shutil.copytree(whole, tmp_path / "place"))
+    runs = place / "runs"
+    key = LastMade(runs).key("stub_1", "train")
+    folder = runs / "train" / key[:32]
+    manifest = json.loads((folder / "step.json").read_text())
+    now = manifest["software"]["packages"]["keras"]
+    manifest["software"] = {"revision": "0123abc", "packages": {"keras": "2.0"}}
+    manifest["machine"] |= {"measured": {"device": "gpu", "kind": "a kind of GPU"}}
+    write_manifest(folder, manifest)
+    crate = _again(project, place)
+    train, other = (_actions(crate)[f"train of stub_{number}"] for number in (1, 0))
+    assert "on a kind of GPU," in train["description"] and "GPU" not in other["description"]
+    notebook = crate[train["instrument"]["@id"]]
+    assert "/blob/0123abc/notebooks/5_train.ipynb" in notebook["url"]
+    software = crate[notebook["isPartOf"]["@id"]]
+    assert software["softwareVersion"] == "0123abc"
+    assert [crate[each["@id"]]["softwareVersion"] for each in _listed(software["softwareRequirements"])] == ["2.0"]
+    others = crate[crate[other["instrument"]["@id"]]["isPartOf"]["@id"]]
+    packages = {crate[each["@id"]]["name"]: crate[each["@id"]] for each in others["softwareRequirements"]}
+    assert packages["keras"]["softwareVersion"] == now and others["softwareVersion"] != "0123abc"
+    page = (place / "reports" / NAME / "report.html").read_text()
+    assert re.search(rf"<th[^>]*>keras</th><td>2\.0 \(1 step\), {re.escape(now)} \(\d+ steps\)</td>", page)
+    assert "0123abc (1 step)" in page
+
+
+def test_shared_features_are_an_input_of_the_trainings_that_used_them(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    project, whole = stub_run
+    place = Path(shutil.copytree(whole, tmp_path / "place"))
+    store = Store(place / "runs")
+    for number in range(2):
+        key = LastMade(store.root).key(f"stub_{number}", "train")
+        folder = store.folder("train", key)
+        summary = json.loads((folder / "training.json").read_text())
+        (folder / "training.json").write_text(json.dumps(summary | {"feature_files": {"features-1.npz": "a" * 64}}))
+        commit(store, "train", key, store.read_manifest("train", key) or {})
+    crate = _again(project, place)
+    (features,) = (each for each in crate.values() if each["name"] == "features-1.npz")
+    assert features["sha256"] == "a" * 64
+    for number in range(2):
+        assert {"@id": features["@id"]} in _actions(crate)[f"train of stub_{number}"]["object"]
+
+
+def test_an_execution_that_failed_is_there_with_its_message(stub_run: tuple[StubProject, Path], tmp_path: Path) -> None:
+    project, place = StubProject(Path(shutil.copytree(stub_run[0].root, tmp_path / "project"))), tmp_path / "place"
+    shutil.copytree(stub_run[1], place)
+    path = project.root / "notebooks" / "5_train.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][-1]["source"] = "if seed == 1:\n    raise ValueError('no luck')\n" + "".join(
+        notebook["cells"][-1]["source"]
+    )
+    path.write_text(json.dumps(notebook))
+    crate = _again(project, place)
+    actions = _actions(crate)
+    failed = [each for each in actions.values() if each["actionStatus"].endswith("FailedActionStatus")]
+    assert [each["name"] for each in failed] == ["train of stub_1"]  # and not its evaluation, which was left out
+    assert failed[0]["error"].endswith("ValueError: no luck") and "result" not in failed[0]
+    assert datetime.fromisoformat(failed[0]["endTime"]) and failed[0] in [
+        crate[each["@id"]] for each in crate["./"]["mentions"]
+    ]
+    assert "evaluate of stub_1" not in actions and "evaluate of stub_0" in actions
+    assert _faults(place / "reports" / NAME) == []
 
 
 # --check-report

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from bakeoff import staging
-from bakeoff.execute import Job, execute
+from bakeoff.execute import Job, Made, execute
+from bakeoff.machine import Machine
+from bakeoff.plan import STAGES, Plan, Step
+from bakeoff.runner import Runner
 from bakeoff.store import MANIFEST, Store, digest_folder, exchange, host_name, write_manifest
 from tests.stubs import StubProject
 
@@ -235,3 +241,36 @@ def test_a_damaged_step_stays_where_it_is_until_it_is_made_again(place: tuple[St
     assert process.returncode == 0 and "made again" in said, said
     for path in [*train.glob(f"*/{MANIFEST}"), *evaluate.glob(f"*/{MANIFEST}")]:
         assert store.first_bad_file(path.parent.parent.name, json.loads(path.read_text())["result_key"]) is None
+
+
+class _Workers:
+    """In place of a run's own: what it is given is made at once."""
+
+    def submit(self, *_: object) -> Future[Made]:
+        made: Future[Made] = Future()
+        made.set_result(Made(0.0, {}, False))
+        return made
+
+    def stop(self, at_once: bool = False) -> None:
+        """There is nothing to end."""
+
+
+def test_the_scheduler_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the code before, its own thread wrote step.json, waited until that was on the disk, and moved the folder."""
+    store, machine = Store(tmp_path / "runs"), Machine("tensorflow", 2, {})
+    nothing: dict[str, Any] = {"versions": {}, "code": {}, "settings": {}}
+    steps = [Step(STAGES["load"], {}, {}, nothing, name, name, variants=[name]) for name in "ab"]
+    plan = Plan([], steps, {step.name: "new" for step in steps}, machine, steps[0])
+    threads: list[threading.Thread] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        threads.append(threading.current_thread())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Runner(store, machine, tmp_path, lambda _: None, 2, cold_kernels=True) as runner:
+        runner._workers = _Workers()  # type: ignore[assignment]
+        runner.run(plan)
+        assert len(threads) == 2 and threading.main_thread() not in threads
+    assert all(store.complete_manifest(*step.name) for step in steps) and not runner.failures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,21 @@ import pytest
 from bakeoff.params import Parameters
 from bakeoff.plan import Row
 from bakeoff.resolve import STAND_IN, Source
-from bakeoff.results import _measured, title_of
+from bakeoff.results import COLUMNS, _measured, title_of, to_csv
+from bakeoff.store import write_atomically
+from tests.stubs import StubProject
 
 BUILD = {"parameters": 10, "forward_gflop": 0.1}
+
+
+def test_the_table_has_the_line_ends_of_unix_on_every_system(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    report = stub_run[1] / "reports" / "smoke-selection"
+    assert all(b"\r" not in (report / name).read_bytes() for name in ("results.csv", "claims.csv"))
+    table = [dict.fromkeys(COLUMNS, ""), dict.fromkeys(COLUMNS, "") | {"variant": "ann"}]
+    write_atomically(tmp_path / "results.csv", to_csv(table))
+    assert (tmp_path / "results.csv").read_bytes() == to_csv(table).encode()
 
 
 def test_the_validation_accuracy_is_the_one_of_the_training_s_page() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.errors import RequestError
 from bakeoff.machine import package_version
-from bakeoff.plan import Plan, Step
+from bakeoff.plan import Name, Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts
 from bakeoff.report.masks import masked_notebook
@@ -46,6 +46,7 @@ class Report:
     table_text: str
     compare: Step
     findings: Callable[[], Sequence[Finding]]  # what became of the sources' claims, worked out when it is asked for
+    failures: Mapping[Name, str] = field(default_factory=dict)  # of this run's steps, why
 
     def __post_init__(self) -> None:
         refuse_unless_plain(self.folder.name)
@@ -60,7 +61,7 @@ class Report:
         pages = Pages(self.folder, self.plan.rows, self.table, store)
         built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
         if built or not pages.are_there(stamp["pages"] or {}):
-            told = facts(self.plan, self.profile)
+            told = facts(self.plan, self.profile, store)
             merged = self._write_page(store, told)
             before = stamp["pages"] or {}
             stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": told}
@@ -95,7 +96,7 @@ class Report:
 
     def _write_crate(self, store: Store, told: Mapping[str, Any]) -> str:
         """Where everything in the folder comes from, under both names; returns the digest."""
-        made = crate.Crate(self.folder, self.plan, store, self.compare, told)
+        made = crate.Crate(self.folder, self.plan, store, self.compare, told, self.failures)
         text = made.text(self._title(), banner(self.table))
         for name in (crate.METADATA, crate.COPY):
             write_atomically(self.folder / name, text)
@@ -139,9 +140,9 @@ class Report:
         return digest is not None and path.is_file() and digest_file(path) == digest
 
     def _key(self, store: Store) -> str:
-        """Digest of all that the report shows: page keys, the table, and the code and template that make it."""
+        """Digest of all that the report shows: page keys, table, failures, and the code and template that make it."""
         pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.complete_manifest(*step.name)]
-        return digest_value([pages, self.table_text, self.profile, _code()])
+        return digest_value([pages, self.table_text, self.profile, sorted(self.failures.items()), _code()])
 
     def _copy_notebooks(self, store: Store) -> None:
         """notebooks/<variant>/<stage>.ipynb beside the report, masked; copies of earlier reports go away."""

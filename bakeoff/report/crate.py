@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from bakeoff.code import PROJECT
 from bakeoff.plan import Name, Plan, Row, Step
+from bakeoff.report.masks import Mask
 from bakeoff.report.pages import PAGES
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
 
@@ -49,6 +50,8 @@ _TAIL_BYTES = 2000
 _START = re.compile(rb'"start_time": "([^"]{1,40})",\s*"version": "[^"]*"\s*\}\s*\},\s*"nbformat"')
 
 Entity = dict[str, Any]
+Software = Mapping[str, Any]  # the revision, and package -> version
+_UNKNOWN: Software = {"revision": "unknown", "packages": {}}  # of what was made before steps recorded it
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Crate:
     store: Store
     compare: Step
     facts: Mapping[str, Any]
+    failures: Mapping[Name, str] = field(default_factory=dict)
     _graph: dict[str, Entity] = field(default_factory=dict)
     _rows: dict[Step, list[Row]] = field(default_factory=dict)  # whose a step is
     _values: dict[tuple[str, str, str], str] = field(default_factory=dict)  # kind, name and value -> entity
@@ -73,12 +77,14 @@ class Crate:
 
     def text(self, title: str, banner: Sequence[str]) -> str:
         """The crate as JSON."""
-        made = [step for step in [*self.plan.steps, self.compare] if self.store.complete_manifest(*step.name)]
+        made = [step for step in [*self.plan.steps, self.compare] if self._manifest(step.name)["files"]]
         notebooks = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob("notebooks/*/*.ipynb"))
         pages = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.glob(f"{PAGES}/*.html"))
         paths = [name for name in _BESIDE if (self.folder / name).is_file()] + pages + notebooks
         files = [self._file(path) for path in paths]
         actions = [self._step(step) for step in made]
+        actions += [self._page(step) for step in made if "page" in self._manifest(step.name)]
+        actions += [self._failure(step) for step in [*self.plan.steps, self.compare] if self._has_failed(step)]
         actions.append(self._writing(made))
         root = {
             "@id": "./",
@@ -124,9 +130,8 @@ class Crate:
     def _newest(self, made: Sequence[Step]) -> str:
         """When the last of the steps was finished; where every step failed, when the page was written."""
         manifests = (self._manifest(step.name) for step in made)
-        written = datetime.fromtimestamp((self.folder / "report.html").stat().st_mtime, UTC)
         finished = [_moment(each.get("page", each)["finished"]) for each in manifests]
-        return max(finished, default=_moment(written.isoformat()))
+        return max(finished) if finished else _modified(self.folder / "report.html")
 
     # What lies in the folder
 
@@ -156,26 +161,61 @@ class Crate:
     def _step(self, step: Step) -> dict[str, str]:
         """One execution of a notebook."""
         manifest = self._manifest(step.name)
-        used = [*self._parameters(step), *self._data(step)]
-        for stage, key in step.parents:
-            files = self._manifest((stage, key))["files"]
-            used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
-        of = f" of {', '.join(step.variants)}" if step.variants else ""
+        machine, software = manifest["machine"], manifest.get("software")
+        measured = machine.get("measured") or {}
+        computed = measured.get("kind") or measured.get("device") or machine["device"]
         return self._add(
             f"#{step.stage.name}/{step.result_key}",
             "CreateAction",
-            name=f"{step.stage.name}{of}",
-            description=f"papermill executed {step.stage.notebook}.ipynb with these parameters on "
-            f"{manifest['machine']['device']}, {manifest['machine']['cores']} cores.",
+            name=_title(step),
+            description=f"papermill executed {step.stage.notebook}.ipynb with these parameters on {computed}, "
+            f"{machine['cores']} cores.",
             identifier=[f"result key {step.result_key}", f"page key {manifest['page_key']}"],
-            instrument=self._notebook(step),
-            object=used,
+            instrument=self._notebook(step, software),
+            object=[*self._used(step), *self._shared(step, manifest)],
             result=self._results(step, manifest),
             # The notebook of a page that was made anew says when that began, not the work.
             startTime=None if "page" in manifest else _started(self.store.folder(*step.name) / NOTEBOOK),
             endTime=_moment(manifest["finished"]),
             actionStatus="http://schema.org/CompletedActionStatus",
             resourceUsage=[self._value("seconds", manifest["seconds"], "usage", unitCode="SEC")],
+        )
+
+    def _page(self, step: Step) -> dict[str, str]:
+        """A later execution that drew a step's page anew, from the results that were there."""
+        manifest = self._manifest(step.name)
+        now, files = manifest["page"], manifest["files"]
+        return self._add(
+            f"#{step.stage.name}/{step.result_key}/page",
+            "CreateAction",
+            name=f"page of {_title(step)}",
+            description=f"papermill executed {step.stage.notebook}.ipynb once more for its page alone.",
+            instrument=self._notebook(step, now.get("software")),
+            object=[self._stored(*step.name, name, *files[name]) for name in files if name != NOTEBOOK],
+            result=self._notebooks(step, manifest),
+            endTime=_moment(now["finished"]),
+            actionStatus="http://schema.org/CompletedActionStatus",
+        )
+
+    def _has_failed(self, step: Step) -> bool:
+        """Whether a step was executed in this run and failed; what waited for it was not executed."""
+        waited = any(parent in self.failures for parent in step.parents)
+        return step.name in self.failures and not waited and self.store.complete_manifest(*step.name) is None
+
+    def _failure(self, step: Step) -> dict[str, str]:
+        """An execution that failed, and why; its time is that of the notebook which it left, where it left one."""
+        left = self.store.failed(*step.name)
+        return self._add(
+            f"#{step.stage.name}/{step.result_key}",
+            "CreateAction",
+            name=_title(step),
+            description=f"papermill executed {step.stage.notebook}.ipynb with these parameters, and it failed.",
+            identifier=f"result key {step.result_key}",
+            instrument=self._notebook(step, self.facts["writer"]),  # of the run that writes this report
+            object=self._used(step),
+            endTime=_modified(left) if left.is_file() else None,
+            actionStatus="http://schema.org/FailedActionStatus",
+            error=Mask(self.store.root)(self.failures[step.name]),
         )
 
     def _writing(self, made: Sequence[Step]) -> dict[str, str]:
@@ -186,7 +226,7 @@ class Crate:
             "CreateAction",
             name="report",
             description="Bakeoff merged the executed notebooks into the report.",
-            instrument=self._software(),
+            instrument=self._software(self.facts["writer"], lock=True),
             object=notebooks,
             result=[_ref(name) for name, each in self._graph.items() if name in _BESIDE or _is_page(each)],
             endTime=self._newest(made),
@@ -221,6 +261,26 @@ class Crate:
         )
 
     # What it was done with
+
+    def _used(self, step: Step) -> list[dict[str, str]]:
+        """Parameters, settings, data, and the files of the parents."""
+        used = [*self._parameters(step), *self._data(step)]
+        for stage, key in step.parents:
+            files = self._manifest((stage, key))["files"]
+            used += [self._stored(stage, key, name, *files[name]) for name in files if name != NOTEBOOK]
+        return used
+
+    def _shared(self, step: Step, manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The features that a training used and others may use as well, as its training.json names them."""
+        if not step.stage.shares or "training.json" not in manifest["files"]:
+            return []
+        summary = json.loads((self.store.folder(*step.name) / "training.json").read_bytes())
+        place = self.store.shared(step.key_inputs).name
+        words = "Features that a frozen base computed, kept in the store for all trainings that need the same."
+        return [
+            self._add(f"#shared/{place}/{quote(name)}", "CreativeWork", name=name, description=words, sha256=digest)
+            for name, digest in summary.get("feature_files", {}).items()
+        ]
 
     def _parameters(self, step: Step) -> list[dict[str, str]]:
         pairs = [*step.parameters.items(), *step.key_inputs["settings"].items()]
@@ -260,49 +320,56 @@ class Crate:
             else None,
         )
 
-    def _notebook(self, step: Step) -> dict[str, str]:
-        """The notebook as the project has it; its version is the digest of the code that decides numbers."""
-        code = dict(step.key_inputs["code"])
-        modules = [self._module(name, digest) for name, digest in code.items() if name != "notebook"]
-        url = self._url(f"blob/{self._commit}/notebooks/{step.stage.notebook}.ipynb")
-        reference = self._add(
-            url or f"#notebook/{step.stage.notebook}",
+    def _notebook(self, step: Step, software: Software | None) -> dict[str, str]:
+        """The notebook that a step executed, with the revision and the packages that the step itself recorded.
+
+        Its version is the digest of the code that decides numbers.
+        """
+        software = software or _UNKNOWN
+        code, versions = dict(step.key_inputs["code"]), step.key_inputs["versions"]
+        name = f"#notebook/{step.stage.notebook}/{digest_value([code, versions, software])[:16]}"
+        if name in self._graph:
+            return _ref(name)
+        modules = [self._module(each, digest, software) for each, digest in code.items() if each != "notebook"]
+        packages = [self._package(each, version) for each, version in versions.items()]
+        return self._add(
+            name,
             "SoftwareSourceCode",
             name=f"notebooks/{step.stage.notebook}.ipynb",
             description=f"The notebook of the stage {step.stage.name}",
             programmingLanguage="Python",
             version=code["notebook"],
-            url=url,
-            isPartOf=self._software(),
-            softwareRequirements=[],
+            url=self._address(f"notebooks/{step.stage.notebook}.ipynb", software),
+            isPartOf=self._software(software),
+            softwareRequirements=[*modules, *packages],
         )
-        needs = self._graph[reference["@id"]].setdefault("softwareRequirements", [])
-        packages = [self._package(name, version) for name, version in step.key_inputs["versions"].items()]
-        needs += [each for each in [*modules, *packages] if each not in needs]
-        return reference
 
-    def _module(self, name: str, digest: str) -> dict[str, str]:
+    def _module(self, name: str, digest: str, software: Software) -> dict[str, str]:
         """A module that decides numbers; the digest leaves out comments and docstrings."""
         path = Path(*name.split("."))
         file = path / "__init__.py" if (PROJECT / path).is_dir() else path.with_suffix(".py")
-        url = self._url(f"blob/{self._commit}/{file.as_posix()}")
-        return self._add(url or f"#code/{name}", "SoftwareSourceCode", name=name, version=digest, url=url)
+        url = self._address(file.as_posix(), software)
+        return self._add(
+            f"#code/{name}/{digest_value([digest, url])[:16]}", "SoftwareSourceCode", name=name, version=digest, url=url
+        )
 
     def _package(self, name: str, version: str) -> dict[str, str]:
         url = f"https://pypi.org/project/{quote(name)}/{quote(version)}/"
         return self._add(url, "SoftwareApplication", name=name, softwareVersion=version, url=url)
 
-    def _software(self) -> dict[str, str]:
-        """Bakeoff itself: revision, whether files differed from it, and the packages that wrote the report."""
-        revision = str(self.facts["revision"])
+    def _software(self, software: Software, lock: bool = False) -> dict[str, str]:
+        """Bakeoff itself: revision, whether files differed from it, and the packages that were there.
+
+        `lock`: with the digest of requirements.lock, which is known of the report's own software.
+        """
+        revision, file = str(software["revision"]), PROJECT / "requirements.lock"
         clean = "unknown" if revision == "unknown" else str("+changes" not in revision).lower()
-        lock = PROJECT / "requirements.lock"
-        packages = [self._package(name, version) for name, version in self.facts["packages"].items()]
-        if lock.is_file():
-            about = {"description": "Every package with its hashes", "sha256": digest_file(lock)}
-            packages.append(self._add("#requirements.lock", "CreativeWork", name=lock.name, **about))
+        packages = [self._package(name, version) for name, version in software["packages"].items()]
+        if lock and file.is_file():
+            about = {"description": "Every package with its hashes", "sha256": digest_file(file)}
+            packages.append(self._add("#requirements.lock", "CreativeWork", name=file.name, **about))
         return self._add(
-            self._url("") or "#bakeoff",
+            f"#bakeoff/{digest_value([software, lock])[:16]}",
             "SoftwareApplication",
             name="Bakeoff",
             softwareVersion=revision,
@@ -312,15 +379,20 @@ class Crate:
             additionalProperty=self._value("no file differed from the revision", clean, "checkout"),
         )
 
-    @property
-    def _commit(self) -> str:
-        revision = str(self.facts["revision"]).removesuffix("+changes")
-        return "main" if revision == "unknown" else revision
+    def _address(self, path: str, software: Software) -> str:
+        """Where a file of this revision can be read; nothing where files differed from it, or nobody knows."""
+        revision = str(software["revision"])
+        known = revision != "unknown" and "+changes" not in revision
+        return self._url(f"blob/{revision}/{path}") if known else ""
 
     def _url(self, path: str) -> str:
         """An address below the project's; empty where nothing says what that is."""
         repository = _repository()
         return f"{repository}/{path}".rstrip("/") if repository else ""
+
+
+def _title(step: Step) -> str:
+    return f"{step.stage.name} of {', '.join(step.variants)}" if step.variants else step.stage.name
 
 
 def _is_page(entity: Entity) -> bool:
@@ -345,6 +417,11 @@ def _single(entity: Entity) -> Entity:
 def _moment(text: str) -> str:
     """A date and time to the second, in the one form that the profile's checker takes."""
     return datetime.fromisoformat(text).replace(microsecond=0).isoformat()
+
+
+def _modified(path: Path) -> str:
+    """When a file was written last."""
+    return _moment(datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat())
 
 
 def _ref(name: str) -> dict[str, str]:

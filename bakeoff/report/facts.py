@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bakeoff.plan import Plan
 from bakeoff.resolve import STAND_IN
 from bakeoff.software import package_versions, revision
+from bakeoff.store import Store
 
 
 def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -35,16 +37,39 @@ def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
-def facts(plan: Plan, profile: str) -> dict[str, Any]:
-    """What the report's last chapter says of how it was made; the crate beside it says everything."""
+def facts(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
+    """What the report's last chapter says of how it was made, from the steps' own records; `writer` made the report.
+
+    Where steps differ, each value stands with the number of steps that have it.
+    """
+    records = [record for step in plan.steps if (record := store.complete_manifest(*step.name)) is not None]
+    software = [record.get("software") or {} for record in records]
+    machines = [record["machine"] for record in records if _computes(record)] or [plan.machine.record()]
+    names = sorted({name for each in software for name in each.get("packages", ())})
     return {
         "profile": profile,
         "datasets": sorted({(row.dataset.name, row.dataset.digest) for row in plan.rows}),
-        "machine": plan.machine.record(),
-        "packages": package_versions(),
-        "revision": revision(),
+        "machine": {name: _values(each.get(name) for each in machines) for name in ("device", "cores", "backend")},
+        "packages": {name: _values(each.get("packages", {}).get(name) for each in software) for name in names},
+        "revision": _values(each.get("revision") for each in software),
         "reproducible": reproducible(plan),
+        "writer": {"revision": revision(), "packages": package_versions()},
     }
+
+
+def _computes(record: Mapping[str, Any]) -> bool:
+    """Whether a step's numbers depend on the machine."""
+    return "backend" in record["key_inputs"]["settings"]
+
+
+def _values(values: Iterable[Any]) -> str:
+    """The one value that all steps have; else each with the number of steps that have it."""
+    counts = Counter("unknown" if value is None else str(value) for value in values)
+    if len(counts) < 2:
+        return next(iter(counts), "unknown")
+    return ", ".join(
+        f"{value} ({count} {'step' if count == 1 else 'steps'})" for value, count in sorted(counts.items())
+    )
 
 
 def reproducible(plan: Plan) -> str:

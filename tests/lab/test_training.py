@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -256,11 +257,14 @@ def test_features_are_shared_by_trainings_that_need_the_same_and_computed_anew_w
 
     first, files = heads("first", 0)
     assert len(files) == 3  # images, mirror images, validation
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert first.summary["feature_files"] == digests
     dates = [path.stat().st_mtime_ns for path in files]
     second, _ = heads("another-seed", 1)
     assert [path.stat().st_mtime_ns for path in sorted(shared.iterdir())] == dates
     assert second.summary["feature_seconds"] == first.summary["feature_seconds"]  # the cost of having them
     assert second.summary["train_seconds"] > second.summary["feature_seconds"]
+    assert second.summary["feature_files"] == digests
     content = bytearray(files[0].read_bytes())
     content[len(content) // 2] ^= 1
     files[0].write_bytes(content)

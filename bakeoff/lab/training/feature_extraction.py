@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,14 @@ IMAGES_AT_ONCE = 100  # through the base
 
 
 class Features(NamedTuple):
-    """What the base gives for every example, (n, ...) float32, and the seconds that it took to compute."""
+    """What the base gives for every example, (n, ...) float32, and the seconds that it took to compute.
+
+    `files` are those of the folder `shared` that hold it: name -> SHA-256.
+    """
 
     values: np.ndarray
     seconds: float
+    files: Mapping[str, str]
 
 
 def extract_features(
@@ -42,7 +47,8 @@ def extract_features(
     """
     sides = [False, True] if mirror else [False]
     parts = [_kept(base, examples, batch_size, side, Path(shared) if shared else None) for side in sides]
-    return Features(np.concatenate([part.values for part in parts]), sum(part.seconds for part in parts))
+    files = {name: digest for part in parts for name, digest in part.files.items()}
+    return Features(np.concatenate([part.values for part in parts]), sum(part.seconds for part in parts), files)
 
 
 def _kept(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool, shared: Path | None) -> Features:
@@ -51,11 +57,13 @@ def _kept(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool
         return _computed(base, examples, batch_size, mirrored)
     path = shared / f"features-{_digest(base, examples, batch_size, mirrored)}.npz"
     kept = read_npz_if_whole(path)
-    if {"features", "seconds"} <= set(kept):
-        return Features(kept["features"], float(kept["seconds"]))
-    features = _computed(base, examples, batch_size, mirrored)
-    write_npz(path, features=features.values, seconds=np.array(features.seconds))
-    return features
+    if not {"features", "seconds"} <= set(kept):
+        features = _computed(base, examples, batch_size, mirrored)
+        kept = {"features": features.values, "seconds": np.array(features.seconds)}
+        write_npz(path, **kept)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Features(kept["features"], float(kept["seconds"]), {path.name: digest})
 
 
 def _digest(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool) -> str:
@@ -74,4 +82,4 @@ def _computed(base: keras.Model, examples: Examples, batch_size: int, mirrored: 
     for start in range(0, len(examples), batch_size):
         images = examples.batch(np.arange(start, min(start + batch_size, len(examples))))
         parts.append(base.predict_on_batch(images[:, :, ::-1] if mirrored else images))
-    return Features(np.concatenate(parts).astype(np.float32), time.perf_counter() - begun)
+    return Features(np.concatenate(parts).astype(np.float32), time.perf_counter() - begun, {})
