@@ -119,7 +119,7 @@ class Finished:
 
     @property
     def revision(self) -> str:
-        """The revision of Bakeoff that wrote it."""
+        """The revision of Bakeoff, where the steps themselves do not say it."""
         return str(next(each for each in self.graph if each.get("name") == "Bakeoff")["softwareVersion"])
 
     def steps(self, row: Row) -> dict[str, str]:
@@ -128,9 +128,10 @@ class Finished:
         beside = f"notebooks/{row['variant']}{f'-{replicate}' if replicate else ''}/"
         found = {}
         for action in (each for each in self.graph if each["@type"] == "CreateAction" and "/" in each["@id"]):
-            results = action["result"] if isinstance(action["result"], list) else [action["result"]]
-            if any(each["@id"].startswith(beside) for each in results):
-                stage, _, key = action["@id"].removeprefix("#").partition("/")
+            made = action.get("result", [])  # of one that failed: nothing
+            results = made if isinstance(made, list) else [made]
+            stage, _, key = action["@id"].removeprefix("#").partition("/")
+            if "/" not in key and any(each["@id"].startswith(beside) for each in results):  # not of a page made anew
                 found[stage] = key
         return found
 
@@ -178,7 +179,7 @@ def _about(
     worked = manifests.get("train", manifests["evaluate"])
     resolved = {name: digest for each in inputs.values() for name, digest in each["resolved"].items()}
     return {
-        "revision": finished.revision,
+        "revision": (worked.get("software") or {}).get("revision", finished.revision),
         "finished": manifests["evaluate"]["finished"],
         "machine": {name: worked["machine"][name] for name in ("device", "cores", "gpus")},
         "settings": inputs.get("train", inputs["evaluate"])["settings"],
