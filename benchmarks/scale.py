@@ -42,8 +42,9 @@ def measure(folder: Path) -> Case:
     return Case(
         "Thirty thousand steps",
         f"{ROWS} variants that share no step, {all_rows['steps']:.0f} steps; their files are links to those of one "
-        "real run. An event is the end of a step and the start of the next, with locks and lines of progress. Seconds "
-        "are those of the processor.",
+        "real run. An event is all that the scheduler's thread does for a step, from the end of the one before on: "
+        "locks, folders, jobs, lines of progress; others publish the steps. Nothing to do: plan, check of files, "
+        "table, claims, and the check of the report. Seconds are of the processor.",
         seconds,
         ratios,
         _LIMITS,

@@ -1,6 +1,7 @@
 """Run in a stub project by benchmarks/scale.py: plans all variants, fills their store, times the parts; prints JSON.
 
 Seconds are those of the processor: all of it is one thread's work, and this leaves out what else the machine does.
+Of the events they are those of the scheduler's thread, since others publish.
 
 python scale_store.py TEMPLATE FOLDER [--no-report]
 """
@@ -25,11 +26,12 @@ from bakeoff.loop import Loop
 from bakeoff.pipeline import Pipeline, Request, audit_basis, audit_rows
 from bakeoff.plan import Plan, compare_step
 from bakeoff.progress import Lines
-from bakeoff.report import Report
-from bakeoff.report.crate import Crate
+from bakeoff.report import PAGE, STAMP, Report
+from bakeoff.report.crate import COPY, METADATA, Crate
 from bakeoff.report.facts import facts
+from bakeoff.report.pages import MOST_CHAPTERS, page_path
 from bakeoff.runner import Runner
-from bakeoff.store import MANIFEST, Store, write_manifest
+from bakeoff.store import MANIFEST, Store, digest_file, write_atomically, write_manifest
 
 SETTINGS = ("dataset=shapes10",)
 
@@ -78,10 +80,23 @@ def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
         report = Report(folder, "smoke", plan, table, texts["results"], step, findings)
         if reported:
             timed(f"{when}: report", report.build, store, print, False)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not reported:
+        _stand_in(report, store)
+        if timed("nothing to do: report", report.build, store, print, False):
+            raise RuntimeError("the report's check did not find what it looks for")
     crate = Crate(folder, plan, store, step, facts(plan, "smoke", store))
     timed("crate", crate.text, "scale", [])
     return found
+
+
+def _stand_in(report: Report, store: Store) -> None:
+    """Files where a written report has them, and its note, so that nothing of it is to be written."""
+    pages = [page_path(row) for row in report.plan.rows[MOST_CHAPTERS:]]
+    for name in [PAGE, METADATA, COPY, *pages]:
+        write_atomically(report.folder / name, "a page")
+    digest = digest_file(report.folder / PAGE)
+    note: dict[str, Any] = {"key": report._key(store), "digest": digest, "pdf": None, "crate": digest, "facts": {}}
+    write_atomically(report.folder / STAMP, json.dumps(note | {"pages": {name: ["", digest] for name in pages}}))
 
 
 class _Workers:

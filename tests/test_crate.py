@@ -227,7 +227,7 @@ def test_an_execution_that_failed_is_there_with_its_message(stub_run: tuple[Stub
     actions = _actions(crate)
     failed = [each for each in actions.values() if each["actionStatus"].endswith("FailedActionStatus")]
     assert [each["name"] for each in failed] == ["train of stub_1"]  # and not its evaluation, which was left out
-    assert failed[0]["error"].endswith("ValueError: no luck") and "result" not in failed[0]
+    assert failed[0]["error"].endswith("no luck") and "result" not in failed[0]
     assert datetime.fromisoformat(failed[0]["endTime"]) and failed[0] in [
         crate[each["@id"]] for each in crate["./"]["mentions"]
     ]

@@ -355,6 +355,7 @@ class Crate:
 
     def _package(self, name: str, version: str) -> dict[str, str]:
         url = f"https://pypi.org/project/{quote(name)}/{quote(version)}/"
+        url = f"https://docs.python.org/{quote(version)}/" if name == "python" else url
         return self._add(url, "SoftwareApplication", name=name, softwareVersion=version, url=url)
 
     def _software(self, software: Software, lock: bool = False) -> dict[str, str]:
