@@ -288,7 +288,7 @@ def test_a_server_of_another_user_learns_nothing() -> None:
         "import os, socket, sys\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n"
         "print('ready', flush=True)\nprint(len(s.accept()[0].recv(100)))"
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # which the other user can reach
         path = Path(folder) / "server.sock"
         path.parent.chmod(0o777)
         command = [sys.executable, "-c", listen, str(path)]
