@@ -183,7 +183,6 @@ def test_software_and_device_are_those_that_each_step_recorded(
     train, other = (_actions(crate)[f"train of stub_{number}"] for number in (1, 0))
     assert "on a kind of GPU," in train["description"] and "GPU" not in other["description"]
     notebook = crate[train["instrument"]["@id"]]
-    assert "/blob/0123abc/notebooks/5_train.ipynb" in notebook["url"]
     software = crate[notebook["isPartOf"]["@id"]]
     assert software["softwareVersion"] == "0123abc"
     assert [crate[each["@id"]]["softwareVersion"] for each in _listed(software["softwareRequirements"])] == ["2.0"]
@@ -208,7 +207,7 @@ def test_shared_features_are_an_input_of_the_trainings_that_used_them(
         (folder / "training.json").write_text(json.dumps(summary | {"feature_files": {"features-1.npz": "a" * 64}}))
         commit(store, "train", key, store.read_manifest("train", key) or {})
     crate = _again(project, place)
-    (features,) = (each for each in crate.values() if each["name"] == "features-1.npz")
+    (features,) = (each for each in crate.values() if each.get("name") == "features-1.npz")
     assert features["sha256"] == "a" * 64
     for number in range(2):
         assert {"@id": features["@id"]} in _actions(crate)[f"train of stub_{number}"]["object"]
