@@ -143,8 +143,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         patch.chdir(place)
         for builder in options.builders():  # what is imported or remembered once
             options.builder(builder)
-        for trainer in options.trainers():
-            options.trainer_options(trainer)
         load_parameters(None, "smoke", ["epochs=1"], place / "params")
         yield place / "params"
         assert {path.name for path in place.iterdir()} == {"params"}
@@ -227,6 +225,7 @@ values = st.recursive(
 
 
 SGD = options.OPTIMIZER["sgd"]
+OF_TRAINERS = {name: kind for each in options.TRAINERS.values() for name, kind in each.items()}
 
 
 def _near(name: str) -> st.SearchStrategy[Any]:
@@ -235,7 +234,7 @@ def _near(name: str) -> st.SearchStrategy[Any]:
     likely: list[st.SearchStrategy[Any]] = [st.just(default)]
     if name in rules.CHOICES:
         likely.append(st.sampled_from(rules.CHOICES[name]))
-    known = {"augmentation": options.AUGMENTATION, "trainer_options": options.TRAINER, "optimizer_options": SGD}
+    known = {"augmentation": options.AUGMENTATION, "trainer_options": OF_TRAINERS, "optimizer_options": SGD}
     if name in known:
         likely.append(st.dictionaries(st.sampled_from(sorted(known[name])), values, max_size=3))
     kinds = {bool: st.booleans(), int: st.integers(-2, 5000), float: st.floats(-1, 2), str: texts}

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from bakeoff.lab import models, study, training, tuning
+from bakeoff.lab import models, study, tuning
 from bakeoff.lab.plots import search as figures
 from bakeoff.lab.search_space import cells, costliest, grid_points, list_values
 from bakeoff.lab.tuning import Search
@@ -246,7 +247,7 @@ def test_trials_are_computed_in_the_precision_asked_for(stages: Callable[..., An
         try:
             run(stages(), tmp_path, {"dense_units": [4, 8]}, precision="mixed_bfloat16")
         finally:
-            training.use_precision("float32")
+            keras.config.set_dtype_policy("float32")
     assert seen == ["bfloat16", "bfloat16"]
 
 
