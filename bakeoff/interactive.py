@@ -3,47 +3,62 @@
 from __future__ import annotations
 
 import json
-import shutil
+import tempfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PROFILE = "quick"  # by hand, the earlier stages are made under its limits
-VARIANT = "simple_cnn"  # base.yaml's defaults are this variant's
-_given: dict[str, str] = {}  # stage -> the output folder that this process was given for it
+if TYPE_CHECKING:
+    from bakeoff.plan import Stage
+
+PROFILE = "quick"  # by hand, the earlier stages are made under its limits, and so is what the notebook leaves as it is
+# Notebook -> the variant whose values its `parameters` cell shows; all others show those of VARIANT.
+EXAMPLES = {
+    "3_search": "gray_grid",
+    "5_train_feature_extraction": "mobilenetv2_transfer",
+    "5_train_fine_tune": "efficientnetv2_finetune",
+    "5_train_airbench": "speedrun_cnn",
+}
+VARIANT = "simple_cnn"
+_given: set[str] = set()  # the output folders that this process was given
 
 
-def resolve_inputs(stage: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The folders of the earlier stages and this stage's own folder: (inputs, output).
+def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The folders of the earlier stages and this notebook's own folder: (inputs, output).
 
     `names` are the notebook's globals(). When papermill has injected `inputs` and `output` they are returned as they
     are; what this function gave before is not taken for that. Opened by hand, the earlier stages are looked up in
-    runs/ and made where they are missing, with the values of the `parameters` cell; the output goes to
-    runs/by_hand/<stage>, emptied first. The stage load has no earlier stage: its data set is downloaded where it can
-    be, else `names["dataset"]` becomes the synthetic fallback, and that is said.
+    runs/ and made where they are missing, with the values of the `parameters` cell, and the output is a new folder in
+    runs/by_hand. Values that are still those of the notebook's example get what the profile `quick` and this machine
+    make of them: fewer epochs, the synthetic data set for one that cannot be had. That is said, and done in `names`.
     """
-    if names.get("inputs") is not None and names.get("output") not in (None, _given.get(stage)):
+    if names.get("inputs") is not None and names.get("output") not in (None, *_given):
         return names["inputs"], names["output"]
     from bakeoff.code import PROJECT
 
-    output = PROJECT / "runs" / "by_hand" / stage
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    inputs = _compare_inputs(output) if stage == "compare" else _parents(stage, names)
-    _given[stage] = str(output)
-    return inputs, str(output)
+    by_hand = PROJECT / "runs" / "by_hand"
+    by_hand.mkdir(parents=True, exist_ok=True)
+    output = tempfile.mkdtemp(prefix=f"{notebook}-", dir=by_hand)
+    inputs = _compare_inputs(Path(output)) if notebook == "7_compare" else _parents(notebook, names)
+    _given.add(output)
+    return inputs, output
 
 
-def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
-    from bakeoff.plan import STAGES
-
-    pipeline = _pipeline((VARIANT,), _settings(stage, names))
+def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
+    stage = _stage(notebook)
+    example = _example_values(notebook)
+    changed = {name: names[name] for name, value in example.items() if names[name] != value}
+    settings = tuple(f"{name}={json.dumps(value)}" for name, value in changed.items())
+    pipeline = _pipeline((EXAMPLES.get(notebook, VARIANT),), settings)
     plan = pipeline.plan(look=True)
     row = plan.rows[0]
-    if stage == "load":
-        names["dataset"] = row.dataset.name.split()[0]
+    if row.blocked:
+        raise RuntimeError(row.blocked)
+    if stage.name == "load":
         print(f"Data: {row.dataset.name}.")
-    wanted = [row.steps[name] for name in STAGES[stage].parents if name in row.steps]
+    if stage.name in row.steps:
+        _take(row.steps[stage.name].parameters, example.keys() - changed.keys(), names)
+    wanted = [row.steps[name] for name in stage.parents if name in row.steps]
     with pipeline.runner(plan) as runner:
         for step in wanted:
             if step.name in plan.reasons:
@@ -51,6 +66,35 @@ def _parents(stage: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
                 if not runner.step(plan, step, plan.reasons[step.name]):
                     raise RuntimeError(f"{step.stage.name} failed: {runner.failures[step.name]}")
     return {step.stage.name: str(pipeline.store.folder(*step.name)) for step in wanted}
+
+
+def _stage(notebook: str) -> Stage:
+    from bakeoff.plan import STAGES, TRAINING_NOTEBOOKS
+
+    stages = {stage.notebook: stage for stage in STAGES.values()}
+    stages |= dict.fromkeys(TRAINING_NOTEBOOKS.values(), STAGES["train"])
+    if notebook not in stages:
+        names = ", ".join([*stages, "7_compare"])
+        raise ValueError(f"resolve_inputs takes the name of a notebook, not {notebook!r}: one of {names}")
+    return stages[notebook]
+
+
+def _example_values(notebook: str) -> dict[str, Any]:
+    """What the notebook's `parameters` cell says unless its reader has changed it, but for the source's figures."""
+    from bakeoff.code import NOTEBOOKS, read_parameter_names
+    from bakeoff.params import load_parameters
+
+    values = load_parameters([EXAMPLES.get(notebook, VARIANT)], "full")[0].stage
+    return {name: values[name] for name in read_parameter_names(NOTEBOOKS / f"{notebook}.ipynb") if name != "published"}
+
+
+def _take(values: Mapping[str, Any], unchanged: set[str], names: MutableMapping[str, Any]) -> None:
+    """Give the names that the reader left as they were the values that a step of the profile has, and say so."""
+    limited = {name: values[name] for name in sorted(unchanged) if names[name] != values[name]}
+    names.update(limited)
+    if limited:
+        said = ", ".join(f"{name} = {value!r}" for name, value in limited.items())
+        print(f"By hand, as in the profile {PROFILE}: {said}. Assign other values after this cell.")
 
 
 def _compare_inputs(output: Path) -> dict[str, Any]:
@@ -74,16 +118,6 @@ def _compare_inputs(output: Path) -> dict[str, Any]:
     write_atomically(output / "claims.csv", audit.to_csv(audit_rows(rows, table, pipeline.store)))
     variants = {row.folder_name: results.stage_folders(row, pipeline.store) for row in rows}
     return {**{name: str(output / f"{name}.csv") for name in ("results", "claims")}, "variants": variants}
-
-
-def _settings(stage: str, names: Mapping[str, Any]) -> tuple[str, ...]:
-    from bakeoff.code import NOTEBOOKS, read_parameter_names
-    from bakeoff.plan import STAGES
-
-    declared = read_parameter_names(NOTEBOOKS / f"{STAGES[stage].notebook}.ipynb")
-    # What the profile limits stays limited unless the notebook says a number itself.
-    given = {name: names[name] for name in declared if not (name.startswith("max_") and names[name] is None)}
-    return tuple(f"{name}={json.dumps(value)}" for name, value in given.items())
 
 
 def _pipeline(variants: tuple[str, ...] | None, settings: tuple[str, ...]) -> Any:

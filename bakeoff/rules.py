@@ -171,7 +171,7 @@ def _choices_fault(search: str, choices: Any, kind: options.Kind) -> str | None:
         return "a mapping as a value to choose; values are numbers, words or lists of them"
     if len({_sort(each) for each in choices}) > 1:
         return f"values of several kinds, {shown(choices)}; give numbers, or words, or lists, or true and false"
-    wrong = next((each for each in choices if not kind.fits(each)), None)
+    wrong = next((each for each in choices if each == [] or not kind.fits(each)), None)
     return f"the value {shown(wrong)}; it must be {kind.words}" if wrong is not None else None
 
 

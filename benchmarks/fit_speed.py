@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from bakeoff.lab import data, models, preprocessing, transform
-from bakeoff.lab.fitting import Recipe, compile_model, needs_one_hot
 from bakeoff.lab.input_pipeline import Batches
 from bakeoff.lab.models.flops import forward_gflop
 from bakeoff.params import load_parameters
@@ -35,26 +34,22 @@ def main(variant: str, seconds: float, settings: list[str]) -> None:
         input_shape, num_outputs = train.batch([0]).shape[1:], 1 if binary else loaded.num_classes
         keras.utils.set_random_seed(0)
         model = models.build(values["builder"], input_shape, num_outputs, options=values["builder_options"])
-        fields = (
-            "loss",
-            "label_smoothing",
-            "optimizer",
-            "learning_rate",
-            "optimizer_options",
-            "batch_size",
-            "jit_compile",
-            "steps_per_execution",
+        options = {} if values["trainer"] == "airbench" else values["optimizer_options"]
+        config = {"learning_rate": values["learning_rate"], **options}
+        model.compile(
+            optimizer=keras.optimizers.get({"class_name": values["optimizer"], "config": config}),
+            loss=values["loss"],
+            metrics=["accuracy"],
+            jit_compile=values["jit_compile"],
+            steps_per_execution=values["steps_per_execution"],
         )
-        values |= {"optimizer_options": {}} if values["trainer"] == "airbench" else {}
-        recipe = Recipe(epochs=1, augmentation=values["augmentation"], **{name: values[name] for name in fields})
-        compile_model(model, recipe, num_outputs)
         batches = Batches(
             train,
-            recipe.batch_size,
+            values["batch_size"],
             num_outputs=num_outputs,
-            one_hot=needs_one_hot(recipe, num_outputs),
+            one_hot=values["loss"] != "sparse_categorical_crossentropy",
             shuffle=True,
-            augmentation=recipe.augmentation,
+            augmentation=values["augmentation"],
         )
         dataset, once = batches.dataset(), {"steps_per_epoch": len(batches), "shuffle": False, "verbose": 0}
         model.fit(dataset, **once)

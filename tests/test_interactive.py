@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,8 +34,12 @@ def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], mo
     small = {"epochs": 1}
     printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
     assert "Making load first" in printed and "Making build first" in printed
-    assert (project / "runs" / "by_hand" / "train" / "training.json").is_file()
+    assert "max_training_tflop = 3" in printed, "what the profile limits is said"
+    assert "epochs = 3" not in printed, "what the reader set stays"
     assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, **small))
+    outputs = list((project / "runs" / "by_hand").glob("5_train-*"))
+    assert len(outputs) == 2, "each set-up has a folder of its own"
+    assert all((output / "training.json").is_file() for output in outputs)
 
 
 def test_a_data_set_that_was_named_is_not_replaced(
@@ -47,7 +53,7 @@ def test_a_data_set_that_was_named_is_not_replaced(
 def test_injected_folders_are_left_alone() -> None:
     from bakeoff.interactive import resolve_inputs
 
-    assert resolve_inputs("train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
+    assert resolve_inputs("5_train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
 
 
 def test_notebooks_are_valid() -> None:
@@ -74,3 +80,63 @@ def test_cells_that_are_changed_and_run_again_by_hand_are_not_answered_from_befo
     small = {"dataset": "shapes10", "max_train_examples": 60, "max_test_examples": 20}
     printed = "\n".join(_run_all(project, "1_load", monkeypatch, warm.KERNEL, **small))
     assert "first 30" in printed and "left []" in printed
+
+
+NETWORK = """\
+def network(input_shape, num_classes):
+    return keras.Sequential([
+        keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(num_classes, activation="softmax")
+    ])
+model = network(data.input_shape, data.num_outputs)
+"""
+REPORT = """
+import json, pathlib
+rows = (pathlib.Path(output) / "history.csv").read_text().splitlines()[1:]
+kept = keras.models.load_model(pathlib.Path(output) / "model.keras", compile=False)
+print("{label}:", json.dumps({{
+    "rows": rows, "weights": kept.count_params(), "optimizer": model.optimizer.name, "output": output,
+    "epochs": training.open_training(output).summary["epochs"],
+    "same": bool((kept.get_weights()[-1] == model.get_weights()[-1]).all()),
+}}))
+"""
+
+
+@pytest.mark.usefixtures("fork_server")
+def test_by_hand_every_change_in_a_training_has_its_result(
+    project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_copy()
+    path = project / "notebooks" / "5_train.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cells = {cell.id: cell.source for cell in notebook.cells}
+    order = ("setup", "search", "network", "images", "compile", "fit", "save")
+
+    def add(label: str, *sources: str) -> None:
+        """Cells that somebody runs after Run All, and what is in the folder then."""
+        notebook.cells += [nbformat.v4.new_code_cell(each) for each in (*sources, REPORT.format(label=label))]
+
+    add("first")
+    add("epochs", "epochs = 2", *(cells[name] for name in order))
+    add("epochs in fit", *(cells[name] for name in order[:-2]), cells["fit"].replace("epochs=epochs", "epochs=1"))
+    notebook.cells.insert(-1, nbformat.v4.new_code_cell(cells["save"]))
+    add("network", NETWORK, *(cells[name] for name in order[3:]))
+    chosen = "optimizers[optimizer](learning_rate=learning_rate, **optimizer_options)"
+    assert chosen in cells["compile"]
+    sgd = cells["compile"].replace(chosen, "keras.optimizers.SGD(0.125)")
+    add("optimizer", cells["network"], sgd, cells["fit"], cells["save"])
+    add("fit again", cells["fit"], cells["save"])
+    broken = cells["fit"].replace("epochs=epochs,", "epochs=epochs, no_such_argument=1,")
+    add("after an error", f"get_ipython().run_cell({broken!r})", cells["fit"], cells["save"])
+    nbformat.write(notebook, path)
+    printed = "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, epochs=1, max_training_tflop=0.02))
+    found = {label: json.loads(said) for label, said in re.findall(r"^([a-z ]+): ({.*})$", printed, re.MULTILINE)}
+    assert {label: each["epochs"] for label, each in found.items()} == {
+        "first": 1, "epochs": 2, "epochs in fit": 1, "network": 2, "optimizer": 2, "fit again": 2, "after an error": 2
+    }  # fmt: skip
+    assert all(each["same"] and len(each["rows"]) == each["epochs"] for each in found.values())
+    assert found["first"]["output"] != found["epochs"]["output"] != found["epochs in fit"]["output"]
+    assert found["network"]["weights"] == 30730 != found["first"]["weights"] == found["optimizer"]["weights"]
+    assert found["first"]["optimizer"] == "adam" and found["optimizer"]["optimizer"] == "SGD"
+    assert all(row.endswith(",0.125") for row in found["optimizer"]["rows"])
+    trained = [tuple(row.rsplit(",", 2)[0] for row in each["rows"]) for each in found.values()]
+    assert len(set(trained)) == len(trained), "no result is one of before"

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from bakeoff.code import NOTEBOOKS, read_parameter_names
+from bakeoff.interactive import EXAMPLES, VARIANT
 from bakeoff.params import load_parameters
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
 from tests.conftest import PROJECT, Workplace
@@ -97,7 +98,7 @@ def test_every_text_is_read_and_written_with_an_encoding() -> None:
 
 def test_the_lab_uses_tensorflow_only_for_data_batches_logs_and_the_graph_of_a_prediction() -> None:
     users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
-    assert users <= {"prepared.py", "input_pipeline.py", "tuning.py", "evaluation.py"}
+    assert users <= {"prepared.py", "input_pipeline.py", "trials.py", "evaluation.py"}
 
 
 def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
@@ -120,17 +121,24 @@ def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
     assert "to run" in done.stdout
 
 
-def test_each_declared_name_is_a_parameter_with_its_default() -> None:
+def test_each_declared_name_is_a_parameter_with_the_value_of_the_notebooks_example() -> None:
     base = yaml.safe_load((PROJECT / "params" / "base.yaml").read_text(encoding="utf-8"))
     for path in PATHS:
         names: dict[str, object] = {}
         (source,) = ["".join(c["source"]) for c in _cells(path) if "parameters" in c["metadata"].get("tags", [])]
         exec(source, names)
         assert names["inputs"] is None and names["output"] is None
+        example = EXAMPLES.get(path.stem, VARIANT)
+        values = load_parameters([example], "full")[0].stage
         for name in read_parameter_names(path):
             assert name in base, f"{path.name} declares {name}, which base.yaml does not know"
             if name != "published":
-                assert names[name] == base[name], f"{path.name}: default of {name} is not base.yaml's"
+                assert names[name] == values[name], f"{path.name}: default of {name} is not {example}'s"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.stem != "0_background"])
+def test_each_notebook_asks_for_its_inputs_by_its_own_name(path: Path) -> None:
+    assert re.findall(r"resolve_inputs\(\"(\w+)\", globals\(\)\)", "\n".join(_code(path))) == [path.stem]
 
 
 def test_each_parameter_is_used_by_some_stage() -> None:

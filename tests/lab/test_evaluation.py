@@ -1,11 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from bakeoff.lab import data, evaluation, files, models, preprocessing, training
-from bakeoff.lab.fitting import Recipe, make_loss, needs_one_hot
 from bakeoff.lab.input_pipeline import encode_labels
 from bakeoff.lab.losses import LOSSES
 from bakeoff.lab.plots import evaluation as figures
@@ -105,9 +105,14 @@ def test_one_sigmoid_unit_becomes_two_columns() -> None:
 def test_the_loss_is_keras_own(loss: str, smoothing: float, classes: int) -> None:
     probabilities, labels = likelihoods(40, classes), np.arange(40) % classes
     probabilities[0] = np.eye(classes)[1]  # certain and wrong: Keras clips it
-    recipe = Recipe(loss=loss, label_smoothing=smoothing)  # the sparse loss is smoothed, too
-    target = encode_labels(labels, classes, needs_one_hot(recipe, classes))
-    theirs = make_loss(recipe, classes)
+    sparse = loss == "sparse_categorical_crossentropy" and not smoothing  # with smoothing it is on one-hot labels
+    keras_loss = {
+        "sparse_categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+        "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    }[loss]
+    theirs = keras.losses.SparseCategoricalCrossentropy() if sparse else keras_loss(label_smoothing=smoothing)
+    target = encode_labels(labels, classes, not sparse)
     ours = evaluation.loss_of(probabilities, labels, loss, smoothing)
     assert ours == pytest.approx(float(theirs(target, probabilities)), rel=1e-4)
 

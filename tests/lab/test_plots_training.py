@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 from bakeoff.lab.overfitting import overfits
 from bakeoff.lab.plots import search as search_figures
 from bakeoff.lab.plots import training as figures
+from bakeoff.lab.search import PROBLEM, SCORES, Search, list_space
 from bakeoff.lab.training import Training, best_epoch
 from bakeoff.lab.training.history import COLUMNS
-from bakeoff.lab.tuning import PROBLEM, SCORES, Search
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +184,9 @@ def test_a_search_of_any_size_is_drawn(name: str) -> None:
     assert len(lines) >= len(result.trials)
     panels = search_figures.scatter_matrix(result).axes
     assert sum(bool(axes.collections) for axes in panels) >= names * (names + 1) // 2
+    numbers = [float(each.get_text()) for each in search_figures.heat_map(result).axes[0].texts if each.get_text()]
+    assert max(numbers) <= 100 * result.scored["validation_accuracy"].max() + 0.05
+    assert "Mean validation accuracies by" in search_figures.describe_heat_map(result)
     assert str(len(result.trials)) in search_figures.describe_parallel_coordinates(result)
     assert len(search_figures.trials(result)) == len(result.trials)
     assert search_figures.effects(result)["trials"].sum() == names * len(result.trials)
@@ -196,31 +199,30 @@ def test_the_test_column_is_named_a_leak_where_there_is_one() -> None:
     assert "test accuracy (a leak)" not in search_figures.trials(SPACES["one trial"])
 
 
-def test_the_best_point_is_set_beside_the_sources() -> None:
+def test_the_best_trial_is_said_with_its_values() -> None:
     result = SPACES["two trials"]
     assert "units **32**, optimizer **adam**" in search_figures.found(result)
-    assert "within what chance does" in search_figures.found(result)
+    assert "within sampling error" in search_figures.found(result)
     assert "the only one" in search_figures.found(SPACES["one value"])
-    published = {"best": {"units": 32, "dense": 4}}
-    assert search_figures.beside_published(result, published)["source"].tolist() == ["32", ""]
-    assert "1 came out the same here (units)" in search_figures.compare_with_published(result, published)
-    assert "nothing to compare" in search_figures.compare_with_published(result, {})
+    strange = found({"<b>": ["a*b", "$x$"]}, [["a*b", 0.5], ["$x$", 0.1]])
+    assert r"\<b\> **a\*b**" in search_figures.found(strange)
+    assert r"\<b\> a\*b" in search_figures.describe_parallel_coordinates(strange)
 
 
 def test_the_plan_counts_the_points() -> None:
-    space = {"units": {"min": 32, "max": 128, "step": 16}, "kernel": [3, 5]}
+    space = list_space({"units": {"min": 32, "max": 128, "step": 16}, "kernel": [3, 5]})
     assert search_figures.space(space)["how many"].tolist() == [7, 2]
     assert "14 points" in search_figures.plan("tuner", space, 5, 3) and "tries 5" in search_figures.plan(
         "tuner", space, 5, 3
     )
-    assert "tries every one" in search_figures.plan("grid", space, 0, 1)
+    assert "tries every one" in search_figures.plan("grid", space, 14, 1)
 
 
 def test_the_lead_of_the_best_is_held_against_the_errors_of_both_accuracies() -> None:
     # 1 000 images would do it; of 20, an accuracy of 0.5 has a standard error of 0.112, the difference of two 0.158.
     for other, chance in ((0.25, True), (0.1, False)):
         result = found({"units": [8, 16]}, [[8, 0.5], [16, other]])
-        assert ("within what chance does" in search_figures.found(result)) == chance
+        assert ("within sampling error" in search_figures.found(result)) == chance
     assert "some 6.6 points above" in search_figures.found(found({"units": [8, 16]}, [[8, 0.5], [16, 0.5]]))
     assert search_figures.expected_maximum(1) == pytest.approx(0, abs=1e-9)
     assert search_figures.expected_maximum(144) == pytest.approx(2.62, abs=0.03)

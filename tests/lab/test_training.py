@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bakeoff.lab import fitting, models, training
+from bakeoff.lab import models, training
 from bakeoff.lab.files import write_json
-from bakeoff.lab.fitting import Recipe
 from bakeoff.lab.training.checkpoint import STATE
 from bakeoff.lab.training.history import COLUMNS
 from tests.lab import cells
@@ -328,12 +327,6 @@ def test_a_network_larger_than_memory_is_refused_before_it_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match="memory"):
         train(stages(), tmp_path, builder="dense_network", builder_options={"units": [400_000, 400_000]})
-
-
-def test_the_loss_of_a_trial_is_that_of_its_labels() -> None:
-    recipe = Recipe(loss="binary_crossentropy")
-    assert fitting.needs_one_hot(recipe, 10)
-    assert type(fitting.make_accuracy(recipe, 10)) is keras.metrics.CategoricalAccuracy
 
 
 def test_the_best_epoch_is_by_validation_and_else_by_training() -> None:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bakeoff.lab.plots.words import count, duration, percent, whole
+from bakeoff.lab.plots import words
+from bakeoff.lab.plots.words import count, duration, percent, points, short, text, whole
 
 if TYPE_CHECKING:
-    from bakeoff.lab.tuning import Search
+    from bakeoff.lab.search import Search
 
 COLOR_MAP = "cividis"  # told apart by colour-blind readers, and ordered in gray print
 BEST_COLOR = "#D55E00"
@@ -30,52 +32,44 @@ HEADINGS = {
 MOST_LISTED = 24  # trials in the table
 MOST_TICKS = 8  # values written beside an axis
 SPREAD = 0.03  # of an axis, by which lines through the same value are drawn apart
+JITTER = 0.12  # of the distance between values, so that points on the same spot can be told apart
 TICK_STYLE: dict[str, Any] = {
     "fontsize": 7,
     "va": "center",
     "bbox": {"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
 }
-JITTER = 0.12  # of the distance between values, so that points on the same spot can be told apart
 
 
-def space(search_space: Mapping[str, Any]) -> pd.DataFrame:
+def space(values: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Each searched name with its values and how many they are."""
-    from bakeoff.lab.search_space import list_values
-
-    values = {name: list_values(name, entry) for name, entry in search_space.items()}
     rows = [
-        {"name": name, "values": ", ".join(_word(value) for value in listed), "how many": len(listed)}
-        for name, listed in values.items()
+        {"name": name, "values": ", ".join(_word(value) for value in each), "how many": len(each)}
+        for name, each in values.items()
     ]
     return pd.DataFrame(rows, columns=["name", "values", "how many"])
 
 
-def plan(search: str, search_space: Mapping[str, Any], search_trials: int, search_epochs: int) -> str:
+def plan(search: str, values: Mapping[str, Sequence[Any]], trials: int, epochs: int) -> str:
     """How many points there are, how many are tried, and how."""
-    total = int(np.prod([row["how many"] for _, row in space(search_space).iterrows()]))
-    tried = min(search_trials or total, total)
+    total = math.prod(len(each) for each in values.values())
     kind = "Keras Tuner's random search" if search == "tuner" else "A grid, each point logged with TensorBoard HParams,"
-    which = "every one" if tried == total else f"{tried}, drawn with the seed"
-    epochs = count(search_epochs, "epoch")
-    return f"The space has {count(total, 'point')}. {kind} tries {which}, each for {epochs}."
+    which = "every one" if trials == total else f"{whole(trials)}, drawn with the seed"
+    return f"The space has {count(total, 'point')}. {kind} tries {which}, each for {count(epochs, 'epoch')}."
 
 
 def images_used(result: Search) -> str:
     """What the trials were trained and chosen on."""
     best = result.best
-    text = f"Each trial was trained on {count(best['train_images'], 'image')} in"
-    text += f" {count(best['optimizer_steps'], 'step')}, and scored on {count(best['validation_images'], 'image')}"
-    text += " held out from them."
+    said = f"Each trial: {count(best['train_images'], 'training image')}, {count(best['optimizer_steps'], 'step')},"
+    said += f" {count(best['validation_images'], 'validation image')}."
     if best["points_failed"]:
-        text += f" **{count(best['points_failed'], 'trial')} failed**: the table of the trials says why, and nothing"
-        text += " else on this page counts them."
+        said += f" **{count(best['points_failed'], 'trial')} failed**, for the reason in the table; nothing else counts"
+        said += " them."
     if best["test_images"]:
-        text += (
-            f" It was also scored on {count(best['test_images'], 'test image')}. **To choose by that score would be a"
-            " leak**: the test set's accuracy would then look better than it is. The column shows what such a choice"
-            " would have been; nothing is chosen by it."
+        said += (
+            f" Also scored on {count(best['test_images'], 'test image')}: **choosing by that score would be a leak**."
         )
-    return text
+    return said
 
 
 def trials(result: Search) -> pd.DataFrame:
@@ -85,7 +79,7 @@ def trials(result: Search) -> pd.DataFrame:
     shown = frame[["trial", *result.names]].map(_word)
     for name, heading in accuracies.items():
         shown[heading] = [percent(value) for value in frame[name]]
-    shown["parameters"] = ["" if np.isnan(number) else whole(number) for number in frame["parameters"]]
+    shown["parameters"] = [whole(number) for number in frame["parameters"]]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
     if frame["problem"].notna().any():
         shown["failed"] = frame["problem"].fillna("")
@@ -109,28 +103,22 @@ def parallel_coordinates(result: Search) -> Figure:
     for name in accuracies:
         heights[name] = (frame[name] - shared[0]) / (shared[1] - shared[0])
     figure, axes = plt.subplots(figsize=(max(5.0, 1.35 * len(columns) + 1.2), 3.8))
-    norm, colors = _coloring(frame)
-    for row in _worst_first(frame):
+    norm = Normalize(*_accuracy_range(frame[["validation_accuracy"]]))
+    colors = plt.get_cmap(COLOR_MAP)(norm(frame["validation_accuracy"].to_numpy(float)))
+    for row in np.argsort(frame["validation_accuracy"].to_numpy(float), kind="stable"):  # good trials lie on top
         best = frame["trial"].iloc[row] == result.best["trial"]
         style = {"color": BEST_COLOR, "lw": 2.5} if best else {"color": colors[row], "lw": 1.1, "alpha": 0.8}
         axes.plot(range(len(columns)), heights.iloc[row], marker="o", ms=3, **style)
-    for place, name in enumerate(columns):
-        axes.axvline(place, color="0.6", lw=0.8, zorder=0)
-        ticks = _accuracy_ticks(shared) if name in accuracies else _value_ticks(result.best["space"][name])
-        for height, label in ticks:
-            axes.annotate(label, (place, height), (5, 0), textcoords="offset points", **TICK_STYLE)
-    axes.set_xticks(range(len(columns)), [_heading(name) for name in columns])
-    axes.set_xlim(-0.2, len(columns) - 0.35)
-    axes.set_yticks([])
-    axes.grid(False)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    _colorbar(figure, axes, norm)
+    _label_coordinates(axes, columns, result.best["space"], shared)
+    bar = figure.colorbar(ScalarMappable(norm, COLOR_MAP), ax=axes, shrink=0.6, aspect=30, pad=0.02)
+    bar.set_label("validation accuracy", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return figure
 
 
 def describe_parallel_coordinates(result: Search) -> str:
-    """The picture in words."""
-    values = ", ".join(f"{name} {_word(value)}" for name, value in result.best["values"].items())
+    """The figure in words."""
+    values = ", ".join(f"{text(name)} {text(_word(value))}" for name, value in result.best["values"].items())
     low, high = result.scored["validation_accuracy"].min(), result.scored["validation_accuracy"].max()
     return (
         f"One line for each of {count(len(result.scored), 'trial')} through its values and accuracies. Validation"
@@ -139,69 +127,82 @@ def describe_parallel_coordinates(result: Search) -> str:
 
 
 def scatter_matrix(result: Search) -> Figure:
-    """Every searched name against every other, and in the last row against validation accuracy, which colours all."""
-    frame, names, values = result.scored, result.names, result.best["space"]
-    rows = [*names[1:], "validation_accuracy"]
-    side = 1.4 if len(names) > 2 else 2.4
-    size = (max(4.5, side * len(names) + 1.2), max(3.0, side * len(rows) + 0.4))
-    figure, grid = plt.subplots(len(rows), len(names), figsize=size, squeeze=False, sharex="col")
-    norm, colors = _coloring(frame)
+    """Every searched name against every other and against validation accuracy, which colours the points."""
+    accuracy, values = HEADINGS["validation_accuracy"], result.best["space"]
     random = np.random.default_rng(0)
-    places = {name: _places(frame[name], values[name], random) for name in names}
-    for i, row in enumerate(rows):
-        for j, column in enumerate(names):
-            axes = grid[i, j]
-            if j > i:  # said already, or a name against itself
-                axes.axis("off")
-                continue
-            axes.scatter(places[column], places.get(row, frame["validation_accuracy"]), c=colors, s=14, lw=0)
-            if row in values:
-                _ticks(axes.yaxis, values[row])
-            axes.tick_params(labelsize=7, labelleft=j == 0)
-            axes.set_ylabel(_heading(row) if j == 0 else "", fontsize=8)
-    for axes, column in zip(grid[-1], names, strict=True):
-        _ticks(axes.xaxis, values[column])
-        axes.set_xlabel(_heading(column), fontsize=8)
-    figure.align_ylabels(grid[:, 0])
-    _colorbar(figure, grid, norm)
+    places = {name: _numbers(result.scored[name], values[name]) for name in result.names}
+    frame = pd.DataFrame(
+        {_heading(name): each + random.uniform(-JITTER, JITTER, len(each)) for name, each in places.items()}
+        | {accuracy: result.scored["validation_accuracy"].astype(float)}
+    ).sort_values(accuracy)
+    with plt.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays its grids out itself
+        grid = sns.pairplot(
+            frame,
+            x_vars=frame.columns[:-1],
+            y_vars=frame.columns[1:],
+            hue=accuracy,
+            palette=COLOR_MAP,
+            corner=True,
+            diag_kind=None,
+            height=1.5,
+            plot_kws={"s": 16, "linewidth": 0},
+        )
+    for number, name in enumerate(result.names):
+        step = -(-len(values[name]) // (MOST_TICKS // 2))
+        ticks = range(0, len(values[name]), step), [short(_word(value)) for value in values[name][::step]]
+        limits = -0.5, len(values[name]) - 0.5
+        grid.axes[-1, number].set(xticks=ticks[0], xticklabels=ticks[1], xlim=limits)
+        if number:
+            grid.axes[number - 1, 0].set(yticks=ticks[0], yticklabels=ticks[1], ylim=limits)
+    grid.tight_layout()
+    return grid.figure
+
+
+def heat_map(result: Search) -> Figure:
+    """The mean validation accuracy by the values of the two names that matter most."""
+    table = _means(result)
+    figure, axes = plt.subplots(figsize=(1.6 + 0.9 * table.shape[1], 1.2 + 0.4 * table.shape[0]))
+    sns.heatmap(100 * table, annot=True, fmt=".1f", cmap=COLOR_MAP, ax=axes, cbar_kws={"label": "accuracy in %"})
+    axes.set(xlabel=short(table.columns.name or ""), ylabel=short(table.index.name))
     return figure
+
+
+def describe_heat_map(result: Search) -> str:
+    """The figure in words."""
+    table = _means(result)
+    names = [text(name) for name in (table.index.name, table.columns.name) if name]
+    low, high = float(np.nanmin(table.to_numpy())), float(np.nanmax(table.to_numpy()))
+    return f"Mean validation accuracies by {words.listed(names)} run from {percent(low)} to {percent(high)}."
 
 
 def effects(result: Search) -> pd.DataFrame:
     """For each value that was tried: in how many trials it was, and their mean validation (and test) accuracy."""
-    frame = result.scored
-    rows = []
+    frame, rows = result.scored, []
+    accuracies = [name for name in ("validation_accuracy", "test_accuracy") if frame[name].notna().any()]
     for name in result.names:
-        for value in result.best["space"][name]:
-            part = frame[frame[name] == value]
-            if part.empty:
-                continue
-            row: dict[str, Any] = {"name": name, "value": _word(value), "trials": len(part)}
-            for column in ("validation_accuracy", "test_accuracy"):
-                if frame[column].notna().any():
-                    row[f"mean {HEADINGS[column]}"] = percent(part[column].mean())
-            rows.append(row)
+        parts = dict(list(frame.groupby(name)))
+        for value in (value for value in result.best["space"][name] if value in parts):
+            means = {f"mean {HEADINGS[each]}": percent(parts[value][each].mean()) for each in accuracies}
+            rows.append({"name": name, "value": _word(value), "trials": len(parts[value])} | means)
     return pd.DataFrame(rows)
 
 
 def found(result: Search) -> str:
-    """The best point, and how far ahead it is."""
+    """The best trial, and how far ahead it is."""
     best, frame = result.best, result.scored
-    values = ", ".join(f"{name} **{_word(value)}**" for name, value in best["values"].items())
-    text = f"The best of {count(len(frame), 'trial')} is trial {best['trial']}: {values}, with a validation accuracy of"
-    text += f" {percent(best['validation_accuracy'])}."
+    values = ", ".join(f"{text(name)} **{text(_word(value))}**" for name, value in best["values"].items())
+    said = f"The best of {count(len(frame), 'trial')} is trial {best['trial']}: {values}, with a validation accuracy of"
+    said += f" {percent(best['validation_accuracy'])}."
     if len(frame) == 1:
-        return f"{text} It is the only one, so nothing was compared."
-    ordered = frame["validation_accuracy"].sort_values(ascending=False)
-    errors = [accuracy_error(accuracy, best["validation_images"]) for accuracy in ordered.iloc[:2]]
-    lead = ordered.iloc[0] - ordered.iloc[1]
-    text += f" The second is {100 * lead:.1f} points behind"
-    if lead < 2 * math.hypot(*errors):  # the standard error of a difference holds those of both accuracies
-        text += ", which is within what chance does with so few validation images"
+        return f"{said} It is the only one, so nothing was compared."
+    first, second = frame["validation_accuracy"].nlargest(2)
+    errors = [accuracy_error(accuracy, best["validation_images"]) for accuracy in (first, second)]
+    said += f" The second is {points(first, second)} points behind"
+    if first - second < 2 * math.hypot(*errors):  # the standard error of a difference holds those of both accuracies
+        said += ", within sampling error"
     bias = 100 * errors[0] * expected_maximum(len(frame))
-    text += f". The best of several looks better than it is: of {len(frame)} networks that were equally good, the best"
-    text += f" would stand some {bias:.1f} points above what they are worth"
-    return f"{text}. {_chosen_by_test(result)}".strip()
+    said += f". Choosing the best is optimistic: of {len(frame)} equally good networks, the best would be some"
+    return f"{said} {bias:.1f} points above its true accuracy. {_chosen_by_test(result)}".strip()
 
 
 def accuracy_error(accuracy: float, images: int) -> float:
@@ -219,51 +220,54 @@ def _chosen_by_test(result: Search) -> str:
     frame = result.scored
     if frame["test_accuracy"].isna().all():
         return ""
-    leak = frame.loc[frame["test_accuracy"].idxmax()]
+    leak = frame.loc[frame["test_accuracy"].astype(float).idxmax()]
     ours = frame.loc[frame["trial"] == result.best["trial"]].iloc[0]
     if leak["test_accuracy"] == ours["test_accuracy"]:
-        return "No trial has a higher test accuracy, so a choice by the test set would have been no better."
+        return "No trial has a higher test accuracy."
     return (
-        f"A choice by the test set would have been trial {int(leak['trial'])}, with a test accuracy of"
-        f" {percent(leak['test_accuracy'])} where ours has {percent(ours['test_accuracy'])}."
+        f"The test set would have chosen trial {int(leak['trial'])}, with a test accuracy of"
+        f" {percent(leak['test_accuracy'])} where this one has {percent(ours['test_accuracy'])}."
     )
 
 
-def beside_published(result: Search, published: Mapping[str, Any]) -> pd.DataFrame:
-    """Our best values beside the source's; the source's are empty where it names none."""
-    theirs = _published_best(published)
-    rows = [
-        {"name": name, "here": _word(value), "source": _word(theirs[name]) if name in theirs else ""}
-        for name, value in result.best["values"].items()
-    ]
-    return pd.DataFrame(rows, columns=["name", "here", "source"])
+def _means(result: Search) -> pd.DataFrame:
+    """Mean validation accuracies: rows and columns are the values of the two names whose means differ most."""
+    frame = result.scored.astype({"validation_accuracy": float})
+    spread = {name: frame.groupby(name)["validation_accuracy"].mean().std(ddof=0) for name in result.names}
+    names = sorted(spread, key=lambda name: -spread[name])[:2]
+    table = frame.pivot_table(index=names[0], columns=names[1:], values="validation_accuracy")
+    order = [[value for value in result.best["space"][name] if value in set(frame[name])] for name in names]
+    return table.reindex(order[0]) if len(names) == 1 else table.reindex(index=order[0], columns=order[1])
 
 
-def compare_with_published(result: Search, published: Mapping[str, Any]) -> str:
-    """In how many values the source's best point agrees with ours."""
-    theirs = {name: v for name, v in _published_best(published).items() if name in result.names}
-    if not theirs:
-        return "The source names no best values, or there is no source, so there is nothing to compare with."
-    same = [name for name, value in theirs.items() if value == result.best["values"][name]]
-    text = f"Of the {count(len(theirs), 'value')} that the source names as best, {len(same)} came out the same here"
-    text += f" ({', '.join(same)})." if same else "."
-    return text + " Each came from one training, so chance has a part in both."
+def _label_coordinates(
+    axes: Axes, columns: Sequence[str], values: Mapping[str, Sequence[Any]], shared: tuple[float, float]
+) -> None:
+    for place, name in enumerate(columns):
+        axes.axvline(place, color="0.6", lw=0.8, zorder=0)
+        for height, label in _value_ticks(values[name]) if name in values else _accuracy_ticks(shared):
+            axes.annotate(label, (place, height), (5, 0), textcoords="offset points", **TICK_STYLE)
+    axes.set_xticks(range(len(columns)), [_heading(name) for name in columns])
+    axes.set_xlim(-0.2, len(columns) - 0.35)
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
 
 
-def _published_best(published: Mapping[str, Any]) -> Mapping[str, Any]:
-    best = published.get("best")
-    return best if isinstance(best, Mapping) else {}
+def _numbers(column: pd.Series, values: Sequence[Any]) -> np.ndarray:
+    """Which of its name's values each trial has."""
+    return np.array([list(values).index(value) for value in column], float)
 
 
 def _heights(column: pd.Series, values: Sequence[Any]) -> np.ndarray:
     """Where on an axis from 0 to 1 each trial's value stands: the values evenly spread, in their order."""
-    return np.array([values.index(value) / (len(values) - 1) if len(values) > 1 else 0.5 for value in column])
+    return _numbers(column, values) / (len(values) - 1) if len(values) > 1 else np.full(len(column), 0.5)
 
 
 def _value_ticks(values: Sequence[Any]) -> list[tuple[float, str]]:
-    heights = [number / (len(values) - 1) if len(values) > 1 else 0.5 for number in range(len(values))]
+    heights = _heights(pd.Series(list(values), dtype=object), values)
     step = -(-len(values) // MOST_TICKS)
-    return [(height, _word(value)) for height, value in list(zip(heights, values, strict=True))[::step]]
+    return [(height, short(_word(value))) for height, value in list(zip(heights, values, strict=True))[::step]]
 
 
 def _accuracy_range(accuracies: pd.DataFrame) -> tuple[float, float]:
@@ -274,34 +278,6 @@ def _accuracy_range(accuracies: pd.DataFrame) -> tuple[float, float]:
 def _accuracy_ticks(shared: tuple[float, float]) -> list[tuple[float, str]]:
     low, high = shared
     return [(height, percent(low + height * (high - low))) for height in (0.0, 0.5, 1.0)]
-
-
-def _places(column: pd.Series, values: Sequence[Any], random: np.random.Generator) -> np.ndarray:
-    """The number of each trial's value in the list of values, spread a little."""
-    return np.array([values.index(value) for value in column]) + random.uniform(-JITTER, JITTER, len(column))
-
-
-def _ticks(axis: Any, values: Sequence[Any]) -> None:
-    step = -(-len(values) // (MOST_TICKS // 2))
-    axis.set_ticks(range(0, len(values), step), [_word(value) for value in values[::step]])
-    limits = (-0.5, len(values) - 0.5)
-    (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(*limits)
-
-
-def _coloring(frame: pd.DataFrame) -> tuple[Normalize, np.ndarray]:
-    norm = Normalize(*_accuracy_range(frame[["validation_accuracy"]]))
-    return norm, plt.get_cmap(COLOR_MAP)(norm(frame["validation_accuracy"].to_numpy(float)))
-
-
-def _colorbar(figure: Figure, axes: Axes | np.ndarray, norm: Normalize) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, COLOR_MAP), ax=axes, shrink=0.6, aspect=30, pad=0.02)
-    bar.set_label("validation accuracy", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-
-
-def _worst_first(frame: pd.DataFrame) -> list[int]:
-    """Rows in the order of drawing, so that good trials lie on top."""
-    return [int(row) for row in np.argsort(frame["validation_accuracy"].to_numpy(float), kind="stable")]
 
 
 def _heading(name: str) -> str:

@@ -5,7 +5,7 @@ no other network.
 """
 
 from bakeoff.lab.training.budget import is_short, within_budget
-from bakeoff.lab.training.checkpoint import Checkpoint
+from bakeoff.lab.training.checkpoint import Checkpoint, build_optimizer
 from bakeoff.lab.training.history import History
 from bakeoff.lab.training.results import (
     MODEL,
@@ -29,6 +29,7 @@ __all__ = [
     "History",
     "Training",
     "best_epoch",
+    "build_optimizer",
     "diverged_epoch",
     "found_by_search",
     "is_short",

@@ -61,9 +61,7 @@ class Checkpoint(keras.callbacks.Callback):
         Without a checkpoint that is `first_epoch`; with one of a later phase of the training, or of a training that is
         over or has diverged, `last_epoch`, so that `fit` returns at once. A damaged file counts as none.
         """
-        _require_memory(model)
-        # TensorFlow traces a step that makes variables twice; with the optimizer's there before, once: half the wait.
-        model.optimizer.build(model.trainable_variables)
+        build_optimizer(model)
         if self.finished:
             model.set_weights(keras.models.load_model(self.output / MODEL, compile=False).get_weights())
             return last_epoch
@@ -91,10 +89,16 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = time.monotonic()
 
 
-def _require_memory(model: keras.Model) -> None:
-    """Raise ValueError where memory cannot hold the weights, their gradients, and what the optimizer keeps of each."""
+def build_optimizer(model: keras.Model) -> None:
+    """Make the variables of a compiled network's optimizer.
+
+    TensorFlow traces a step that makes variables twice; with the optimizer's there before, once: half the wait.
+
+    Raises ValueError where memory cannot hold the weights, their gradients, and what the optimizer keeps of each.
+    """
     slots = _SLOTS.get(model.optimizer.name.lower(), 1)
     require_memory(sum(math.prod(weight.shape) for weight in model.trainable_weights), 2 + slots, "to train a network")
+    model.optimizer.build(model.trainable_variables)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bakeoff.lab import models, study, tuning
+from bakeoff.lab import models
 from bakeoff.lab.plots import search as figures
-from bakeoff.lab.search_space import cells, costliest, grid_points, list_values
-from bakeoff.lab.tuning import Search
+from bakeoff.lab.search import PROBLEM, SCORES, Search, held_out, open_search
+from bakeoff.lab.search.space import cells, costliest, grid_points, list_values
+from tests.lab.cells import run_cells
 
 BUILDER_OPTIONS = {"filters": 2, "kernel_size": 2, "padding": "valid", "dense_units": 4, "pool_size": 4}
 DEFAULTS: dict[str, Any] = {
@@ -39,8 +41,18 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def run(made: Any, folder: Path, space: dict[str, Any], **changes: Any) -> Search:
-    return tuning.search(made.prepared, folder, **DEFAULTS | {"search_space": space} | changes)
+def run(made: Any, folder: Path, space: dict[str, Any], edit: Any = lambda source: source, **changes: Any) -> Search:
+    """What the notebook's own cells find as a step of the pipeline: `folder` holds its output and its checkpoint."""
+    inputs = made.inputs | {"checkpoint": str(folder / "checkpoint")}
+    given = {"search_space": space, "inputs": inputs, "output": str(folder)}
+    return run_cells("3_search", DEFAULTS | given | changes, edit)["result"]
+
+
+def interrupted(folder: Path, first: pd.DataFrame) -> None:
+    """Leave in `folder` what a search leaves that was killed after these trials."""
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    first.to_csv(folder / "checkpoint" / "trials.csv", index=False)
+    (folder / "best.json").unlink(missing_ok=True)
 
 
 def test_a_range_and_a_list_give_their_values() -> None:
@@ -93,7 +105,7 @@ def test_the_costliest_network_has_the_largest_value_of_every_option(options: in
 def test_a_grid_scores_every_point_on_validation_and_test(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages(validation="test")
     result = run(made, tmp_path, {"dense_units": [4, 8], "optimizer": ["adam", "sgd"]})
-    assert list(result.trials.columns) == ["trial", "dense_units", "optimizer", *tuning.SCORES, tuning.PROBLEM]
+    assert list(result.trials.columns) == ["trial", "dense_units", "optimizer", *SCORES, PROBLEM]
     assert result.trials["trial"].tolist() == [1, 2, 3, 4]
     assert result.trials[["validation_accuracy", "test_accuracy", "train_accuracy"]].notna().all(axis=None)
     best, row = result.best, result.trials.loc[result.trials["validation_accuracy"].idxmax()]
@@ -127,27 +139,39 @@ def test_a_broken_search_goes_on_where_it_stopped(stages: Callable[..., Any], tm
     made = stages()
     space = {"dense_units": [4, 8]}
     whole = run(made, tmp_path / "whole", space).trials
-    first = whole.iloc[:1].assign(seconds=123.0)
-    (tmp_path / "broken").mkdir()
-    first.to_csv(tmp_path / "broken" / "trials.csv", index=False)
+    interrupted(tmp_path / "broken", whole.iloc[:1].assign(seconds=123.0))
     result = run(made, tmp_path / "broken", space).trials
     assert result["seconds"].iloc[0] == 123.0 and len(result) == 2
     pd.testing.assert_frame_equal(result.drop(columns="seconds"), whole.drop(columns="seconds"))
 
 
-def test_a_finished_search_is_opened_not_repeated(stages: Callable[..., Any], tmp_path: Path) -> None:
-    made = stages()
-    first = run(made, tmp_path, {"dense_units": [4]})
-    written = (tmp_path / "trials.csv").stat().st_mtime_ns
-    again = run(made, tmp_path, {"dense_units": [4]})
-    assert again.best == first.best and (tmp_path / "trials.csv").stat().st_mtime_ns == written
+@pytest.mark.parametrize("search", ["tuner", "grid"])
+def test_the_page_of_a_finished_search_is_rebuilt_without_a_trial(
+    stages: Callable[..., Any], tmp_path: Path, search: str
+) -> None:
+    made, space = stages(), {"dense_units": [4, 8]}
+    first = run(made, tmp_path, space, search=search, search_trials=2)
+    shutil.rmtree(tmp_path / "checkpoint")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    def no_trial(source: str) -> str:
+        return source.replace("model = build(values)", "raise SystemExit('a trial was run')")
+
+    again = run(made, tmp_path, space, no_trial, search=search, search_trials=2)
+    assert again.best == first.best and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    pd.testing.assert_frame_equal(again.trials, first.trials)
 
 
-def test_a_search_of_other_arguments_is_not_taken_for_this_one(stages: Callable[..., Any], tmp_path: Path) -> None:
+def test_by_hand_a_search_begins_anew(stages: Callable[..., Any], tmp_path: Path) -> None:
     made = stages()
-    run(made, tmp_path, {"dense_units": [4]})
-    again = run(made, tmp_path, {"dense_units": [4, 8]}, learning_rate=0.1)
-    assert len(again.trials) == 2 and again.best["training"]["learning_rate"] == 0.1
+    for optimizer in ("sgd", "adam"):
+        by_hand = {"inputs": made.inputs, "output": str(tmp_path / "hand"), "optimizer": optimizer}
+        result = run(made, tmp_path, {"dense_units": [4]}, **by_hand)
+        assert result.best["training"]["optimizer"] == optimizer
+        found = result.trials.drop(columns="seconds")
+        alone = run(made, tmp_path / optimizer, {"dense_units": [4]}, optimizer=optimizer).trials
+        pd.testing.assert_frame_equal(found, alone.drop(columns="seconds"))
+    assert len(list((tmp_path / "hand" / "hparams").glob("*/events*"))) == 1
 
 
 def test_keras_tuner_draws_the_trials_and_keeps_its_books(stages: Callable[..., Any], tmp_path: Path) -> None:
@@ -164,19 +188,19 @@ def test_keras_tuner_draws_the_trials_and_keeps_its_books(stages: Callable[..., 
     pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), result.trials.drop(columns="seconds"))
 
 
-@pytest.mark.parametrize("cut", ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "trials.csv"])
+@pytest.mark.parametrize(
+    "cut", ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "checkpoint/trials.csv"]
+)
 def test_a_tuner_s_search_goes_on_whatever_file_was_cut_short(
     stages: Callable[..., Any], tmp_path: Path, cut: str
 ) -> None:
     made, space = stages(validation="none"), {"dense_units": [4, 8]}
     whole = run(made, tmp_path, space, search="tuner", search_trials=2)
-    first = whole.trials.iloc[:1].assign(seconds=123.0)
-    first.to_csv(tmp_path / "trials.csv", index=False)
-    (tmp_path / "best.json").unlink()
+    interrupted(tmp_path, whole.trials.iloc[:1].assign(seconds=123.0))
     (tmp_path / cut).write_text("")
     again = run(made, tmp_path, space, search="tuner", search_trials=2)
     assert again.best == whole.best
-    assert (again.trials["seconds"].iloc[0] == 123.0) == (cut != "trials.csv")
+    assert (again.trials["seconds"].iloc[0] == 123.0) == ("trials.csv" not in cut)
     pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), whole.trials.drop(columns="seconds"))
 
 
@@ -215,8 +239,9 @@ def test_a_point_that_fails_is_recorded_and_the_others_run(
     assert "4 trials failed" in figures.images_used(result)
     figures.parallel_coordinates(result)
     figures.scatter_matrix(result)
+    figures.heat_map(result)
     assert figures.effects(result)["trials"].sum() == 4
-    (tmp_path / "best.json").unlink()  # cut short: what failed is not tried again
+    interrupted(tmp_path, result.trials)  # what failed is not tried again
     pd.testing.assert_frame_equal(run(made, tmp_path, space, **asked).trials, result.trials)
 
 
@@ -227,28 +252,24 @@ def test_lists_and_mixed_numbers_can_be_searched(stages: Callable[..., Any], tmp
     assert len(result.scored) == 5
     assert result.best["builder_options"]["filters"] in space["filters"]
     assert set(result.trials["filters"]) <= {"[2, 3]", "[4]"} and set(result.trials["dropout"]) <= {0.0, 0.25}
-    again = tuning.open_search(tmp_path)
+    again = open_search(tmp_path)
     pd.testing.assert_frame_equal(again.trials, result.trials)
     figures.parallel_coordinates(result)
     assert figures.effects(result)["trials"].sum() == 15
 
 
-def test_trials_are_computed_in_the_precision_asked_for(stages: Callable[..., Any], tmp_path: Path) -> None:
-    seen = []
-    real = study.Study.build
+def test_trials_are_computed_in_the_precision_asked_for(
+    stages: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(source: str) -> str:
+        line = "    training.build_optimizer(model)"
+        return source.replace(line, f"{line}\n    print(model.layers[1].compute_dtype)")
 
-    def build(self: study.Study, values: dict[str, Any]) -> Any:
-        model = real(self, values)
-        seen.append(model.layers[1].compute_dtype)
-        return model
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.Study, "build", build)
-        try:
-            run(stages(), tmp_path, {"dense_units": [4, 8]}, precision="mixed_bfloat16")
-        finally:
-            keras.config.set_dtype_policy("float32")
-    assert seen == ["bfloat16", "bfloat16"]
+    try:
+        run(stages(), tmp_path, {"dense_units": [4, 8]}, edit, precision="mixed_bfloat16")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert capsys.readouterr().out.split() == ["bfloat16", "bfloat16"]
 
 
 def test_half_of_the_budget_is_shared_by_the_trials(stages: Callable[..., Any], tmp_path: Path) -> None:
@@ -266,7 +287,7 @@ def test_images_to_choose_by_show_every_class(stages: Callable[..., Any]) -> Non
     prepared = stages(train=100, validation="none", validation_sampling="stratified").prepared
     by_class = np.argsort(prepared.train.labels, kind="stable")
     prepared = replace(prepared, train=replace(prepared.train, indices=prepared.train.indices[by_class]))
-    train, chosen_by = study.views_to_choose_by(prepared, 0.2)
+    train, chosen_by = held_out(prepared, 0.2)
     assert (len(train), len(chosen_by)) == (80, 20)
     assert np.bincount(chosen_by.labels).tolist() == [2] * 10
     assert not set(train.ids) & set(chosen_by.ids)

@@ -11,9 +11,25 @@ from typing import Any
 from bakeoff.lab.streams import generator
 
 Values = dict[str, Any]  # name in the space -> value
+Space = Mapping[str, Sequence[Any]]  # name -> all the values that it may have
 
 OF_TRAINING = ("optimizer", "learning_rate")  # all other names in a space are options of the builder
 MOST_CORNERS = 64  # that are looked at one by one
+
+
+def list_space(search_space: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The parameter `search_space` with all values of each name, a range {min, max, step} written out.
+
+    Raises ValueError where it is empty or cannot be read.
+    """
+    if not search_space:
+        raise ValueError("search_space is empty: name options of the builder, optimizer or learning_rate in it")
+    return {name: list_values(name, entry) for name, entry in search_space.items()}
+
+
+def count_points(space: Space) -> int:
+    """How many points a space has."""
+    return math.prod(len(values) for values in space.values())
 
 
 def list_values(name: str, entry: Any) -> list[Any]:
@@ -44,6 +60,11 @@ def cells(values: Sequence[Any]) -> list[Any]:
     return list(values) if any(all(map(kind, values)) for kind in kinds) else [json.dumps(each) for each in values]
 
 
+def point_of(space: Space, row: Mapping[Any, Any]) -> Values:
+    """The values of a row of cells."""
+    return {name: values[cells(values).index(row[name])] for name, values in space.items()}
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -54,7 +75,7 @@ def _is_choice(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-def grid_points(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> list[Values]:
+def grid_points(space: Space, count: int, seed: int) -> list[Values]:
     """`count` different points of the grid, drawn with the seed, in the grid's order.
 
     Of each name all values occur if `count` allows, and about equally often.
@@ -77,7 +98,7 @@ def grid_points(space: Mapping[str, Sequence[Any]], count: int, seed: int) -> li
     return [every[number] for number in sorted(chosen)]
 
 
-def costliest(space: Mapping[str, Sequence[Any]], cost: Callable[[Values], float]) -> float:
+def costliest(space: Space, cost: Callable[[Values], float]) -> float:
     """The highest cost of a network in the space, made of the least and the largest value of each option.
 
     Up to MOST_CORNERS such points are all looked at. Of more, one is changed, an option at a time, to what costs most,
