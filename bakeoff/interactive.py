@@ -21,6 +21,7 @@ EXAMPLES = {
 }
 VARIANT = "simple_cnn"
 _given: set[str] = set()  # the output folders that this process was given
+_taken: dict[str, Any] = {}  # the values that its notebook was given
 
 
 def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -47,7 +48,7 @@ def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict
 def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
     stage = _stage(notebook)
     example = _example_values(notebook)
-    changed = {name: names[name] for name, value in example.items() if names[name] != value}
+    changed = _changed(example, names)
     settings = tuple(f"{name}={json.dumps(value)}" for name, value in changed.items())
     pipeline = _pipeline((EXAMPLES.get(notebook, VARIANT),), settings)
     plan = pipeline.plan(look=True)
@@ -88,10 +89,16 @@ def _example_values(notebook: str) -> dict[str, Any]:
     return {name: values[name] for name in read_parameter_names(NOTEBOOKS / f"{notebook}.ipynb") if name != "published"}
 
 
+def _changed(example: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the notebook's reader has changed: neither the example's nor what `_take` made of them."""
+    return {name: names[name] for name, value in example.items() if names[name] not in (value, _taken.get(name, value))}
+
+
 def _take(values: Mapping[str, Any], unchanged: set[str], names: MutableMapping[str, Any]) -> None:
     """Give the names that the reader left as they were the values that a step of the profile has, and say so."""
     limited = {name: values[name] for name in sorted(unchanged) if names[name] != values[name]}
     names.update(limited)
+    _taken.update(limited)
     if limited:
         said = ", ".join(f"{name} = {value!r}" for name, value in limited.items())
         print(f"By hand, as in the profile {PROFILE}: {said}. Assign other values after this cell.")

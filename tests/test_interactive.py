@@ -56,6 +56,19 @@ def test_injected_folders_are_left_alone() -> None:
     assert resolve_inputs("5_train", {"inputs": {"load": "a"}, "output": "b"}) == ({"load": "a"}, "b")
 
 
+def test_a_set_up_that_is_run_again_takes_its_own_limits_for_no_wish() -> None:
+    from bakeoff import interactive
+
+    example = {"epochs": 10, "weights": "imagenet", "seed": 0}
+    names = example | {"seed": 5}
+    for _ in range(2):
+        assert interactive._changed(example, names) == {"seed": 5}
+        interactive._take({"epochs": 3, "weights": "random", "seed": 5}, {"epochs", "weights"}, names)
+        assert names == {"epochs": 3, "weights": "random", "seed": 5}
+    assert interactive._changed(example, names | {"epochs": 4}) == {"epochs": 4, "seed": 5}
+    interactive._taken.clear()
+
+
 def test_notebooks_are_valid() -> None:
     for path in sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb")):
         nbformat.validate(nbformat.read(path, as_version=4))
