@@ -139,12 +139,6 @@ def test_the_bounds_of_augmentation_are_those_of_the_lab() -> None:
     assert set(options.AUGMENTATION) == set(augmentation.OPTIONS)
 
 
-def test_lists_can_be_searched_where_an_option_takes_a_list(folder: Path) -> None:
-    (folder / "variants" / "mine.yaml").write_text("search: tuner\nsearch_space: {filters: [[16, 32], [32, 64]]}\n")
-    (mine,) = load_parameters(["mine"], "full", (), folder)
-    assert mine.stage["search_space"] == {"filters": [[16, 32], [32, 64]]}
-
-
 def test_the_result_cannot_be_changed() -> None:
     (ann,) = load_parameters(["ann"], "full")
     with pytest.raises(TypeError):
