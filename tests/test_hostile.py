@@ -19,9 +19,10 @@ from playwright.sync_api import Browser, Page, Route
 
 from bakeoff.params import Parameters
 from bakeoff.plan import Row
+from bakeoff.report import variant
 from bakeoff.report.clean import inert, terminal
 from bakeoff.report.html import to_html
-from bakeoff.report.merge import TAKEN, Merger, _chapter
+from bakeoff.report.merge import TAKEN, Merger
 from bakeoff.report.pictures import Pictures
 from bakeoff.resolve import Source
 from bakeoff.store import Store
@@ -108,9 +109,10 @@ def _merged(folder: Path) -> Merger:
             run |= {"title": text} if place == "title" else {}
             run |= {"source": text, "assumed": [text], "notes": text} if place == "notes" else {}
             result = {"limited": text, "status": text, "message": text} if place == "message" else {}
-            variant = text if place == "title" else f"variant{number}"
-            row = Row(Parameters(variant, {}, run, ()), 0, 0, Source(text, text), "none", {})
-            _chapter(merger, row, {"limited": "", "status": "ok", **result}, Store(folder / "runs"))
+            name = text if place == "title" else f"variant{number}"
+            row = Row(Parameters(name, {}, run, ()), 0, 0, Source(text, text), "none", {})
+            results = variant.Results({row.folder_name: {"limited": "", "status": "ok", **result}})
+            variant.chapter(merger, [row], results, Store(folder / "runs"))
     merger.heading(3, "ann", "variant-ann")
     merger.notebook(_notebook(folder), "x", 3)
     return merger

@@ -294,3 +294,42 @@ def test_headings_go_down_one_level_at_a_time(page: BeautifulSoup) -> None:
 
 def test_no_escape_or_backspace_is_left(page: BeautifulSoup) -> None:
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f]", page.get_text())
+
+
+def test_no_paragraph_of_prose_stands_twice(page: BeautifulSoup) -> None:
+    texts = [" ".join(each.get_text().split()) for each in page.main.find_all(["p", "li"])]
+    assert len(texts) > 50
+    long = [text for text in texts if len(text.split()) > 20]
+    assert sorted(text for text in set(long) if long.count(text) > 1) == []
+
+
+def _chapter(page: BeautifulSoup, variant: str) -> BeautifulSoup:
+    found = page.find(id=f"variant-{variant}").find_parent("details")
+    assert found is not None
+    return found
+
+
+def test_a_chapter_shows_the_network_and_how_it_was_trained(page: BeautifulSoup) -> None:
+    text = " ".join(_chapter(page, "simple-cnn").get_text().split())
+    for layer in ("Conv2D(", "MaxPooling2D(", "Flatten(", "Dense("):
+        assert layer in text, layer
+    for parameter in (
+        'optimizer = "adam"',
+        'loss = "sparse_categorical_crossentropy"',
+        "batch_size = 32",
+        "epochs = 2",
+    ):
+        assert parameter in text, parameter
+    assert "model.compile( optimizer=optimizers[optimizer](learning_rate=learning_rate" in text
+    assert "loss=losses[loss]" in text and "= model.fit( train_batches.dataset(first_epoch)" in text
+    assert "inputs =" not in text and "output =" not in text
+
+
+def test_a_chapter_shows_facts_curves_and_confusions(page: BeautifulSoup) -> None:
+    for name in ("ann", "simple-cnn", "gray-cnn"):
+        chapter = _chapter(page, name)
+        facts = {row.th.get_text(): row.td.get_text() for row in chapter.find("table").select("tbody tr")}
+        assert facts["optimizer"] == "adam" and facts["epochs"] == "2" and facts["training images"], facts
+        alts = [picture["alt"] for picture in chapter.find_all("img")]
+        assert any("Heat map" in alt for alt in alts) and len(alts) >= 3
+        assert chapter.find("a", href=f"notebooks/{name.replace('-', '_')}/train.ipynb")

@@ -98,6 +98,7 @@ def test_nothing_hostile_acts(reader: Any, tmp_path: Path, bypass: bool) -> None
 @pytest.mark.parametrize("width", [360, 1440])
 def test_axe_finds_nothing(reader: Any, report: Path, scheme: str, width: int) -> None:
     page = reader(report, width, color_scheme=scheme, bypass_csp=True).page
+    page.locator("#open-variants").click()
     page.locator("#open-code").click()
     found = Axe().run(page, options=LEVELS)
     assert found.violations_count == 0, found.generate_report()
@@ -190,6 +191,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(reade
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_sticks_out(reader: Any, report: Path, width: int) -> None:
     page = reader(report, width).page
+    page.locator("#open-variants").click()
     page.locator("#open-code").click()
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
     assert page.evaluate(STICKING_OUT) == []
@@ -237,3 +239,36 @@ def test_pictures_get_a_frame_in_the_dark(reader: Any, report: Path) -> None:
     assert page.evaluate(frame) != "0px"
     page.locator("#theme").click()
     assert page.evaluate(frame) == "0px"
+
+
+OPEN = "chapters => chapters.filter(chapter => chapter.open).map(chapter => chapter.querySelector('h3').id)"
+
+
+def test_a_chapter_is_closed_until_a_link_leads_to_it(reader: Any, report: Path) -> None:
+    page = reader(report).page
+    assert page.eval_on_selector_all("details.variant", OPEN) == []
+    page.locator("#ranking td a", has_text="simple_cnn").click()
+    page.wait_for_function("document.querySelector('#variant-simple-cnn').closest('details').open")
+    assert page.eval_on_selector_all("details.variant", OPEN) == ["variant-simple-cnn"]
+    page.goto("about:blank")
+    page.goto(f"{report.as_uri()}#variant-ann")
+    assert page.eval_on_selector_all("details.variant", OPEN) == ["variant-ann"]
+    page.locator("#open-variants").click()
+    assert len(page.eval_on_selector_all("details.variant", OPEN)) == 3
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_closed_chapters_are_printed(reader: Any, report: Path, scripts: bool) -> None:
+    page = reader(report, java_script_enabled=scripts).page
+    curves = page.locator("details.variant figure img").first
+    assert not curves.is_visible()
+    page.emulate_media(media="print")
+    assert curves.is_visible()
+
+
+def test_what_is_found_in_a_closed_chapter_opens_it(reader: Any, report: Path) -> None:
+    """A text fragment is found as the browser's own search finds it."""
+    page = reader(report).page
+    page.goto("about:blank")
+    page.goto(f"{report.as_uri()}#:~:text=model.compile(")
+    page.wait_for_function("document.querySelectorAll('details.variant[open]').length > 0")

@@ -29,8 +29,9 @@ from bakeoff.plan import Row
 from bakeoff.report.check import check_report
 from bakeoff.report.html import to_html
 from bakeoff.report.masks import Mask, masked_notebook
-from bakeoff.report.merge import Merger, _chapter
+from bakeoff.report.merge import Merger
 from bakeoff.report.pdf import make_pdf
+from bakeoff.report.variant import Results, chapter
 from bakeoff.resolve import Source
 from bakeoff.store import Store
 from tests.stubs import StubProject
@@ -59,7 +60,8 @@ def _merged(folder: Path, *cells: Any, **run: Any) -> Merger:
     merger = Merger(folder / "runs")
     run = {"title": "x", "source": "", "assumed": [], "notes": "", **run}
     row = Row(Parameters("odd", {}, run, ()), 0, 0, Source("x", "x"), "none", {})
-    _chapter(merger, row, {"limited": "", "status": "ok", "message": ""}, Store(folder / "runs"))
+    results = Results({"odd": {"limited": "", "status": "ok", "message": ""}})
+    chapter(merger, [row], results, Store(folder / "runs"))
     path = folder / "notebook.ipynb"
     path.write_text(json.dumps(v4.new_notebook(cells=list(cells), metadata={"papermill": {}})))
     merger.notebook(path, "x", 3)

@@ -58,14 +58,14 @@ class Report:
         """
         key = self._key(store)
         stamp = self._stamp()
-        pages = Pages(self.folder, self.plan.rows, self.table, store)
+        pages = Pages(self.folder, self.plan.rows, self.table, store, self.findings)
         built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
         if built or not pages.are_there(stamp["pages"] or {}):
             told = facts(self.plan, self.profile, store)
             merged = self._write_page(store, told)
             before = stamp["pages"] or {}
             stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": told}
-            stamp["pages"] = pages.write(self._title(), told, _code(), PAGE, merged.back, before)
+            stamp["pages"] = pages.write(self._title(), told, _code(), PAGE, merged, before)
             built = True
         before = stamp["pdf"]
         if not self._is_there(PDF, before):
@@ -121,7 +121,7 @@ class Report:
     def _merged(self, store: Store) -> Merger:
         from bakeoff.report.merge import merge
 
-        return merge(self.compare, self.plan.background, self.plan.rows, self.table, store)
+        return merge(self.compare, self.plan.background, self.plan.rows, self.table, store, self.findings())
 
     def _title(self) -> str:
         return f"Model bake-off: {', '.join(sorted({row.dataset.name for row in self.plan.rows}))}"

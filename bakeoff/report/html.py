@@ -40,7 +40,8 @@ def to_html(merged: Merger, title: str, banner: Sequence[str], facts: Mapping[st
     }
     formulas = Formulas()
     exporter = _exporter(merged, formulas)
-    notebook = nbformat.v4.new_notebook(cells=merged.cells)
+    cells = [cell for cell in merged.cells if cell.metadata.get("bakeoff", {}).get("only") != "pdf"]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     html, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     return formulas.fill(html)
 

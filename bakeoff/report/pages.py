@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bakeoff.claims.audit import Finding
 from bakeoff.plan import Row
 from bakeoff.results import stage_folders
 from bakeoff.store import Store, digest_file, digest_value, write_atomically
+
+if TYPE_CHECKING:
+    from bakeoff.report.merge import Merger
 
 MOST_CHAPTERS = 50  # in report.html
 PAGES = "variants"  # the folder of the other pages, beside report.html
@@ -31,22 +35,28 @@ class Pages:
     rows: Sequence[Row]
     table: Sequence[Mapping[str, Any]]
     store: Store
+    findings: Callable[[], Sequence[Finding]]
 
-    def write(self, title: str, told: Mapping[str, Any], code: Any, report: str, back: str, before: Written) -> Written:
-        """Write what is missing, remove what no row has. `back`: the place in the page `report` to lead back to."""
+    def write(
+        self, title: str, told: Mapping[str, Any], code: Any, report: str, merged: Merger, before: Written
+    ) -> Written:
+        """Write what is missing, remove what no row has. `merged`: what the page `report` holds, to lead back to."""
         from bakeoff.report.html import to_html
-        from bakeoff.report.merge import merge_page
+        from bakeoff.report.merge import merge_page, results_of
 
         written: Written = {}
+        results = results_of(self.rows, self.table, merged.standing, self.findings())
         for row, result in self._further():
             path = page_path(row)
             keys = [step.page_key for label, step in row.steps.items() if label in stage_folders(row, self.store)]
-            key = digest_value([keys, dict(result), title, told, code, report, back])
+            standing = [dict(merged.standing.of(row.variant)), merged.standing.unranked.get(row.variant)]
+            shown = [dict(result), standing, results.about(row.variant), len(merged.standing.ranked)]
+            key = digest_value([keys, shown, title, told, code, report, merged.back])
             if before.get(path, [""])[0] == key and self.are_there({path: before[path]}):
                 written[path] = before[path]
                 continue
-            merged = merge_page(row, result, self.rows[:MOST_CHAPTERS], back, self.store, report)
-            write_atomically(self.folder / path, to_html(merged, f"{title}: {row.folder_name}", [], told))
+            page = merge_page(row, results, self.rows[:MOST_CHAPTERS], merged.back, self.store, report)
+            write_atomically(self.folder / path, to_html(page, f"{title}: {row.folder_name}", [], told))
             written[path] = [key, digest_file(self.folder / path)]
         self._remove_all_but(written)
         return written

@@ -56,6 +56,17 @@ _UNSEEN = re.compile(r"<(script|style|title)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 _WIDEST = 1600  # pixels
+_MOST_LINES = 35  # of a listing on the page
+# What opens and closes parts of a page, in Typst.
+_MARKS = {
+    "contents": "#contents()",
+    "break": "#pagebreak(weak: true)",
+    "next": "], [",
+    "end-row": "])",
+    "band": "#band[",
+    "end-band": "]",
+    "end-chapter": "]",
+}
 
 
 class PdfError(BakeoffError):
@@ -85,6 +96,8 @@ def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Ma
         root, fonts = made / "root", made / "fonts"
         root.mkdir()
         pieces = [piece for cell in cells for piece in _pieces(cell, root)]
+        if _Typst(_MARKS["contents"]) not in pieces:
+            pieces.insert(0, _Typst(_MARKS["contents"]))
         pieces.append(_Html(_how_it_was_made(facts), True, formulas=False))
         shutil.copyfile(_TEMPLATE, root / _TEMPLATE.name)
         copy_fonts(fonts)
@@ -166,8 +179,18 @@ def _how_it_was_made(facts: Mapping[str, Any]) -> str:
 
 def _pieces(cell: Node, root: Path) -> Iterable[_Html | _Typst]:
     """What a cell shows: its Markdown, or its outputs; never its code."""
+    own = cell["metadata"].get("bakeoff", {})
+    if own.get("only") == "html":
+        return
     if cell["cell_type"] == "markdown":
-        formulas = cell["metadata"].get("bakeoff", {}).get("formulas", True)
+        formulas, mark = own.get("formulas", True), own.get("mark", "")
+        if mark == "row":
+            widths = ", ".join(f"{width}fr" for width in own["widths"])
+            yield _Typst(f"#grid(columns: ({widths}), column-gutter: 4mm, [")
+        elif mark == "chapter":
+            yield _Typst(f"{'' if own.get('first') else _MARKS['break']}\n#[#show: variant-page")
+        elif mark:
+            yield _Typst(_MARKS[mark])
         yield _Html(_from_markdown(cell["source"]), True, formulas=formulas)
     for output in cell.get("outputs", []):
         yield from _output(output, root)
@@ -185,7 +208,9 @@ def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
         return
     data, caption = output["data"], str(own.get("caption", ""))
     picture = next((kind for kind in data if kind.startswith("image/") and "svg" not in kind), None)
-    if "text/html" in data:
+    if own.get("kind") == "listing" and "text/plain" in data:
+        yield _listing(data["text/plain"], caption)
+    elif "text/html" in data:
         yield _Html(data["text/html"], False, caption)
     elif "text/markdown" in data:
         yield _Html(_from_markdown(data["text/markdown"]), False)
@@ -199,6 +224,13 @@ def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
 def _text(text: str) -> _Typst:
     shown = _OVERWRITTEN.sub("", _ANSI.sub("", text)).rstrip("\n")
     return _Typst(f"#pre({literal(wrapped(shown))})" if shown.strip() else "")
+
+
+def _listing(source: str, caption: str) -> _Typst:
+    """The first lines of Python source; the page and the executed notebook have all of it."""
+    lines = source.strip("\n").splitlines()
+    cut = [f"# ... {len(lines) - _MOST_LINES} more lines: see report.html"] if len(lines) > _MOST_LINES else []
+    return _Typst(f"#listing({literal(chr(10).join([*lines[:_MOST_LINES], *cut]))}, {literal(caption)})")
 
 
 def _from_markdown(source: str) -> str:

@@ -33,12 +33,34 @@
     });
   }
 
-  function codeSwitch(button) {
+  // A button that opens and closes everything of one kind.
+  function openSwitch(button, selector, what) {
     let open = false;
+    button.hidden = !document.querySelector(selector);
     button.addEventListener("click", function () {
       open = !open;
-      for (const code of document.querySelectorAll("details.code")) code.open = open;
-      button.textContent = open ? "Close all code" : "Open all code";
+      for (const each of document.querySelectorAll(selector)) each.open = open;
+      button.textContent = (open ? "Close all " : "Open all ") + what;
+    });
+  }
+
+  // A link to a variant opens its chapter; what was closed is printed too.
+  function openTarget() {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const chapter = target && target.closest("details.variant");
+    if (!chapter || chapter.open) return;
+    chapter.open = true;
+    target.scrollIntoView();
+  }
+
+  function printOpen() {
+    let closed = [];
+    addEventListener("beforeprint", function () {
+      closed = Array.from(document.querySelectorAll("details.variant:not([open])"));
+      for (const chapter of closed) chapter.open = true;
+    });
+    addEventListener("afterprint", function () {
+      for (const chapter of closed) chapter.open = false;
     });
   }
 
@@ -113,7 +135,15 @@
   document.addEventListener("DOMContentLoaded", function () {
     document.querySelector("nav .tools").hidden = false;
     themeSwitch(document.getElementById("theme"));
-    codeSwitch(document.getElementById("open-code"));
+    openSwitch(document.getElementById("open-code"), "details.code", "code");
+    openSwitch(document.getElementById("open-variants"), "details.variant", "variants");
+    printOpen();
+    addEventListener("hashchange", openTarget);
+    // The same link again changes no address, and may follow a chapter that was closed.
+    document.addEventListener("click", function (event) {
+      if (event.target.closest('a[href^="#"]')) setTimeout(openTarget);
+    });
+    openTarget();
     foldContents(document.querySelector("nav .contents"));
     const table = document.querySelector("#ranking table");
     if (table && table.tHead && table.tBodies.length) {

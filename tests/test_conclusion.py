@@ -1,0 +1,79 @@
+"""The conclusion is computed: who leads and how surely, what fell, and no winner where nothing can be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bakeoff.params import Parameters
+from bakeoff.plan import Row
+from bakeoff.report.conclusion import conclusion
+from bakeoff.report.merge import Merger
+from bakeoff.report.standing import Standing
+from bakeoff.report.variant import Results, printed_in
+from bakeoff.resolve import Source
+
+RANKED = {
+    "a": {"rank": "1", "test accuracy": "61.0 %", "95 % interval": "60.0 to 62.0", "group": "a", "training": "3 min"},
+    "b": {"rank": "2", "test accuracy": "60.8 %", "95 % interval": "59.8 to 61.8", "group": "ab"},
+    "c": {"rank": "3", "test accuracy": "50.0 %", "95 % interval": "49.0 to 51.0", "group": "c"},
+}
+FINISHED = {"dataset": "cifar10", "weights": "none", "limited": "", "status": "ok", "replicate": 0}
+
+
+def _rows(*names: str, **more: Any) -> list[dict[str, Any]]:
+    return [{**FINISHED, "variant": name, **more} for name in names]
+
+
+def _text(standing: Standing, table: list[dict[str, Any]]) -> str:
+    paragraphs, _ = conclusion(standing, table, [])
+    return " ".join(paragraphs)
+
+
+def test_the_winner_its_interval_and_its_equals_are_named() -> None:
+    text = _text(Standing(RANKED), _rows("a", "b", "c"))
+    assert "<code>a</code> leads 3 ranked variants" in text and "61.0 % (95 % interval 60.0 to 62.0)" in text
+    assert "Not significantly different from it on these images: <code>b</code>." in text
+    assert "3 min of training" in text and "Take <code>a</code>" in text and "one seed each" in text
+
+
+def test_a_winner_that_differs_from_all_is_said_to() -> None:
+    text = _text(Standing({"a": RANKED["a"], "c": RANKED["c"]}), _rows("a", "c"))
+    assert "differs significantly from every other" in text and "<code>c</code> follows with 50.0 %" in text
+
+
+def test_with_fewer_than_two_ranked_there_is_no_winner() -> None:
+    text = _text(
+        Standing({"a": RANKED["a"]}, {"b": "too short"}), _rows("a", "b", limited="epochs 1", weights="random")
+    )
+    assert "No winner" in text and "leads" not in text and "Take" not in text
+    assert "2 of 2 trainings with overrides" in text and "2 on random weights" in text
+
+
+def test_synthetic_images_stand_in_the_first_sentence() -> None:
+    assert _text(Standing(RANKED), _rows("a", "b", "c", dataset="shapes10")).startswith("<strong>On synthetic images")
+
+
+def _row(name: str, builder: str, replicate: int = 0) -> Row:
+    run = {"title": name, "source": "", "assumed": [], "notes": ""}
+    return Row(Parameters(name, {"builder": builder}, run, ()), replicate, replicate, Source("x", "x"), "none", {})
+
+
+def test_a_network_is_printed_in_the_chapter_of_its_name() -> None:
+    rows = [_row("fixed", "first"), _row("first", "first"), _row("other", "generic"), _row("another", "generic")]
+    assert printed_in(rows) == {"first": "first", "generic": "other"}
+
+
+def test_of_several_seeds_the_facts_give_the_mean(tmp_path: Any) -> None:
+    from bakeoff.report.variant import chapter
+    from bakeoff.store import Store
+
+    rows = [_row("a", "x"), _row("a", "x", 1)]
+    table = {
+        row.folder_name: {"limited": "", "status": "ok", "test_accuracy": accuracy}
+        for row, accuracy in zip(rows, (0.5, 0.6), strict=True)
+    }
+    merger = Merger()
+    chapter(merger, rows, Results(table), Store(tmp_path))
+    html = "".join(output["data"]["text/html"] for cell in merger.cells for output in cell.get("outputs", []))
+    assert "55.0 (mean of 2)" in html
+    assert merger.chapters == {"a": "variant-a", "a (seed 1)": "variant-a"}
