@@ -250,7 +250,7 @@ def test_the_folders_can_be_elsewhere(made: Workplace, tmp_path: Path) -> None:
     assert (made.reports / "elsewhere" / "report.html").is_file()
 
 
-def test_replicates_are_rows_with_seeds_of_their_own_and_chapters(prepared_workplace: Workplace) -> None:
+def test_replicates_are_rows_with_seeds_of_their_own_and_share_a_chapter(prepared_workplace: Workplace) -> None:
     done = prepared_workplace.run(
         "--variants", "ann", *SMOKE, "--set", "replicates=2", "--set", "max_replicates=2", timeout=300
     )
@@ -262,3 +262,6 @@ def test_replicates_are_rows_with_seeds_of_their_own_and_chapters(prepared_workp
     assert 'id="variant-ann"' in page and "ann (seed 1)" in page
     assert {path.name for path in (folder / "notebooks").iterdir()} == {"ann", "ann-1"}
     assert (folder / "report.pdf").is_file()
+    assert page.count('<h3 id="variant-') == 1 and "(mean of 2)" in page and "notebooks/ann-1/train.ipynb" in page
+    checked = prepared_workplace.run("--check-report", str(folder))
+    assert checked.returncode == 0, checked.stdout
