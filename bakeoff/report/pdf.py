@@ -26,8 +26,8 @@ _READ = ("-f", "html+tex_math_dollars-native_spans", "-t", "json")
 _WRITE = ("-f", "json", "-t", "typst", "--wrap=none")
 _SECONDS = 120
 _NOTE = (
-    "This file shows what the notebooks found. The code is left out: it stands in the executed notebooks, "
-    "notebooks/<variant>/<stage>.ipynb beside this file."
+    "This file shows what the notebooks found, the networks and the calls that train them. All other code stands in "
+    "the executed notebooks, notebooks/<variant>/<stage>.ipynb beside this file."
 )
 _TAGS = {
     *("a", "b", "blockquote", "br", "code", "del", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6"),
