@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from bakeoff.params import Parameters
@@ -9,8 +10,9 @@ from bakeoff.plan import Row
 from bakeoff.report.conclusion import conclusion
 from bakeoff.report.merge import Merger
 from bakeoff.report.standing import Standing
-from bakeoff.report.variant import Results, printed_in
+from bakeoff.report.variant import Results, chapter, printed_in
 from bakeoff.resolve import Source
+from bakeoff.store import Store
 
 RANKED = {
     "a": {"rank": "1", "test accuracy": "61.0 %", "95 % interval": "60.0 to 62.0", "group": "a", "training": "3 min"},
@@ -58,15 +60,16 @@ def _row(name: str, builder: str, replicate: int = 0) -> Row:
     return Row(Parameters(name, {"builder": builder}, run, ()), replicate, replicate, Source("x", "x"), "none", {})
 
 
-def test_a_network_is_printed_in_the_chapter_of_its_name() -> None:
-    rows = [_row("fixed", "first"), _row("first", "first"), _row("other", "generic"), _row("another", "generic")]
-    assert printed_in(rows) == {"first": "first", "generic": "other"}
+def test_a_network_of_several_variants_is_printed_once_and_linked(tmp_path: Path) -> None:
+    rows = [_row("first", "shared"), _row("second", "shared"), _row("third", "own")]
+    merger, results = Merger(), Results(networks=printed_in(rows))
+    for row in rows:
+        chapter(merger, [row], results, Store(tmp_path))
+    text = "".join(cell.source for cell in merger.cells)
+    assert text.count('<a href="#variant-first">that of first</a>') == 1 and "that of second" not in text
 
 
-def test_of_several_seeds_the_facts_give_the_mean(tmp_path: Any) -> None:
-    from bakeoff.report.variant import chapter
-    from bakeoff.store import Store
-
+def test_of_several_seeds_the_facts_give_the_mean(tmp_path: Path) -> None:
     rows = [_row("a", "x"), _row("a", "x", 1)]
     table = {
         row.folder_name: {"limited": "", "status": "ok", "test_accuracy": accuracy}

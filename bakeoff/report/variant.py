@@ -56,12 +56,10 @@ class Results:
 
 
 def printed_in(rows: Sequence[Row]) -> dict[str, str]:
-    """Builder -> the variant in whose chapter its text stands: that of its name, else the first."""
+    """Builder -> the first variant that has it: in its chapter the network is printed, others lead there."""
     found: dict[str, str] = {}
     for row in rows:
-        builder = str(row.parameters.stage.get("builder", ""))
-        if row.variant == builder or builder not in found:
-            found[builder] = row.variant
+        found.setdefault(str(row.parameters.stage.get("builder", "")), row.variant)
     return found
 
 
