@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import staging
+from bakeoff.code import PROJECT
 from bakeoff.last_made import LastMade
 from bakeoff.locks import is_held, try_lock
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, parent_name
-from bakeoff.snapshot import FOLDER
+from bakeoff.snapshot import FOLDER, snapshot_name
 from bakeoff.store import MANIFEST, Store
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -92,8 +93,10 @@ class Cleaner:
                 self._kept[folder] = _size(folder)
             elif folder.is_dir():
                 yield Item(folder, _size(folder), "features for packages, settings or code that no plan has", True)
+        now = snapshot_name(PROJECT)
         for folder in _entries(self.store.root / FOLDER):
-            yield Item(folder, _size(folder), "a copy of code for a run; the next one makes its own", True)
+            if folder.name != now:
+                yield Item(folder, _size(folder), "a copy, for earlier runs, of code that is another now", True)
         yield from self._of_unfinished()
         for path in _entries(self.store.root / "locks"):
             stage, key = _step_of(path, ".lock")

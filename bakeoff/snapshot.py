@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,13 +21,11 @@ _COPIED = ("notebooks/*.ipynb", "bakeoff/__init__.py", "bakeoff/interactive.py",
 
 def take_snapshot(store: Store, project: Path) -> Path:
     """The folder of a copy of the project's code in the store, made where there is none of these very bytes."""
-    paths = sorted(path for pattern in _COPIED for path in project.glob(pattern))
-    files = {path.relative_to(project).as_posix(): path.read_bytes() for path in paths}
-    name = digest_value({path: content.hex() for path, content in files.items()})[:32]
-    folder = store.root.resolve() / FOLDER / name
+    files = _files(project)
+    folder = store.root.resolve() / FOLDER / _name(files)
     if folder.is_dir():
         return folder
-    partial = folder.with_name(f".{name}.{platform.node()}.{os.getpid()}.partial")
+    partial = folder.with_name(f".{folder.name}.{platform.node()}.{os.getpid()}.partial")
     for path, content in files.items():
         (partial / path).parent.mkdir(parents=True, exist_ok=True)
         (partial / path).write_bytes(content)
@@ -34,3 +33,17 @@ def take_snapshot(store: Store, project: Path) -> Path:
         partial.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def snapshot_name(project: Path) -> str:
+    """What the folder of the project's code as it is now is called, be it there or not."""
+    return _name(_files(project))
+
+
+def _files(project: Path) -> dict[str, bytes]:
+    paths = sorted(path for pattern in _COPIED for path in project.glob(pattern))
+    return {path.relative_to(project).as_posix(): path.read_bytes() for path in paths}
+
+
+def _name(files: Mapping[str, bytes]) -> str:
+    return digest_value({path: content.hex() for path, content in files.items()})[:32]
