@@ -152,7 +152,7 @@ def test_by_hand_every_change_in_a_training_has_its_result(
     assert all(each["same"] and len(each["rows"]) == each["epochs"] for each in found.values())
     assert found["first"]["output"] != found["epochs"]["output"] != found["epochs in fit"]["output"]
     assert found["network"]["weights"] == 30730 != found["first"]["weights"] == found["optimizer"]["weights"]
-    assert found["first"]["optimizer"] == "adam" and found["optimizer"]["optimizer"] == "SGD"
+    assert found["first"]["optimizer"] == "adam" and found["optimizer"]["optimizer"] == "sgd"
     assert all(row.endswith(",0.125") for row in found["optimizer"]["rows"])
     trained = [tuple(row.rsplit(",", 2)[0] for row in each["rows"]) for each in found.values()]
     assert len(set(trained)) == len(trained), "no result is one of before"

@@ -203,6 +203,8 @@ def test_the_best_trial_is_said_with_its_values() -> None:
     result = SPACES["two trials"]
     assert "units **32**, optimizer **adam**" in search_figures.found(result)
     assert "within sampling error" in search_figures.found(result)
+    assert search_figures.best(result)["best"].tolist() == ["32", "adam"]
+    assert search_figures.best(result)["values"].tolist() == ["8, 16, 32", "adam, sgd"]
     assert "the only one" in search_figures.found(SPACES["one value"])
     strange = found({"<b>": ["a*b", "$x$"]}, [["a*b", 0.5], ["$x$", 0.1]])
     assert r"\<b\> **a\*b**" in search_figures.found(strange)

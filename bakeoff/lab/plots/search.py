@@ -187,6 +187,12 @@ def effects(result: Search) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def best(result: Search) -> pd.DataFrame:
+    """The values of the best trial, beside all that each name could have."""
+    frame = space(result.best["space"])[["name", "values"]]
+    return frame.assign(best=[_word(value) for value in result.best["values"].values()])
+
+
 def found(result: Search) -> str:
     """The best trial, and how far ahead it is."""
     best, frame = result.best, result.scored
