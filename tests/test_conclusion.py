@@ -55,8 +55,8 @@ def test_synthetic_images_stand_in_the_first_sentence() -> None:
     assert _text(Standing(RANKED), _rows("a", "b", "c", dataset="shapes10")).startswith("<strong>On synthetic images")
 
 
-def _row(name: str, builder: str, replicate: int = 0) -> Row:
-    run = {"title": name, "source": "", "assumed": [], "notes": ""}
+def _row(name: str, builder: str, replicate: int = 0, notes: str = "") -> Row:
+    run = {"title": name, "source": "", "assumed": [], "notes": notes}
     return Row(Parameters(name, {"builder": builder}, run, ()), replicate, replicate, Source("x", "x"), "none", {})
 
 
@@ -67,6 +67,15 @@ def test_a_network_of_several_variants_is_printed_once_and_linked(tmp_path: Path
         chapter(merger, [row], results, Store(tmp_path))
     text = "".join(cell.source for cell in merger.cells)
     assert text.count('<a href="#variant-first">that of first</a>') == 1 and "that of second" not in text
+
+
+def test_a_note_of_several_variants_stands_once_and_is_linked(tmp_path: Path) -> None:
+    merger = Merger()
+    for name in ("one", "two"):
+        chapter(merger, [_row(name, name, notes="The same words.")], Results(), Store(tmp_path))
+    text = "".join(cell.source for cell in merger.cells)
+    assert text.count("The same words.") == 1
+    assert 'The note of <a href="#variant-one">one</a> holds here, too.' in text
 
 
 def test_of_several_seeds_the_facts_give_the_mean(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Merger:
     report: str = ""  # the page that has `back`; empty: this one
     ids: set[str] = field(default_factory=lambda: set(TAKEN))
     standing: Standing = field(default_factory=Standing)
-    said: set[str] = field(default_factory=set)  # paragraphs that stand once
+    said: dict[str, str] = field(default_factory=dict)  # a note -> the variant in whose chapter it stands
 
     def heading(self, level: int, text: str, identifier: str | None = None) -> str:
         """A heading of the report's own, and its id; levels 2 and 3 stand in the list of contents."""
@@ -64,10 +64,12 @@ class Merger:
         lines = (" ".join(text.split()) for text in texts)
         self.markdown("\n\n".join(f"<p>{line}</p>" for line in lines if line), formulas=False)
 
-    def once(self, *texts: str) -> None:
-        """Paragraphs, but those that stand in the report already."""
-        self.paragraphs(*(text for text in dict.fromkeys(texts) if text not in self.said))
-        self.said.update(texts)
+    def once(self, chapter: str, *texts: str) -> None:
+        """Paragraphs of a variant's chapter; one that stands in an earlier chapter is a link to it."""
+        for text in texts:
+            first = self.said.setdefault(text, chapter)
+            leads = link(f"#{self.chapters.get(first, '')}", first)
+            self.paragraphs(text if first == chapter else f"The note of {leads} holds here, too.")
 
     def mark(self, kind: str, only: str = "", **about: Any) -> None:
         """A cell without text that opens or closes a part of the page; `only` for one form of the report."""

@@ -116,7 +116,8 @@ class _Chapter:
         if result.get("status", "ok") != "ok":
             message = escape(Mask(self.store.root)(str(result.get("message", ""))))
             self.merger.paragraphs(f"<strong>{escape(str(result['status']).capitalize())}:</strong> {message}")
-        self.merger.once(*map(escape, _BLANK_LINE.split(str(self._row.parameters.run["notes"] or ""))))
+        notes = _BLANK_LINE.split(str(self._row.parameters.run["notes"] or ""))
+        self.merger.once(self._row.variant, *(escape(note) for note in notes if note.strip()))
         reason = self.results.standing.unranked.get(self._row.variant, "")
         bands = {"Not ranked:": reason, "Departs from the catalogue:": str(result.get("limited") or "")}
         for name, text in bands.items():
