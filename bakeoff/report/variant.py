@@ -213,10 +213,11 @@ class _Chapter:
             return escape(str(value)) if value not in ("", None, {}) else ""
 
         source = str(run["source"] or "")
-        accuracy = published.get("test_accuracy")
+        stated = published.get("test_accuracy")
+        accuracy = f"{100 * stated:.1f}" if isinstance(stated, int | float) else ""
         facts = [
             ("source", _linked_source(source), ""),
-            ("test accuracy (%)", mean("test_accuracy", 1, 100), f"{100 * accuracy:.1f}" if accuracy else ""),
+            ("test accuracy (%)", mean("test_accuracy", 1, 100), accuracy),
             ("parameters", mean("parameters"), _thousands(published.get("parameters"))),
             ("GFLOP an image", mean("gflop_per_image", 4), ""),
             ("training (s)", mean("train_seconds", 1), _thousands(published.get("train_seconds"))),
