@@ -40,7 +40,18 @@ ATTRIBUTES = {
     *("href", "title", "colspan", "rowspan", "scope", "class", "tabindex", "src", "width", "height", "alt", "decoding"),
     *("id", "hidden", "role", "for", "type", "autocomplete", "aria-live", "open"),
 }
-OURS = {"text", "text computed", "output", "table", "scroll", "code", "filter", "highlight", "highlight hl-ipython3"}
+OURS = {
+    "variant",
+    "text",
+    "text computed",
+    "output",
+    "table",
+    "scroll",
+    "code",
+    "filter",
+    "highlight",
+    "highlight hl-ipython3",
+}
 
 
 def _png(text: str) -> str:
