@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,3 +80,20 @@ def prepare(dataset: Dataset, folder: str | Path, pages: bool = False, **paramet
     folders = {"inputs": {}, "output": str(folder)}
     prepared: Prepared = run_cells("2_preprocess", folders | parameters, edit, pages)["prepared"]
     return prepared
+
+
+def run_cell(notebook: str, identifier: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Execute one cell with `names` and with what it uses of its notebook's imports; all names afterwards."""
+    cells = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = {cell["id"]: "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"}
+    used = {node.id for node in ast.walk(ast.parse(sources[identifier])) if isinstance(node, ast.Name)}
+    space: dict[str, Any] = {"__name__": "__main__"}
+    setup = "\n".join(source for name, source in sources.items() if name.startswith("setup"))
+    for statement in ast.parse(setup).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):  # those of networks take seconds
+            statement.names = [each for each in statement.names if (each.asname or each.name) in used]
+            if statement.names:
+                exec(compile(ast.Module([statement], []), notebook, "exec"), space)
+    space |= names
+    exec(compile(sources[identifier], f"{notebook}:{identifier}", "exec"), space)
+    return space

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab import answers, data, evaluation, files, pairs, results
+from bakeoff.lab import answers, data, files, pairs, results
+from tests.lab.cells import run_cell
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _probabilities(rng: np.random.Generator, labels: np.ndarray, skill: np.ndarr
 def _stored(folder: Path, ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """Write what evaluate and train leave in `folder`; the measured columns of results.csv."""
     names = list(data.shapes.CLASS_NAMES)
-    metrics = evaluation.measure(probabilities, labels, names, "classes", 3, "sparse_categorical_crossentropy", 0.0)
+    metrics = measure(probabilities, labels, names)
     files.write_npz(folder / "predictions.npz", ids=ids, labels=labels, probabilities=probabilities)
     files.write_json(folder / "metrics.json", metrics | {"class_names": names})
     end = metrics["test_accuracy"]
@@ -83,6 +84,19 @@ def _stored(folder: Path, ids: np.ndarray, labels: np.ndarray, probabilities: np
     fixed |= {"test_images": len(labels), "parameters": 1000, "train_accuracy": end + 0.03, "limited": ""}
     names_kept = ("test_accuracy", "test_loss", "expected_calibration_error", "top_k_accuracy", "balanced_accuracy")
     return fixed | {name: metrics[name] for name in names_kept}
+
+
+def measure(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    task: str = "classes",
+    top_k: int = 3,
+    loss: str = "sparse_categorical_crossentropy",
+    label_smoothing: float = 0.0,
+) -> dict[str, Any]:
+    """What the evaluate notebook's own cell measures of these predictions."""
+    return run_cell("6_evaluate", "metrics", dict(locals()))["metrics"]
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

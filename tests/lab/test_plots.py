@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from sklearn.metrics import confusion_matrix
 
-from bakeoff.lab import evaluation, pairs, results
+from bakeoff.lab import pairs, results
 from bakeoff.lab.evaluation import Evaluation
 from bakeoff.lab.plots import comparison, comparison_figures, pair_figures, predictions, verdict
 from bakeoff.lab.plots import evaluation as pages
+from tests.lab.cells import run_cell
+from tests.lab.made import measure
 
 pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
 
@@ -40,7 +43,7 @@ def scored(classes: int = 10, images: int = 60, task: str = "classes", seed: int
 def measured(labels: np.ndarray, probabilities: np.ndarray, task: str = "classes", **more: object) -> Evaluation:
     count = 10 if task == "labels_only" else probabilities.shape[1]
     names = [f"class {at}" for at in range(count)]
-    numbers = evaluation.measure(probabilities, labels, names, task, 3, "sparse_categorical_crossentropy", 0.0)
+    numbers = measure(probabilities, labels, names, task)
     metrics = {"task": task, "dataset": "cifar10", "class_names": names, "weights": "none"}
     metrics |= {"test_images": len(labels), "test_images_available": len(labels), "milliseconds_per_image": 1.25}
     metrics |= {
@@ -53,6 +56,15 @@ def measured(labels: np.ndarray, probabilities: np.ndarray, task: str = "classes
     return Evaluation(np.array([f"test_{at}" for at in range(len(labels))]), labels, probabilities, metrics)
 
 
+def confusion(scores: Evaluation) -> Figure:
+    """The confusion matrix, as the notebook's own cell draws it."""
+    return run_cell("6_evaluate", "confusion", {"result": scores, "class_names": scores.class_names})["heatmap"].figure
+
+
+def confusion_words(scores: Evaluation) -> str:
+    return pages.confusion_words(confusion_matrix(scores.labels, scores.predicted), scores.class_names)
+
+
 def pictures(images: int, channels: int = 3, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (images, side, side, channels)).astype(np.uint8)
 
@@ -62,26 +74,32 @@ def test_every_evaluation_figure_bears_any_number_of_classes(classes: int) -> No
     scores = scored(classes, task="binary" if classes == 2 else "classes")
     positions = predictions.telling_positions(scores)
     for figure in (
-        pages.confusion(scores),
+        confusion(scores),
         pages.reliability(scores),
         predictions.picture_grid(scores, pictures(25)),
-        predictions.single_pictures(scores, positions, pictures(len(positions))),
+        predictions.examples(scores, positions, pictures(len(positions))),
     ):
         width, height = drawn(figure).get_size_inches()
         assert width <= 11 and height <= 12
-    assert len(pages.class_report(scores)) == classes
+    assert len(scores.metrics["per_class"]) == classes
 
 
 def test_counts_are_written_into_small_confusion_matrices_only() -> None:
     scores = scored(10)
-    assert texts(pages.confusion(scores)) == [str(n) for n in pages.confusion_counts(scores).ravel()]
-    assert texts(pages.confusion(scored(40))) == []
+    counts = confusion_matrix(scores.labels, scores.predicted, labels=range(10))
+    assert texts(confusion(scores)) == [str(n) for n in counts.ravel()]
+    assert texts(confusion(scored(40))) == []
 
 
-def test_confusion_counts_rows_are_the_truth() -> None:
+def test_rows_of_the_confusion_matrix_are_the_truth() -> None:
     scores = measured(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32))
-    assert pages.confusion_counts(scores).tolist() == [[1, 1], [0, 1]]
-    assert pages.confusion_words(scores) == "Most frequent confusion, in images: class 0 taken for class 1 (1)."
+    assert texts(confusion(scores)) == ["1", "1", "0", "1"]
+    assert confusion_words(scores) == "Most frequent confusion, in images: class 0 predicted as class 1 (1)."
+
+
+def test_of_many_classes_some_ticks_have_no_name_and_a_name_is_no_formula() -> None:
+    assert sum(map(bool, pages.tick_labels([f"class {at}" for at in range(130)]))) == 44
+    assert pages.tick_labels(["$x$"]) == [r"\$x\$"]
 
 
 def test_a_class_that_is_never_predicted_is_named() -> None:
@@ -89,27 +107,26 @@ def test_a_class_that_is_never_predicted_is_named() -> None:
     scores = measured(np.arange(9) % 3, probabilities)
     assert "Never predicted: class 1 and class 2" in pages.class_words(scores)
     assert "most frequent class would score 33.3 %" in pages.headline(scores)
-    drawn(pages.confusion(scores))
+    drawn(confusion(scores))
 
 
 def test_everything_right_and_everything_wrong() -> None:
     sure = np.eye(3, dtype=np.float32)[np.arange(9) % 3]
     right, wrong = measured(np.arange(9) % 3, sure), measured((np.arange(9) + 1) % 3, sure)
     assert predictions.confident_mistakes_words(right) == "No test image was predicted wrong."
-    assert pages.confusion_words(right) == "No test image was confused with another class."
-    assert "Of 9 wrong answers, 9" in predictions.confident_mistakes_words(wrong)
-    assert "surer than it is right" in pages.calibration_words(wrong)
+    assert confusion_words(right) == "No test image was confused with another class."
+    assert "Of 9 wrong predictions, 9" in predictions.confident_mistakes_words(wrong)
+    assert "overconfident" in pages.calibration_words(wrong)
     for scores in (right, wrong):
         assert len(predictions.telling_positions(scores)) >= 3
         drawn(pages.reliability(scores))
 
 
-def test_likelihoods_that_are_not_numbers_are_called_diverged() -> None:
+def test_probabilities_that_are_not_numbers_are_called_diverged() -> None:
     scores = measured(np.arange(6) % 3, np.full((6, 3), np.nan, np.float32))
     assert "diverged" in pages.calibration_words(scores)
-    assert scores.metrics["test_loss"] is None
     drawn(pages.reliability(scores))
-    drawn(predictions.single_pictures(scores, np.arange(2), pictures(2)))
+    drawn(predictions.examples(scores, np.arange(2), pictures(2)))
 
 
 def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
@@ -119,25 +136,38 @@ def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
     assert scores.confidence[positions[-3:]].min() >= scores.confidence[positions[3:5]].max()
 
 
-def test_the_true_class_and_a_wrong_answer_have_colours_of_their_own() -> None:
-    scores = measured(np.array([0]), np.array([[0.3, 0.6, 0.1]], np.float32))
-    axes = predictions.single_pictures(scores, np.array([0]), pictures(1)).axes[0]
-    colors = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
-    assert colors == [pages.WRONG, pages.RIGHT, predictions.OTHER]
+def test_an_example_stands_below_its_true_class_and_the_three_likeliest() -> None:
+    scores = measured(np.array([0, 1]), np.array([[0.3, 0.6, 0.1], [0.1, 0.9, 0.0]], np.float32))
+    axes = predictions.examples(scores, np.array([0, 1]), pictures(2)).axes[0]
+    titles = {text.get_text(): matplotlib.colors.to_hex(text.get_color()).upper() for text in axes.texts}
+    wrong, right = ("true: class 0", "✗ class 1 60.0 %", "class 0 30.0 %", "class 2 10.0 %"), "true: class 1"
+    assert titles["\n".join(wrong)] == pages.WRONG
+    assert [color for title, color in titles.items() if title.startswith(right)] == [pages.RIGHT]
+    words = predictions.examples_words(scores, [0])
+    assert words.endswith("class 0: class 1 60.0 %, class 0 30.0 %, class 2 10.0 %.")
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(3, 5), (40, 3)])
+def test_rows_of_probabilities_stand_beside_the_true_labels(classes: int, columns: int) -> None:
+    scores = scored(classes)
+    rows = predictions.probability_rows(scores)
+    assert rows.shape == (8, columns)
+    assert rows["true class"].tolist() == [f"class {label}" for label in scores.labels[:8]]
 
 
 def test_one_image_and_one_gray_channel() -> None:
     scores = scored(3, images=1)
     drawn(predictions.picture_grid(scores, pictures(1, channels=1, side=28)))
-    drawn(predictions.single_pictures(scores, np.array([0]), pictures(1, channels=1, side=28)))
+    drawn(predictions.examples(scores, np.array([0]), pictures(1, channels=1, side=28)))
 
 
 def test_labels_only_has_labels_and_says_that_there_is_nothing_to_measure() -> None:
     scores = scored(task="labels_only")
     assert not scores.measured and "nothing to measure" in pages.headline(scores)
-    table = predictions.likelihoods(scores, predictions.telling_positions(scores), labels=9)
-    assert len(table) == 8 and table["likeliest labels"][0].count("%") == 9 and "right" not in table
-    drawn(predictions.single_pictures(scores, np.arange(8), pictures(8), bars=9))
+    assert len(predictions.telling_positions(scores)) == 8
+    assert predictions.examples_words(scores, [0], most=9).count("%") == 9
+    figure = drawn(predictions.examples(scores, np.arange(8), pictures(8), most=9))
+    assert all(text.count("%") == 9 and "✗" not in text for text in texts(figure))
 
 
 def test_imagenet_names_come_from_the_keras_cache_or_are_numbers(
@@ -165,9 +195,9 @@ def test_measures_stand_beside_the_sources_figures() -> None:
 
 def test_headline_says_what_to_doubt() -> None:
     scores = scored()
-    assert "stand-in" not in pages.headline(scores)
+    assert "synthetic" not in pages.headline(scores)
     scores.metrics.update(weights="random", test_images_available=1000, dataset="shapes10")
-    assert "stand-in data" in pages.headline(scores)
+    assert "synthetic fallback data set" in pages.headline(scores)
     assert "random weights in place of ImageNet's" in pages.headline(scores)
     assert "Only the first 60 of 1000 test images" in pages.headline(scores)
     assert "balanced accuracy" in pages.headline(scored(2, task="binary"))
@@ -179,7 +209,7 @@ def test_storage_words_follow_the_round_trip() -> None:
         scores = scored()
         scores.metrics["round_trip_difference"] = outcome
         words.append(pages.speed_and_storage_words(scores))
-    assert "bit for bit" in words[0] and "other likelihoods" in words[1] and "not trained here" in words[2]
+    assert "bit for bit" in words[0] and "other probabilities" in words[1] and "not trained here" in words[2]
     assert "but for rounding" in words[3]
     assert all("1.2 ms" in text for text in words)
 

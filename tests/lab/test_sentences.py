@@ -19,12 +19,14 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import cbook, font_manager
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
+from sklearn.metrics import confusion_matrix
 
 from bakeoff.lab import evaluation as scoring
 from bakeoff.lab import files, results
-from bakeoff.lab.plots import comparison_figures, fonts, images, page, verdict, words
+from bakeoff.lab.plots import comparison_figures, fonts, images, page, predictions, verdict, words
 from bakeoff.lab.plots import evaluation as figures
 from tests.lab.cells import run_cells
+from tests.lab.made import measure
 from tests.lab.test_results import read, row
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -55,6 +57,7 @@ def _described(tree: ast.Module) -> Iterator[tuple[str, str]]:
         if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "page.show"):
             continue
         figure = node.args[0]
+        figure = figure.value if isinstance(figure, ast.Attribute) else figure  # axes.figure
         figure = made.get(figure.id, figure) if isinstance(figure, ast.Name) else figure
         (alt,) = [keyword.value for keyword in node.keywords if keyword.arg == "alt"]
         for name in {part.id for part in ast.walk(alt) if isinstance(part, ast.Name)}:
@@ -137,15 +140,25 @@ def _escaped(name: str) -> str:
 def _odd_scores() -> scoring.Evaluation:
     labels = np.arange(60) % 6
     probabilities = np.eye(6, dtype=np.float32)[(labels + (np.arange(60) % 4 == 0)) % 6] * 0.94 + 0.01
-    metrics = scoring.measure(probabilities, labels, ODD, "classes", 3, "sparse_categorical_crossentropy", 0.0)
-    facts = {"class_names": ODD, "dataset": "odd", "weights": "none", "test_images_available": 60, "test_images": 60}
+    metrics = measure(probabilities, labels, ODD)
+    facts = {
+        "task": "classes",
+        "class_names": ODD,
+        "dataset": "odd",
+        "weights": "none",
+        "test_images_available": 60,
+        "test_images": 60,
+    }
     return scoring.Evaluation(np.array([f"t{at}" for at in range(60)]), labels, probabilities, metrics | facts)
 
 
 def test_names_of_classes_are_text_in_sentences() -> None:
     scores = _odd_scores()
     labels = np.repeat(np.arange(6), [9, 1, 5, 5, 5, 0])
-    for sentence in (figures.class_words(scores), figures.confusion_words(scores), images.balance_words(labels, ODD)):
+    matrix = confusion_matrix(scores.labels, scores.predicted)
+    confusion = figures.confusion_words(matrix, ODD)
+    shown = predictions.examples_words(scores, range(8))
+    for sentence in (figures.class_words(scores), confusion, shown, images.balance_words(labels, ODD)):
         for name in ODD:
             if name in words.plain(sentence):
                 assert words.text(name) in sentence
@@ -155,7 +168,8 @@ def test_names_of_classes_are_text_in_sentences() -> None:
 def test_no_tick_or_title_of_a_figure_is_read_as_a_formula(tmp_path: Path) -> None:
     first = next(at for at, name in enumerate(ODD) if "$" in name)
     names = _balance_page(tmp_path, ODD, (np.arange(12) + first) % 6)
-    for figure in (figures.confusion(_odd_scores()), *names["drawn"][:2]):
+    examples = predictions.examples(_odd_scores(), np.arange(8), np.zeros((8, 8, 8, 3), np.uint8))
+    for figure in (examples, *names["drawn"][:2]):
         texts = [text.get_text() for text in figure.findobj(Text)]
         assert any("$" in text for text in texts)
         assert not [text for text in texts if "$" in text and cbook.is_math_text(text)]

@@ -1,9 +1,9 @@
-"""Figures, tables and sentences of the evaluate page: what one network gets right, what it misses, how sure it is."""
+"""Sentences and figures of the evaluate page: what one network gets right, what it confuses, and its calibration."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,10 @@ from bakeoff.lab.results import STAND_IN
 if TYPE_CHECKING:
     from bakeoff.lab.evaluation import Evaluation
 
-PLAIN, WRONG, RIGHT = COLORS[0], COLORS[1], COLORS[2]
+WRONG, RIGHT = COLORS[1], COLORS[2]
 MOST_ANNOTATED = 12  # classes; a confusion matrix of more shows colours without counts
 MOST_TICKS = 50
-ROUNDING = 1e-3  # of a likelihood, between machines or devices; on one machine there is none
+ROUNDING = 1e-3  # of a probability, between machines or devices; on one machine there is none
 MOST_NAMED = 20  # classes in a sentence
 
 
@@ -36,40 +36,33 @@ def headline(evaluation: Evaluation) -> str:
     words = f"**Test accuracy {percent(metrics['test_accuracy'])}** (95 % interval {interval}): "
     words += f"{whole(hits)} of {count(images, 'test image')} right."
     if metrics["task"] == "binary":
-        words += f" The balanced accuracy, the mean over both kinds, is {percent(metrics['balanced_accuracy'])}."
-    guess = _largest_class_share(evaluation)
+        words += f" The balanced accuracy, the mean recall of both classes, is {percent(metrics['balanced_accuracy'])}."
+    guess = float(np.bincount(evaluation.labels).max() / images)
     if metrics["test_accuracy"] <= guess:
-        words += f" Always naming the most frequent class would score {percent(guess)}."
+        words += f" Always predicting the most frequent class would score {percent(guess)}."
     return words + _doubts(metrics)
-
-
-def _largest_class_share(evaluation: Evaluation) -> float:
-    return float(np.bincount(evaluation.labels).max() / len(evaluation.labels)) if len(evaluation.labels) else 0.0
 
 
 def _doubts(metrics: Mapping[str, Any]) -> str:
     doubts = ""
     if metrics["dataset"] == STAND_IN:
-        doubts += f" The pictures are the **stand-in data** `{STAND_IN}`: no source's figure can be compared with this."
+        doubts += f" The images are the **synthetic fallback data set** `{STAND_IN}`: no source's figure can be"
+        doubts += " compared with this."
     if metrics["weights"] == "random":
         doubts += " The base has **random weights in place of ImageNet's**, so this says nothing about transfer."
-    if 0 < metrics["test_images"] < metrics["test_images_available"]:
-        doubts += (
-            f" Only the first {metrics['test_images']} of {metrics['test_images_available']} test images were used."
-        )
-    return doubts
+    used, available = metrics["test_images"], metrics["test_images_available"]
+    return doubts + (f" Only the first {used} of {available} test images were used." if 0 < used < available else "")
 
 
 def nothing_to_measure(evaluation: Evaluation, what: str) -> str:
     """Why a section has no numbers: the training diverged, or the network's labels are not the classes of the data."""
     diverged = evaluation.metrics["diverged_epoch"]
     if diverged is not None:
-        return f"There is nothing to measure here, {what}: **the training diverged** at epoch {diverged}, so the" + (
-            " network's answers are not numbers."
-        )
+        words = f"There is nothing to measure here, {what}: **the training diverged** at epoch {diverged}, so the"
+        return f"{words} network's predictions are not numbers."
     labels = evaluation.probabilities.shape[1]
-    words = f"There is nothing to measure here, {what}: the network answers with {labels} labels of its own"
-    return f"{words}, not with the data's classes."
+    words = f"There is nothing to measure here, {what}: the network predicts {labels} labels of its own"
+    return f"{words}, not the data's classes."
 
 
 def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFrame:
@@ -99,110 +92,86 @@ def measures(evaluation: Evaluation, published: Mapping[str, Any]) -> pd.DataFra
     return frame if (frame["source"] != "").any() else frame[["measure", "here"]]
 
 
-def class_report(evaluation: Evaluation) -> pd.DataFrame:
-    """Precision, recall, F1 and number of test images by class."""
-    frame = pd.DataFrame(evaluation.metrics["per_class"])
-    return frame.rename(columns={"class_name": "class", "f1": "F1", "support": "test images"})
-
-
 def class_words(evaluation: Evaluation) -> str:
-    """Which classes are found most and least often, and which are never predicted."""
+    """The classes of highest and lowest recall, and those that are never predicted."""
     report = pd.DataFrame(evaluation.metrics["per_class"])
     tested = report[report["support"] > 0].sort_values("recall")
     least, most = tested.iloc[0], tested.iloc[-1]
-    words = f"Of the images of {text(most['class_name'])}, {percent(most['recall'])} are found; "
-    words += f"of {text(least['class_name'])}, {percent(least['recall'])}."
+    words = f"Recall is highest for {text(most['class_name'])} ({percent(most['recall'])}) and lowest for "
+    words += f"{text(least['class_name'])} ({percent(least['recall'])})."
     if most["recall"] == least["recall"]:
-        words = f"Of the images of every class, {percent(most['recall'])} are found."
+        words = f"The recall of every class is {percent(most['recall'])}."
     never = [text(name) for at, name in enumerate(evaluation.class_names) if not (evaluation.predicted == at).any()]
     return words + (f" Never predicted: {listed(never, MOST_NAMED)}." if never else "")
 
 
-def confusion_counts(evaluation: Evaluation) -> np.ndarray:
-    """Images by true class (rows) and predicted class (columns), (k, k) int64."""
-    classes = len(evaluation.class_names)
-    cells = evaluation.labels * classes + evaluation.predicted
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def confusion(evaluation: Evaluation) -> Figure:
-    """The confusion matrix: colour is the share of the true class; counts are written where there is room."""
-    counts = confusion_counts(evaluation)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    classes = len(counts)
+def matrix_size(classes: int) -> tuple[float, float]:
+    """Width and height in inches of a matrix of so many classes, with its colour bar."""
     side = min(9.0, max(3.6, 0.42 * classes + 1.4))
-    figure, axes = plt.subplots(figsize=(side + 0.8, side))
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if classes <= MOST_ANNOTATED:
-        for (row, column), images in np.ndenumerate(counts):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(images), ha="center", va="center", color=color, fontsize=8)
-    ticks = np.arange(0, classes, math.ceil(classes / MOST_TICKS))
-    names = [short(evaluation.class_names[at]) for at in ticks]
-    axes.set_xticks(ticks, names, rotation=90 if classes > 4 else 0, fontsize=6 if classes > 20 else 8)
-    axes.set_yticks(ticks, names, fontsize=6 if classes > 20 else 8)
-    axes.set(xlabel="predicted class", ylabel="true class")
-    axes.grid(False)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    return figure
+    return side + 0.8, side
 
 
-def confusion_words(evaluation: Evaluation, pairs: int = 3) -> str:
-    """The most frequent confusions."""
-    counts = confusion_counts(evaluation)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:pairs]
-    cells = [divmod(int(cell), len(counts)) for cell in order if counts.flat[cell] > 0]
+def tick_labels(names: Sequence[str]) -> list[str]:
+    """Names of classes for the axes of a heat map, shortened; of many classes some are left out."""
+    every = math.ceil(len(names) / MOST_TICKS)
+    return ["" if at % every else short(name) for at, name in enumerate(names)]
+
+
+def confusion_words(matrix: np.ndarray, class_names: Sequence[str], pairs: int = 3) -> str:
+    """The most frequent confusions in a matrix (k, k) of images by true (rows) and predicted class (columns)."""
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:pairs]
+    cells = [divmod(int(cell), len(wrong)) for cell in order if wrong.flat[cell] > 0]
     if not cells:
         return "No test image was confused with another class."
-    names = [text(name) for name in evaluation.class_names]
-    words = [f"{names[true]} taken for {names[taken]} ({counts[true, taken]})" for true, taken in cells]
+    names = [text(name) for name in class_names]
+    words = [f"{names[true]} predicted as {names[taken]} ({wrong[true, taken]})" for true, taken in cells]
     return f"Most frequent {'confusion' if len(words) == 1 else 'confusions'}, in images: {', '.join(words)}."
 
 
 def reliability(evaluation: Evaluation, bins: int = 15) -> Figure:
-    """Accuracy against stated likelihood, in bins, above the number of images in each bin."""
+    """Reliability diagram: accuracy against confidence, in bins, above the number of images in each bin."""
     binned = statistics.reliability(evaluation.probabilities, evaluation.labels, bins)
     filled, width = binned.counts > 0, 1 / bins
     centres = binned.edges[:-1] + width / 2
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(4.8, 4.6), sharex=True, gridspec_kw={"height_ratios": (3, 1)})
-    upper.bar(centres[filled], binned.accuracy[filled], width=width * 0.9, color=PLAIN, alpha=0.75, label="accuracy")
+    upper.bar(
+        centres[filled], binned.accuracy[filled], width=width * 0.9, color=COLORS[0], alpha=0.75, label="accuracy"
+    )
     upper.plot(binned.confidence[filled], binned.accuracy[filled], "o", color="black", markersize=3)
-    upper.plot([0, 1], [0, 1], "--", color=WRONG, label="as sure as right")
+    upper.plot([0, 1], [0, 1], "--", color=WRONG, label="perfectly calibrated")
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     upper.legend(loc="upper left")
     lower.bar(centres, binned.counts, width=width * 0.9, color="#777777")
-    lower.set(xlabel="likelihood of the predicted class", ylabel="images")
+    lower.set(xlabel="confidence (predicted probability of the predicted class)", ylabel="images")
     return figure
 
 
 def calibration_words(evaluation: Evaluation) -> str:
-    """The expected calibration error, and whether the network is too sure or not sure enough."""
+    """The expected calibration error, and whether the network is over- or underconfident."""
     error = evaluation.metrics["expected_calibration_error"]
     sure, right = float(evaluation.confidence.mean()), float(evaluation.correct.mean())
-    words = f"Mean likelihood of the predicted class {percent(sure)}, accuracy {percent(right)}"
     if error is None or math.isnan(sure):
-        return "The likelihoods are not numbers: the training diverged."
-    verdict = "surer than it is right" if sure > right + 0.01 else "less sure than it is right"
-    verdict = "about as sure as it is right" if abs(sure - right) <= 0.01 else verdict
-    return f"{words}: on average the network is {verdict}. Expected calibration error {error:.4f}."
+        return "The predicted probabilities are not numbers: the training diverged."
+    verdict = "overconfident" if sure > right + 0.01 else "underconfident"
+    verdict = "neither over- nor underconfident" if abs(sure - right) <= 0.01 else verdict
+    words = f"Mean confidence {percent(sure)}, accuracy {percent(right)}: on average the network is {verdict}."
+    return f"{words} Expected calibration error {error:.4f}."
 
 
 def speed_and_storage_words(evaluation: Evaluation) -> str:
     """Time for an image, and whether the saved network predicts the same bits."""
     metrics = evaluation.metrics
     difference = metrics["round_trip_difference"]
-    text = f"One image alone takes {metrics['milliseconds_per_image']:.1f} ms"
-    views = metrics["test_time_augmentation"]
-    text += " (the mean over its six views). " if views == "mirror_shifts" else ". "
+    words = f"One image alone takes {metrics['milliseconds_per_image']:.1f} ms"
+    words += " (the mean over its six views). " if metrics["test_time_augmentation"] == "mirror_shifts" else ". "
     if metrics["diverged_epoch"] is not None:
-        return text + "What it answers is not a number, so there is nothing to compare after it was saved and loaded."
+        return words + "Its predictions are not numbers, so there is nothing to compare after saving and loading."
     if difference is None:
-        return text + "The network was not trained here, so it was not saved and loaded again."
-    text += "Loaded from its file, the network gives "
+        return words + "The network was not trained here, so it was not saved and loaded again."
+    words += "Loaded from its file, the network predicts "
     if difference == 0:
-        return text + "the likelihoods that it gave when it was trained, bit for bit."
+        return words + "the same probabilities as after its training, bit for bit."
     if difference < ROUNDING:
-        return text + f"those that it gave when it was trained, but for rounding (at most {difference:.1g})."
-    words = "**other likelihoods** than when it was trained"
-    return text + f"{words}, by up to {difference:.2g}: do not trust the stored file."
+        return words + f"the same probabilities as after its training, but for rounding (at most {difference:.1g})."
+    return words + f"**other probabilities** than after its training, by up to {difference:.2g}: do not trust the file."
