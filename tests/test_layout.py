@@ -96,9 +96,9 @@ def test_every_text_is_read_and_written_with_an_encoding() -> None:
     assert _without_encoding(ast.parse(right)) == []
 
 
-def test_the_lab_uses_tensorflow_only_for_data_batches_logs_and_the_graph_of_a_prediction() -> None:
+def test_the_lab_uses_tensorflow_only_for_data_batches_and_logs() -> None:
     users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
-    assert users <= {"prepared.py", "input_pipeline.py", "trials.py", "evaluation.py"}
+    assert users <= {"prepared.py", "input_pipeline.py", "trials.py"}
 
 
 def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
