@@ -172,6 +172,7 @@ SPACES = {
     "one trial": found({"units": [8, 16], "l1": [0.001, 0.01]}, [[8, 0.01, 0.4]], test=False),
     "one name": found({"units": [8, 16]}, [[8, 0.4], [16, 0.4]]),
     "one value": found({"units": [8]}, [[8, 0.4]]),
+    "one name, many digits": found({"units": [8, 16]}, [[8, 0.11666666716337204], [16, 0.15000000596046448]]),
     "many values": found({"units": list(range(32, 129, 4)), "k": [3, 5]}, [[32, 3, 0.1], [128, 5, 0.7], [64, 3, 0.2]]),
 }
 

@@ -133,7 +133,7 @@ def scatter_matrix(result: Search) -> Figure:
     places = {name: _numbers(result.scored[name], values[name]) for name in result.names}
     frame = pd.DataFrame(
         {_heading(name): each + random.uniform(-JITTER, JITTER, len(each)) for name, each in places.items()}
-        | {accuracy: result.scored["validation_accuracy"].astype(float)}
+        | {accuracy: result.scored["validation_accuracy"].astype(float).round(3)}  # the legend's words
     ).sort_values(accuracy)
     with plt.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays its grids out itself
         grid = sns.pairplot(
@@ -144,7 +144,7 @@ def scatter_matrix(result: Search) -> Figure:
             palette=COLOR_MAP,
             corner=True,
             diag_kind=None,
-            height=1.5,
+            height=max(1.5, 3.5 / len(result.names)),  # seaborn fails where the legend is wider than the panels
             plot_kws={"s": 16, "linewidth": 0},
         )
     for number, name in enumerate(result.names):
