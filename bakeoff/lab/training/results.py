@@ -56,8 +56,7 @@ def save_training(
             bare.save(temporary)
         write_csv(output / FILE, history.frame)
         write_npz(output / SAMPLE, probabilities=sample_predictions(model, data))
-        used = {"train": train, "validation": validation}
-        summary = _summary(model, history, data, used, facts["batch_size"])
+        summary = _summary(model, history, data, train, validation, facts["batch_size"])
         write_json(output / SUMMARY, facts | summary | {"partly_saved": part is not None})
     return open_training(output)
 
@@ -116,21 +115,22 @@ def best_epoch(history: pd.DataFrame) -> int:
 
 
 def _summary(
-    model: keras.Model, history: History, data: Prepared, used: Mapping[str, View | None], batch_size: int
+    model: keras.Model, history: History, data: Prepared, train: View, validation: View | None, batch_size: int
 ) -> dict[str, Any]:
     """On how much it was trained, and how the last epoch ended, unless it diverged."""
     frame, diverged = history.frame, _diverged(model, history)
     last = frame.iloc[-1].to_dict() if len(frame) and not diverged else {}
-    images = min(history.steps * batch_size, len(data.train if used["train"] is None else used["train"]) * len(frame))
-    there = {"train": data.train, "validation": data.validation}
+    images = min(history.steps * batch_size, len(train) * len(frame))
     return {
         "epochs": len(frame),
         "diverged_epoch": diverged,
         "optimizer_steps": history.steps,
-        **{f"{name}_images": len(view) if view is not None and len(frame) else 0 for name, view in used.items()},
-        **{f"{name}_images_available": 0 if view is None else len(view) for name, view in there.items()},
+        "train_images": len(train) if len(frame) else 0,
+        "validation_images": len(validation) if validation is not None and len(frame) else 0,
+        "train_images_available": len(data.train),
+        "validation_images_available": 0 if data.validation is None else len(data.validation),
         "validation_source": data.validation_source,
-        "unseen_classes": data.unseen_classes((used["train"] or data.train).labels) if len(frame) else {},
+        "unseen_classes": data.unseen_classes(train.labels) if len(frame) else {},
         **{name: last.get(name) for name in _METRICS},
         "best_epoch": best_epoch(frame),
         "train_seconds": history.seconds,
