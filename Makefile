@@ -24,11 +24,11 @@ picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
 	@echo "Drawing docs/report.png from $(REPORT)."
 	@$(BIN)/python docs/picture.py $(REPORT)
 
-REPORTS := reports/full-selection
 RUNS := runs
-record: setup ## Put the trainings of the finished REPORTS, made in RUNS, on record in docs/records
-	@echo "Putting $(REPORTS) on record."
-	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(REPORTS)
+SETTINGS :=
+record: setup ## Put the finished `full` trainings in RUNS on record in docs/records (SETTINGS="--set replicates=3": as the run had them)
+	@echo "Putting the finished trainings in $(RUNS) on record."
+	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(SETTINGS)
 
 results: setup ## Write docs/results.md and the README's table from the trainings on record
 	@echo "Writing docs/results.md from docs/records."

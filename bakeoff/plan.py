@@ -19,7 +19,7 @@ OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of l
 Name = tuple[str, str]  # stage and result key
 DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
 PAGE_PACKAGES = ("matplotlib", "seaborn", "pandas")  # they draw figures and write tables
-GPU_FEEDERS = 4  # CPU threads of a step that computes on a GPU
+GPU_FEEDERS = 4  # CPU threads of a step that computes on a whole GPU; on a share of one, its share of them
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ class _Maker:
         on_gpu = heavy and self.machine.device == "gpu"
         threads = (run["threads"] or self.machine.threads or self.machine.cores) if heavy else 1
         if on_gpu:  # it needs its host's cores to be fed, not to compute
-            threads = min(self.machine.cores, GPU_FEEDERS)
+            threads = min(self.machine.cores, max(1, round(GPU_FEEDERS * run["gpu_share"])))
         settings = self.machine.key_settings(on_gpu, threads) if stage.computes else {}
         if on_gpu:
             settings["deterministic"] = run["deterministic"]

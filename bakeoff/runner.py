@@ -289,6 +289,7 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the same of JAX, which else takes most of the GPU's memory at once
         "BAKEOFF_WEIGHTS_SHA256": step.key_inputs.get("resolved", {}).get("weights", "") if imagenet else "",
         **(_deterministic() if step.key_inputs["settings"].get("deterministic") else {}),
     }

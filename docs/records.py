@@ -1,9 +1,9 @@
-"""The trainings on record: a folder for each variant and seed below docs/records, written from finished reports.
+"""The trainings on record: a folder for each variant and seed below docs/records, written from finished runs.
 
-`python -m docs.records --runs-dir RUNS REPORT_FOLDER ...` writes them. A record holds the training's row of
-results.csv and what became of the claims about its variant (claims.csv) as its report had them; copies of the small
-files of its steps under their own names; predictions.npz in the short form of `bakeoff.lab.tested.summary`; and
-record.json, which says where all of it comes from. Figures whose report is no longer there have no files of steps.
+`python -m docs.records` writes them from a store of steps; `--set` as the run had it. A record holds the training's row
+of results.csv and what became of the claims about its variant (claims.csv); copies of the small files of its steps
+under their own names; predictions.npz in the short form of `bakeoff.lab.tested.summary`; and record.json, which says
+where all of it comes from. Figures whose run is no longer there have no files of steps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import csv
 import io
 import json
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,10 +22,15 @@ from typing import Any
 
 import numpy as np
 
+from bakeoff import results
 from bakeoff.claims.evidence import Run
+from bakeoff.errors import BakeoffError
 from bakeoff.lab.tested import summary
+from bakeoff.params import variant_names
+from bakeoff.pipeline import Pipeline, Request, audit_rows
+from bakeoff.plan import Step
 from bakeoff.report.masks import Mask
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import STAND_IN, default_data_dir
 from bakeoff.store import Store, digest_value
 
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -96,96 +100,67 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Finished:
-    """The folder of a finished report, and the store that its steps lie in."""
+    """A finished training: its steps and the store that they lie in, its row of results.csv, the claims about it."""
 
-    folder: Path
+    steps: Mapping[str, Step]
     store: Store
-
-    @cached_property
-    def rows(self) -> list[dict[str, str]]:
-        """results.csv."""
-        return read_table(self.folder / "results.csv")
-
-    @cached_property
-    def graph(self) -> list[dict[str, Any]]:
-        """The entities of provenance.json."""
-        return list(json.loads((self.folder / "provenance.json").read_text(encoding="utf-8"))["@graph"])
-
-    @property
-    def profile(self) -> str:
-        """The profile that it was made under."""
-        root = next(each for each in self.graph if each["@id"] == "./")
-        return str(re.findall(r"under the profile (\w+)", root["description"])[0])
-
-    @property
-    def revision(self) -> str:
-        """The revision of Bakeoff, where the steps themselves do not say it."""
-        return str(next(each for each in self.graph if each.get("name") == "Bakeoff")["softwareVersion"])
-
-    def steps(self, row: Row) -> dict[str, str]:
-        """Stage -> result key, of a row's steps: those whose notebooks lie in the row's folder."""
-        replicate = int(row["replicate"] or 0)
-        beside = f"notebooks/{row['variant']}{f'-{replicate}' if replicate else ''}/"
-        found = {}
-        for action in (each for each in self.graph if each["@type"] == "CreateAction" and "/" in each["@id"]):
-            made = action.get("result", [])  # of one that failed: nothing
-            results = made if isinstance(made, list) else [made]
-            stage, _, key = action["@id"].removeprefix("#").partition("/")
-            if "/" not in key and any(each["@id"].startswith(beside) for each in results):  # not of a page made anew
-                found[stage] = key
-        return found
+    row: Row
+    claims: Sequence[Row]
 
 
-def write(finished: Finished, row: Row, root: Path = RECORDS) -> Path:
-    """Put a row of a report on record, in the place of an older record of its variant and seed; returns its folder."""
-    _refuse(finished, row)
-    steps = finished.steps(row)
-    manifests = {stage: finished.store.complete_manifest(stage, key) for stage, key in steps.items()}
-    gone = [stage for stage, manifest in manifests.items() if manifest is None]
-    if gone or "evaluate" not in steps:
-        what = f"the files of its steps ({', '.join(gone) or 'evaluate'}) are not in {finished.store.root}"
-        raise RecordError(f"{what}; name the folder that the report was made from with --runs-dir")
-    about = _about(finished, row, steps, {stage: each for stage, each in manifests.items() if each})
-    target = root / row["variant"] / f"seed-{row['seed']}"
+def finished_trainings(pipeline: Pipeline) -> list[Finished]:
+    """Every training of a request's plan whose steps are all in the store; nothing is run or asked for."""
+    rows, store = pipeline.plan(look=False).rows, pipeline.store
+    table = results.collect(rows, store, {})
+    done = [(row, each) for row, each in zip(rows, table, strict=True) if each["status"] == "ok"]
+    judged = [found.row for found in audit_rows([row for row, _ in done], [each for _, each in done], store)]
+    return [
+        Finished(row.steps, store, each, [claim for claim in judged if claim["variant"] == row.variant])
+        for row, each in done
+    ]
+
+
+def write(finished: Finished, root: Path = RECORDS) -> Path:
+    """Put a training on record, in the place of an older record of its variant and seed; returns its folder."""
+    _refuse(finished.row)
+    about = _about(finished)
+    target = root / finished.row["variant"] / f"seed-{finished.row['seed']}"
     if target.is_dir() and Record(target).about["finished"] > about["finished"]:
         raise RecordError(f"a newer training of this seed, {Record(target).about['finished']}, is on record")
     made = target.with_name(f".{target.name}")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    _fill(made, finished, row, {stage: finished.store.folder(stage, key) for stage, key in steps.items()})
+    _fill(made, finished)
     (made / "record.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     made.rename(target)
     return target
 
 
-def _refuse(finished: Finished, row: Row) -> None:
+def _refuse(row: Row) -> None:
     """Only whole schedules on real data go on record."""
-    if finished.profile != "full":
-        raise RecordError(f"it ran under the profile {finished.profile}; only `full` runs go on record")
-    if row["status"] != "ok":
-        raise RecordError(f"it is not finished: {row['status']}, {(row['message'].splitlines() or ['no message'])[0]}")
     departures = [each for each in row["limited"].split("; ") if each and not each.startswith(DIVERGED)]
     if departures or row["dataset"] == STAND_IN:
         raise RecordError(f"it departs from the catalogue: {'; '.join(departures) or f'data {STAND_IN}'}")
 
 
-def _about(
-    finished: Finished, row: Row, steps: Mapping[str, str], manifests: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _about(finished: Finished) -> dict[str, Any]:
     """Where a training comes from: revision, versions, settings and machine, data, keys."""
-    inputs = {stage: manifest["key_inputs"] for stage, manifest in manifests.items()}
+    steps = finished.steps
+    inputs = {stage: step.key_inputs for stage, step in steps.items()}
     recipe = {stage: _without_seed(each) for stage, each in inputs.items()}
+    manifests = {stage: finished.store.complete_manifest(*step.name) or {} for stage, step in steps.items()}
     worked = manifests.get("train", manifests["evaluate"])
     resolved = {name: digest for each in inputs.values() for name, digest in each["resolved"].items()}
+    versions = {name: text for each in inputs.values() for name, text in sorted(each["versions"].items())}
     return {
-        "revision": (worked.get("software") or {}).get("revision", finished.revision),
+        "revision": worked["software"]["revision"],
         "finished": manifests["evaluate"]["finished"],
-        "machine": {name: worked["machine"][name] for name in ("device", "cores", "gpus")},
+        "machine": {name: worked["machine"][name] for name in ("device", "gpu", "cores")},
         "settings": inputs.get("train", inputs["evaluate"])["settings"],
-        "versions": {name: text for each in inputs.values() for name, text in sorted(each["versions"].items())},
-        "data": {"name": row["dataset"], **resolved},
-        "result_keys": dict(steps),
+        "versions": {name: text for name, text in versions.items() if text != "missing"},
+        "data": {"name": finished.row["dataset"], **resolved},
+        "result_keys": {stage: step.result_key for stage, step in steps.items()},
         "recipe": digest_value(recipe)[:32],
     }
 
@@ -196,16 +171,16 @@ def _without_seed(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"parameters": {name: each for name, each in inputs["parameters"].items() if name != "seed"}}
 
 
-def _fill(made: Path, finished: Finished, row: Row, folders: Mapping[str, Path]) -> None:
+def _fill(made: Path, finished: Finished) -> None:
     """Write all of a record but record.json."""
     mask = Mask(finished.store.root)
+    folders = {stage: finished.store.folder(*step.name) for stage, step in finished.steps.items()}
     for stage, names in COPIES.items():
         for name in names if stage in folders else ():
             (made / name).write_text(mask((folders[stage] / name).read_text(encoding="utf-8")), encoding="utf-8")
-    claims = [each for each in read_table(finished.folder / "claims.csv") if each["variant"] == row["variant"]]
-    write_table(made / "results.csv", [row])
-    write_table(made / "claims.csv", claims)
-    if float(row["test_images"] or 0):  # a training that diverged has predicted none
+    write_table(made / "results.csv", [finished.row])
+    write_table(made / "claims.csv", finished.claims)
+    if float(finished.row["test_images"] or 0):  # a training that diverged has predicted none
         metrics = json.loads((made / "metrics.json").read_text(encoding="utf-8"))
         kept = summary(folders["evaluate"] / "predictions.npz", metrics["loss_name"], metrics["label_smoothing"])
         np.savez_compressed(made / "predictions.npz", **kept)
@@ -221,31 +196,45 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     path.write_text(buffer.getvalue(), encoding="utf-8")
 
 
-def main(folders: Sequence[Path], runs: Path, root: Path = RECORDS) -> int:
-    """Put every row of these reports on record that may be; says of each what became of it. 1 where none could be."""
+def main(pipeline: Pipeline, root: Path = RECORDS) -> int:
+    """Put every finished training of a plan on record that may be; says of each what became of it. 1 for none."""
     written = 0
-    for folder in folders:
-        finished = Finished(folder, Store(runs))
+    for finished in finished_trainings(pipeline):
+        named = f"{finished.row['variant']}, seed {finished.row['seed']}"
         try:
-            rows = finished.rows
-        except OSError as error:
-            sys.exit(f"{error.filename} is not there; {folder} must be the folder of a finished report.")
-        for row in rows:
-            named = f"{row['variant']}, seed {row['seed']}"
-            try:
-                place = write(finished, row, root)
-            except RecordError as error:
-                print(f"{named}: not put on record; {error}.")
-                continue
-            size = sum(path.stat().st_size for path in place.iterdir())
-            print(f"{named}: {place.relative_to(root.parent)}, {size / 1000:.0f} kB")
-            written += 1
+            place = write(finished, root)
+        except RecordError as error:
+            print(f"{named}: not put on record; {error}.")
+            continue
+        size = sum(path.stat().st_size for path in place.iterdir())
+        print(f"{named}: {place.relative_to(root.parent)}, {size / 1000:.0f} kB")
+        written += 1
+    if not written:
+        print(f"Nothing to put on record: no training of this plan is finished in {pipeline.store.root}.")
     return 0 if written else 1
 
 
-if __name__ == "__main__":
+def _request(arguments: Sequence[str] | None = None) -> Request:
+    """What the command line asks for: the run whose trainings go on record."""
     parser = argparse.ArgumentParser(prog="python -m docs.records", description="Put finished `full` runs on record.")
-    parser.add_argument("reports", nargs="+", type=Path, help="folders of finished reports")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where their steps are kept")
-    given = parser.parse_args()
-    sys.exit(main(given.reports, given.runs_dir))
+    parser.add_argument("--variants", metavar="A,B", help="default: every one in params/variants")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="as the run had it")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where the steps are kept")
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir(), help="prepared data, as the run had them")
+    given = parser.parse_args(arguments)
+    return Request(
+        variants=tuple(given.variants.split(",") if given.variants else variant_names()),
+        profile="full",
+        settings=tuple(given.set),
+        data_dir=given.data_dir.expanduser().resolve(),
+        runs_dir=given.runs_dir.expanduser().resolve(),
+        reports_dir=Path("reports"),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Pipeline(_request(), print)))
+    except BakeoffError as wrong:
+        print(f"docs.records: {wrong}", file=sys.stderr)
+        sys.exit(wrong.exit_code)

@@ -91,7 +91,7 @@ class Trainings:
         threads = f", {settings['threads']} threads" if settings.get("threads") else ""
         versions = ", ".join(f"{name} {text}" for name, text in sorted(about["versions"].items()))
         digest = f" ({data['dataset'][:12]})" if "dataset" in data else ""
-        where = ", ".join([machine["device"], *map(str, machine["gpus"]), f"{machine['cores']} cores"])
+        where = ", ".join([machine.get("gpu") or machine["device"], f"{machine['cores']} cores"])
         return f"Revision {self.revision}, on {where}{threads}; {versions}; data {data['name']}{digest}"
 
 

@@ -29,6 +29,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
 LONGEST = ("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_inspect.py", "test_report.py")
+# The settings of `small_report`.
+SMALL = ("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_epochs=2", "max_training_tflop=10")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -129,8 +131,7 @@ def _once(folder: Path, make: Callable[[], None]) -> Path:
 def small_report(common_folder: Path, stub_template: Path) -> Path:
     """Folder of a finished report of three variants, trained just long enough to be ranked."""
     place = Workplace(common_folder / "small")
-    settings = ("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_epochs=2", "max_training_tflop=10")
-    arguments = [part for setting in settings for part in ("--set", setting)]
+    arguments = [part for setting in SMALL for part in ("--set", setting)]
 
     def make() -> None:
         _with_background(place, stub_template)

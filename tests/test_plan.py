@@ -12,7 +12,7 @@ from bakeoff import plan as plan_module
 from bakeoff import resolve
 from bakeoff.code import Code
 from bakeoff.errors import RequestError
-from bakeoff.machine import processor
+from bakeoff.machine import Machine, processor
 from bakeoff.params import load_parameters
 from bakeoff.plan import STAGES, Plan, make_plan
 from bakeoff.resolve import Resolver
@@ -330,6 +330,17 @@ def test_a_store_keeps_the_number_of_threads_it_began_with(project: Path, monkey
     assert _threads(project, 2, monkeypatch, look=True)[0] == 2  # only looked at before
     _, begun = _threads(project, 2, monkeypatch, look=True)
     assert _threads(project, 16, monkeypatch, look=True) == (2, begun)
+
+
+def test_a_share_of_a_gpu_has_its_share_of_the_threads_that_feed_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "find_machine", lambda *_: Machine("jax", 16, {}, ("0",)))
+    found = {}
+    for share in ("1", "0.5", "0.06"):
+        train = _plan(project, ("ann",), ("dataset=shapes10", f"gpu_share={share}")).rows[0].steps["train"]
+        found[share] = train.threads
+    assert found == {"1": 4, "0.5": 2, "0.06": 1}
 
 
 def test_an_older_store_says_once_that_it_is_not_used(project: Path) -> None:

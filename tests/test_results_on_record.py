@@ -1,48 +1,52 @@
-"""What is on record comes from finished reports, and docs/results.md and the README's table from what is on record."""
+"""What is on record comes from finished runs, and docs/results.md and the README's table from what is on record."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bakeoff.lab.tested import read_answers, read_losses
-from bakeoff.store import Store
+from bakeoff.pipeline import Pipeline, Request
 from docs import records, results
-from docs.records import Finished, Record, RecordError, read_records, read_table, write_table
-from tests.conftest import PROJECT
+from docs.records import Finished, Record, RecordError, finished_trainings, read_records, read_table, write, write_table
+from tests.conftest import PROJECT, SMALL
 
 VARIANTS = ("ann", "gray_cnn", "simple_cnn")
 
 
-@pytest.fixture
-def finished(small_report: Path, tmp_path: Path) -> Finished:
-    """A copy of a small report, with its limits taken away and other data named: as if of the profile `full`."""
-    report = Path(shutil.copytree(small_report, tmp_path / "report"))
-    rows = [row | {"limited": "", "dataset": "cifar10"} for row in read_table(report / "results.csv")]
-    write_table(report / "results.csv", rows)
-    crate = report / "provenance.json"
-    crate.write_text(crate.read_text().replace("under the profile smoke", "under the profile full"))
-    return Finished(report, Store(small_report.parent.parent / "runs"))
+def _pipeline(runs: Path) -> Pipeline:
+    request = Request(VARIANTS, "smoke", SMALL, runs, runs, runs / "reports")
+    return Pipeline(request, print)
 
 
 @pytest.fixture
-def recorded(finished: Finished, tmp_path: Path) -> Path:
+def finished(small_report: Path) -> Sequence[Finished]:
+    """The trainings of a small run, with their limits taken away and other data named: as if of the profile `full`."""
+    found = finished_trainings(_pipeline(small_report.parent.parent / "runs"))
+    return [replace(each, row=each.row | {"limited": "", "dataset": "cifar10"}) for each in found]
+
+
+@pytest.fixture
+def recorded(finished: Sequence[Finished], tmp_path: Path) -> Path:
     """The folder in which all of them are on record."""
-    assert records.main([finished.folder], finished.store.root, tmp_path / "records") == 0
+    for each in finished:
+        write(each, tmp_path / "records")
     return tmp_path / "records"
 
 
-def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finished: Finished) -> None:
+def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finished: Sequence[Finished]) -> None:
     there = read_records(recorded)
     assert [record.row["variant"] for record in there] == list(VARIANTS)
-    for record in there:
-        steps = finished.steps(record.row)
-        assert record.about["result_keys"] == steps and set(steps) >= {"load", "build", "train", "evaluate"}
-        stored = finished.store.folder("evaluate", steps["evaluate"]) / "predictions.npz"
+    for record, training in zip(there, finished, strict=True):
+        keys = {stage: step.result_key for stage, step in training.steps.items()}
+        assert record.about["result_keys"] == keys and set(keys) >= {"load", "build", "train", "evaluate"}
+        stored = training.store.folder("evaluate", keys["evaluate"]) / "predictions.npz"
         accuracies = np.array([float(record.row["test_accuracy"])])
         ours, theirs = (read_answers([path], accuracies) for path in (record.folder / "predictions.npz", stored))
         assert ours and theirs and ours.same_images(theirs) and np.array_equal(ours.said, theirs.said)
@@ -53,16 +57,17 @@ def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finish
         np.testing.assert_allclose(short, whole, rtol=1e-3)
         assert record.run.at("train_accuracy") == pytest.approx(record.run.number("train_accuracy"))
         assert record.run.file("train", "step.json")["key_inputs"]["settings"] == record.about["settings"]
+        assert len(record.about["revision"]) >= 7 and "missing" not in record.about["versions"].values()
+        assert all(claim["variant"] == record.row["variant"] for claim in record.claims) and record.claims
 
 
-def test_the_page_is_written_from_the_records_alone(recorded: Path, finished: Finished, tmp_path: Path) -> None:
+def test_the_page_is_written_from_the_records_alone(recorded: Path, tmp_path: Path) -> None:
     shutil.copyfile(PROJECT / "README.md", tmp_path / "README.md")
     places = recorded, tmp_path / "results.md", tmp_path / "README.md"
-    rows = finished.rows
-    shutil.rmtree(finished.folder)
     results.main(*places)
     page, readme = places[1].read_text(), places[2].read_text()
-    for row in rows:
+    for record in read_records(recorded):
+        row = record.row
         assert f"| {row['variant']} |" in page and f"| {row['variant']} |" in readme
         assert f"| {float(row['test_accuracy']):.3f} |" in page
     missing = page.partition("## Not on record")[2]
@@ -85,40 +90,37 @@ def test_a_changed_figure_is_changed_everywhere(recorded: Path, tmp_path: Path) 
     [
         ({"limited": "epochs 2 (catalogue: 10)"}, "departs from the catalogue: epochs 2"),
         ({"dataset": "shapes10"}, "departs from the catalogue: data shapes10"),
-        ({"status": "failed", "message": "out of memory\nmore"}, "not finished: failed, out of memory$"),
     ],
 )
 def test_what_is_no_full_run_is_refused(
-    finished: Finished, tmp_path: Path, change: dict[str, str], sentence: str
+    finished: Sequence[Finished], tmp_path: Path, change: dict[str, str], sentence: str
 ) -> None:
     with pytest.raises(RecordError, match=sentence):
-        records.write(finished, finished.rows[0] | change, tmp_path / "records")
+        write(replace(finished[0], row=finished[0].row | change), tmp_path / "records")
     assert not (tmp_path / "records").exists()
 
 
-def test_other_profiles_and_other_stores_are_refused(
-    small_report: Path, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_is_finished_is_put_on_record_and_the_rest_is_not_there(
+    small_report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert records.main([small_report], finished.store.root, tmp_path / "records") == 1
-    assert capsys.readouterr().out.count("it ran under the profile smoke; only `full` runs go on record") == 3
-    with pytest.raises(RecordError, match="name the folder that the report was made from with --runs-dir"):
-        records.write(Finished(finished.folder, Store(tmp_path / "empty")), finished.rows[0], tmp_path / "records")
-    with pytest.raises(SystemExit, match="must be the folder of a finished report"):
-        records.main([tmp_path / "nothing"], finished.store.root)
+    """Here a run with limits, which is refused; of an empty store there is nothing to refuse."""
+    assert records.main(_pipeline(small_report.parent.parent / "runs"), tmp_path / "records") == 1
+    assert capsys.readouterr().out.count("not put on record; it departs from the catalogue: ") == 3
+    assert records.main(_pipeline(tmp_path / "empty"), tmp_path / "records") == 1
+    assert "Nothing to put on record" in capsys.readouterr().out
 
 
 def test_a_newer_training_takes_the_place_of_an_older_one_and_never_the_reverse(
-    recorded: Path, finished: Finished
+    recorded: Path, finished: Sequence[Finished]
 ) -> None:
     kept = recorded / "ann" / "seed-0" / "record.json"
     about = json.loads(kept.read_text())
     kept.write_text(json.dumps(about | {"finished": "2001-01-01T00:00:00Z", "revision": "old"}))
-    (row,) = (row for row in finished.rows if row["variant"] == "ann")
-    records.write(finished, row, recorded)
+    write(finished[0], recorded)
     assert json.loads(kept.read_text()) == about
     kept.write_text(json.dumps(about | {"finished": "2999-01-01T00:00:00Z"}))
     with pytest.raises(RecordError, match="a newer training of this seed, 2999"):
-        records.write(finished, row, recorded)
+        write(finished[0], recorded)
 
 
 def _another_seed(recorded: Path, accuracy: str, **about: str) -> None:
