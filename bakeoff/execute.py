@@ -58,6 +58,8 @@ class Made:
     page_only: bool
     peak_memory: int | None = None  # bytes of its kernel at most; None: not seen
     device: Mapping[str, str] | None = None  # what the kernel computed on; None: no backend came up in it
+    folder: Path | None = None  # where it was made; None: in the job's folder
+    machine: Mapping[str, Any] = field(default_factory=dict)  # what of the machine was another one than the command's
 
 
 def execute(job: Job) -> Made:

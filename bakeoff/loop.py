@@ -23,7 +23,8 @@ class Loop:
 
     def __init__(self, runner: Runner, plan: Plan, progress: Lines) -> None:
         self.runner, self.plan, self.progress = runner, plan, progress
-        self.schedule = Schedule(runner.machine, runner.jobs, runner.devices)
+        jobs = runner.jobs or runner.capacity.cores
+        self.schedule = Schedule(runner.capacity, jobs, runner.devices, runner.free_memory)
         self._running: dict[Future[Any], Step] = {}
         self._rows: dict[Step, int] = {}  # how many rows of progress an earlier run left
         self._planned = 0  # steps of the plan that the schedule knows
@@ -69,7 +70,8 @@ class Loop:
             return
         self._rows[step] = rows_written(step, self.runner.store.checkpoint(*step.name))
         self.progress.started(step, reason)
-        self._running[self.runner.start(step, reason)] = step
+        started = self.runner.start(step, reason, needs=self.schedule.needs(step))
+        self._running[started] = step
 
     def _is_made(self, step: Step, reason: str) -> bool:
         """Whether another run has made a step meanwhile. Damaged files stay until they are replaced."""

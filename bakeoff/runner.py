@@ -4,75 +4,72 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff import warm
 from bakeoff.code import PROJECT
 from bakeoff.devices import Devices
 from bakeoff.errors import StepError
 from bakeoff.execute import Job, Made
-from bakeoff.inputs import execute_checked
+from bakeoff.executors import Executor, Needs, Task
+from bakeoff.executors.kernels import COLD_KERNEL, Kernels
+from bakeoff.executors.local import LocalExecutor
 from bakeoff.last_made import LastMade
 from bakeoff.locks import Locks
 from bakeoff.loop import TICK_SECONDS, Loop
 from bakeoff.machine import Machine
 from bakeoff.plan import DAMAGED, Plan, Step, parent_name, stale_reason
-from bakeoff.progress import Lines, make_progress
+from bakeoff.progress import Lines, make_progress, title
 from bakeoff.resolve import import_environment
-from bakeoff.scratch import scratch_folder
 from bakeoff.software import package_versions, revision
 from bakeoff.staging import Staging
 from bakeoff.store import Store, write_manifest
-from bakeoff.warm.client import Server
-from bakeoff.workers import Workers
 
-COLD_KERNEL = "python3"
 # What makes a GPU give the same bits each time, of TensorFlow, of XLA (JAX), and of cuBLAS (PyTorch).
 _DETERMINISTIC_XLA = "--xla_gpu_deterministic_ops=true"
 _DETERMINISTIC = {
     "TF_DETERMINISTIC_OPS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-_LONGEST_SOCKET_FOLDER = 80  # a socket's path has 104 bytes at most on some systems
+_MOST_THREADS = 1000
 
 
 @dataclass
 class Runner:
-    """Executes steps in worker processes and commits each to the store. Use it in a `with` statement."""
+    """Has steps executed and commits each to the store. Use it in a `with` statement."""
 
     store: Store
     machine: Machine
     data_dir: Path
     say: Callable[[str], None]
-    jobs: int = 1
+    jobs: int = 1  # 0: as many as there is room for where steps are executed
     cold_kernels: bool = False
     project: Path = PROJECT  # whose notebooks and lab kernels execute: a run's snapshot
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
+    executor: Executor | None = None  # of a plan's steps; None: worker processes here, as for single steps
     _running: set[tuple[str, str]] = field(default_factory=set)
     _shared: set[tuple[str, str]] = field(default_factory=set)  # steps beside which another one ran, whatever it was
     _making: dict[tuple[str, str], _Making] = field(default_factory=dict)
-    _server: Server | None = None
-    _restarted: bool = False  # the fork server: once
-    _scratch: Path | None = None
     _made_with: dict[str, Any] = field(default_factory=dict)
-    _folders: ExitStack = field(default_factory=ExitStack)
+    capacity: Machine = field(init=False)  # what steps may take at once
+    _executor: Executor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.devices = Devices(self.machine.gpus)
         self.locks = Locks(self.store, self.say)
         self._last_made = LastMade(self.store.root)
         self._staging = Staging(self.store)
-        self._workers = Workers(self.jobs)
-        self._publishers = ThreadPoolExecutor(self.jobs)  # a thread for each step that runs
+        imported_with = import_environment(self.machine.backend, self.data_dir)
+        self._kernels = Kernels(imported_with, self.store.root / "fork-server.log", self.say, self.cold_kernels)
+        self._workers: Executor = LocalExecutor(self.jobs or 1, self._kernels)
+        self._executor = self.executor or self._workers
+        self.capacity, self.devices = self.machine, Devices(self.machine.gpus)
+        self._publishers = ThreadPoolExecutor(self.jobs or _MOST_THREADS)  # one for each step that runs
 
     def __enter__(self) -> Runner:
         self._staging.open()
@@ -80,19 +77,23 @@ class Runner:
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """Leave no process behind: kernels die with their server, or with the worker that started them."""
-        if failure:  # Ctrl-C: do not wait for notebooks to end
-            self._workers.stop(at_once=True)
-        if self._server:  # after the workers, which would start a kernel of their own where none is forked for them
-            self._server.stop()
-        self._workers.stop()
+        for executor in (self._executor, self._workers):
+            executor.stop(at_once=failure is not None)  # Ctrl-C: do not wait for notebooks to end
         self._publishers.shutdown()
         self._staging.close()
         self._last_made.close()
-        self._folders.close()
+        self._kernels.close()
+
+    def free_memory(self) -> int:
+        """Bytes that steps may take where they are executed."""
+        return self._executor.free_memory()
 
     def run(self, plan: Plan) -> None:
         """Run what must run, parents first. A failed step stops only what needs it; see `failures`."""
         if plan.reasons:
+            self._executor.start(self._staging.folder, self.machine)
+            self.capacity = self._executor.capacity(self.machine)
+            self.devices = Devices(self.capacity.gpus)
             with make_progress(plan, self.store, self.say) as progress:
                 Loop(self, plan, progress).run()
 
@@ -123,8 +124,11 @@ class Runner:
         reason: str,
         inputs: Mapping[str, Any] | None = None,
         texts: Mapping[str, str] | None = None,
+        needs: Needs | None = None,
     ) -> Future[Made]:
         """Give a step, whose lock is held, to a worker; the result is there when the step is published.
+
+        The executor's workers get it with what it `needs`; without that, those on this machine do.
 
         What a worker made is published in a thread, so that nothing else waits for the disk.
         """
@@ -138,7 +142,6 @@ class Runner:
         parents |= {"shared": str(store.shared(step.key_inputs))} if step.stage.shares else {}
         parents |= {"checkpoint": str(checkpoint)} if step.stage.resumes else {}
         given = {Path(name).stem: str(staged / name) for name in texts or {}}
-        kernel, environment = self._kernel()
         self._software()
         job = Job(
             stage=step.stage.name,
@@ -146,10 +149,9 @@ class Runner:
             folder=staged,
             parameters={**step.parameters, "inputs": {**(inputs or parents), **given}, "output": str(staged)},
             outputs=step.stage.outputs,
-            environment=self.kernel_environment(step) | environment,
-            kernel=kernel,
+            environment=self.kernel_environment(step),
+            kernel=COLD_KERNEL,  # the executor knows a better one
             timeout_seconds=step.timeout_seconds,
-            sockets=self._sockets(),
             published=store.folder(*step.name),
             failed=store.failed(*step.name),
             texts=texts or {},
@@ -159,7 +161,8 @@ class Runner:
         self._running.add(step.name)
         if len(self._running) > 1:
             self._shared |= self._running
-        executed = self._workers.submit(execute_checked, job, self.store, step.parents)
+        task = Task(job, self.store, tuple(step.parents), needs or Needs(), title(step))
+        executed = (self._workers if needs is None else self._executor).submit(task)
         return self._publishers.submit(self._publish, step, executed, making)
 
     def finish(self, step: Step, future: Future[Made], progress: Lines) -> None:
@@ -181,48 +184,10 @@ class Runner:
         self.devices.release(step)
         self.locks.release(step)
 
-    def _kernel(self) -> tuple[str, dict[str, str]]:
-        """The kernel's name and what its launcher must find in the environment; starts the fork server once."""
-        if self.cold_kernels or not warm.supported():
-            return COLD_KERNEL, {}
-        if self._server is not None and not self._server.serves():
-            self._server.stop()
-            again, self._server = not self._restarted, None
-            self._restarted = True
-            what = "it is started again" if again else "kernels start cold from here on"
-            self.say(f"The fork server has ended (see {self.store.root / 'fork-server.log'}); {what}.")
-            self.cold_kernels = not again
-            if not again:
-                return COLD_KERNEL, {}
-        if self._server is None:
-            environment = import_environment(self.machine.backend, self.data_dir)
-            self._server = Server(environment, self.store.root / "fork-server.log")
-            self._server.start(self._folder())
-            self._workers.submit(_import_papermill)  # while the server imports, so does the first worker
-            if not self._server.wait():
-                self.say(
-                    f"The fork server did not start (see {self.store.root / 'fork-server.log'}); kernels start cold."
-                )
-                self.cold_kernels = True
-                return COLD_KERNEL, {}
-        path = os.pathsep.join([str(warm.JUPYTER_PATH), *filter(None, [os.environ.get("JUPYTER_PATH")])])
-        return warm.KERNEL, {"JUPYTER_PATH": path, warm.SOCKET_VARIABLE: str(self._server.path)}
-
-    def _folder(self) -> Path:
-        """A folder for sockets that only this user can open; gone when the run ends."""
-        if self._scratch is None:
-            self._scratch = self._folders.enter_context(scratch_folder())
-        return self._scratch
-
-    def _sockets(self) -> Path | None:
-        """Where kernels put their Unix sockets; None where there are none, or the folder's name is too long for one."""
-        fits = hasattr(socket, "AF_UNIX") and len(str(self._folder())) < _LONGEST_SOCKET_FOLDER
-        return self._folder() if fits and os.name == "posix" else None
-
     def kernel_environment(self, step: Step) -> dict[str, str]:
         """A kernel's: it imports the snapshot's code, and reads nobody's start-up files of IPython."""
         chosen = kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step))
-        return chosen | {"PYTHONPATH": str(self.project), "IPYTHONDIR": str(self._folder() / "ipython")}
+        return chosen | {"PYTHONPATH": str(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
 
     def _software(self) -> dict[str, Any]:
         """The revision and the packages that this run's steps are made with, as they were when its first one began."""
@@ -233,9 +198,10 @@ class Runner:
     def _publish(self, step: Step, executed: Future[Made], making: _Making) -> Made:
         """Wait for the worker, publish what it made, and forget what the step would have gone on from."""
         made = executed.result()
+        staged = made.folder or making.staged
         now = {
             "seconds": made.seconds,
-            "machine": self.machine.record() | {"measured": made.device},
+            "machine": self.machine.record() | dict(made.machine) | {"measured": made.device},
             "software": self._software(),
             "ran_alone": step.name not in self._shared,
             "peak_memory": made.peak_memory,  # what the next run reserves
@@ -254,9 +220,9 @@ class Runner:
             "result_key": step.result_key,
             "files": made.files,
         }
-        write_manifest(making.staged, manifest)
+        write_manifest(staged, manifest)
         replace = making.before is not None or making.reason in ("forced", DAMAGED)
-        self.store.publish(making.staged, *step.name, replace=replace)
+        self.store.publish(staged, *step.name, replace=replace)
         if (checkpoint := self.store.checkpoint(*step.name)).exists():
             self.store.discard(checkpoint)
         return made
@@ -298,7 +264,3 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
 def _deterministic() -> dict[str, str]:
     """The variables that ask for it; flags of XLA that the user set stay."""
     return _DETERMINISTIC | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_DETERMINISTIC_XLA}".strip()}
-
-
-def _import_papermill() -> None:
-    import papermill  # noqa: F401

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bakeoff.devices import Devices
 from bakeoff.estimates import Estimate
+from bakeoff.executors import Needs
 from bakeoff.machine import Machine
 from bakeoff.plan import Name, Step
 from bakeoff.resources import free_memory
@@ -106,6 +107,11 @@ class Schedule:
             else:
                 return self._begin(demand)
         return None
+
+    def needs(self, step: Step) -> Needs:
+        """What a running step takes."""
+        demand = self._running[step.name]
+        return Needs(demand.threads, demand.megabytes * _MEGABYTE, demand.gpu_share)
 
     def finished(self, step: Step) -> None:
         """A running step is made: its resources are free, and what waited for it may be ready."""

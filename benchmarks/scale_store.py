@@ -22,6 +22,8 @@ from typing import Any
 
 from bakeoff import results
 from bakeoff.execute import Made
+from bakeoff.executors import Task
+from bakeoff.executors.local import LocalExecutor
 from bakeoff.loop import Loop
 from bakeoff.pipeline import Pipeline, Request, audit_basis, audit_rows
 from bakeoff.plan import Plan, compare_step
@@ -99,23 +101,21 @@ def _stand_in(report: Report, store: Store) -> None:
     write_atomically(report.folder / STAMP, json.dumps(note | {"pages": {name: ["", digest] for name in pages}}))
 
 
-class _Workers:
+class _AtOnce(LocalExecutor):
     """In place of a run's own: what it is given is made at once."""
 
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Made]:
+    def submit(self, task: Task) -> Future[Made]:
+        """Nothing is executed."""
         made: Future[Made] = Future()
         made.set_result(Made(0.0, {}, False))
         return made
-
-    def stop(self, at_once: bool = False) -> None:
-        """There is nothing to end."""
 
 
 def _events(pipeline: Pipeline, plan: Plan) -> dict[str, float]:
     """Milliseconds of the scheduler's thread from the end of a step to the start of the next; steps are published."""
     times: list[float] = []
     with Runner(pipeline.store, plan.machine, Path(), lambda _: None, 16, cold_kernels=True) as runner:
-        runner._workers = _Workers()  # type: ignore[assignment]
+        runner._executor = _AtOnce(1, runner._kernels)
         runner.on_finished = lambda _: times.append(time.thread_time())
         loop = Loop(runner, plan, Lines(plan, pipeline.store, lambda _: None))
         begun = time.thread_time()

@@ -18,6 +18,8 @@ import pytest
 
 from bakeoff import staging
 from bakeoff.execute import Job, Made, execute
+from bakeoff.executors import Task
+from bakeoff.executors.local import LocalExecutor
 from bakeoff.machine import Machine
 from bakeoff.plan import STAGES, Plan, Step
 from bakeoff.runner import Runner
@@ -243,16 +245,14 @@ def test_a_damaged_step_stays_where_it_is_until_it_is_made_again(place: tuple[St
         assert store.first_bad_file(path.parent.parent.name, json.loads(path.read_text())["result_key"]) is None
 
 
-class _Workers:
+class _AtOnce(LocalExecutor):
     """In place of a run's own: what it is given is made at once."""
 
-    def submit(self, *_: object) -> Future[Made]:
+    def submit(self, task: Task) -> Future[Made]:
+        """Nothing is executed."""
         made: Future[Made] = Future()
         made.set_result(Made(0.0, {}, False))
         return made
-
-    def stop(self, at_once: bool = False) -> None:
-        """There is nothing to end."""
 
 
 def test_the_scheduler_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_the_scheduler_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", fsync)
     with Runner(store, machine, tmp_path, lambda _: None, 2, cold_kernels=True) as runner:
-        runner._workers = _Workers()  # type: ignore[assignment]
+        runner._executor = _AtOnce(1, runner._kernels)
         runner.run(plan)
         assert len(threads) == 2 and threading.main_thread() not in threads
     assert all(store.complete_manifest(*step.name) for step in steps) and not runner.failures

@@ -21,8 +21,8 @@ from bakeoff.machine import Machine
 from bakeoff.store import Store
 from pathlib import Path
 with Runner(Store(Path(sys.argv[1])), Machine("tensorflow", 1, {}), Path(sys.argv[1]), print) as runner:
-    (runner._folder() / "server.sock").touch()
-    print(runner._folder(), flush=True)
+    (runner._kernels.folder() / "server.sock").touch()
+    print(runner._kernels.folder(), flush=True)
     time.sleep(60)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,22 +21,30 @@ _ANSWER_SECONDS = 5.0  # a standing server forks in a fraction of one; imports t
 class Server:
     """The fork server as a part of a run: started in the background, gone when it is stopped or the run ends."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        """`environment`: what libraries read when they are imported (KERAS_BACKEND, KERAS_HOME with a full path)."""
-        self._environment = dict(environment)
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, standing: Path | None = None, hidden: str = ""
+    ) -> None:
+        """`environment`: what libraries read when they are imported (KERAS_BACKEND, KERAS_HOME with a full path).
+
+        `standing`: the socket of a server to fork from; None: of the user's own. `hidden`: a pattern of variables of
+        this process that the server is not to see.
+        """
+        seen = {name: value for name, value in os.environ.items() if not re.fullmatch(hidden, name)}
+        self._environment = seen | dict(environment)
+        self._standing = standing
         self._log = log
         self._process: ForkedServer | subprocess.Popen[bytes] | None = None
         self.path = socket_path()
 
     def start(self, folder: Path) -> None:
-        """Fork it from the user's own server, if one stands that has imported the same, or begin with the imports.
+        """Fork it from a server that stands, if one does that has imported the same, or begin with the imports.
 
         `wait` says when it serves. The socket lies in `folder`.
         """
         self.path = folder / "server.sock"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         own = {SOCKET_VARIABLE: str(self.path), OWNER_VARIABLE: str(os.getpid())}
-        environment = os.environ | self._environment | own
+        environment = self._environment | own
         question = {
             "socket": str(self.path),
             "owner": os.getpid(),
@@ -45,7 +54,7 @@ class Server:
             "environment": environment,
         }
         with suppress(OSError, ValueError):
-            self._process = ask_for_server(socket_path(), question, _ANSWER_SECONDS)
+            self._process = ask_for_server(self._standing or socket_path(), question, _ANSWER_SECONDS)
             return
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

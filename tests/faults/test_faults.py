@@ -129,12 +129,12 @@ def test_a_runner_says_that_its_fork_server_has_ended(tmp_path: Path, monkeypatc
     monkeypatch.setenv("BAKEOFF_WARM_IMPORTS", LIGHT["BAKEOFF_WARM_IMPORTS"])
     with Runner(Store(tmp_path), Machine("tensorflow", 1, {}), tmp_path, said.append) as runner:
         for words in ([], ["it is started again"], ["it is started again", "kernels start cold from here on"]):
-            name, _ = runner._kernel()
+            name, _ = runner._kernels.find()
             assert [line.split("; ")[-1].rstrip(".") for line in said] == words
             assert name == ("python3" if len(words) == 2 else "bakeoff-warm")
-            if runner._server is not None and runner._server._process is not None:
-                runner._server._process.kill()
-                runner._server._process.wait()
+            if runner._kernels._server is not None and runner._kernels._server._process is not None:
+                runner._kernels._server._process.kill()
+                runner._kernels._server._process.wait()
 
 
 def _trains(folder: Path) -> bool:

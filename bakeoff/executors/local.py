@@ -1,4 +1,4 @@
-"""Processes that execute jobs. One that dies fails the job that it had, and no other."""
+"""Worker processes on this machine. One that dies fails the job that it had, and no other."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bakeoff import without_iri_grammar
+from bakeoff.execute import Made
+from bakeoff.executors import Task
+from bakeoff.executors.kernels import Kernels
+from bakeoff.inputs import execute_checked
+from bakeoff.machine import Machine
+from bakeoff.resources import free_memory
 from bakeoff.warm.process import die_with_parent
 
 Result = TypeVar("Result")
@@ -32,14 +39,33 @@ class _Worker:
 
 
 @dataclass
-class Workers:
+class LocalExecutor:
     """At most `count` processes, started as they are needed: papermill's imports stay out of the command."""
 
     count: int
+    kernels: Kernels
     _all: list[_Worker] = field(default_factory=list)
 
-    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have a process do `work(*arguments)`; the result is BrokenProcessPool when the process dies meanwhile."""
+    def __post_init__(self) -> None:
+        self.kernels.meanwhile = lambda: self._work(_import_papermill)
+
+    def start(self, run_folder: Path, machine: Machine) -> None:
+        """Nothing is to be done: a worker is started with its first task."""
+
+    def capacity(self, machine: Machine) -> Machine:
+        """This machine's."""
+        return machine
+
+    def free_memory(self) -> int:
+        """This machine's, now."""
+        return free_memory()
+
+    def submit(self, task: Task) -> Future[Made]:
+        """Have a process execute the task; the result is BrokenProcessPool when the process dies meanwhile."""
+        return self._work(execute_checked, self.kernels.equip(task.job), task.store, task.parents)
+
+    def _work(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Have a process do `work(*arguments)`."""
         while True:
             worker = self._free()
             try:
@@ -57,6 +83,7 @@ class Workers:
             for process in list(getattr(worker.pool, "_processes", None) or {}):
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        self.kernels.stop()  # after killed workers, which would start a kernel of their own where none is forked
         for worker in self._all:
             worker.pool.shutdown(cancel_futures=True)
         self._all.clear()
@@ -76,3 +103,7 @@ def _begin(owner: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(owner)
     without_iri_grammar()
+
+
+def _import_papermill() -> None:
+    import papermill  # noqa: F401
