@@ -14,6 +14,7 @@ from bakeoff.code import PROJECT
 from bakeoff.last_made import LastMade
 from bakeoff.locks import is_held, try_lock
 from bakeoff.plan import BACKGROUND, COMPARE, STAGES, Plan, parent_name
+from bakeoff.resolve import NOT_HERE
 from bakeoff.snapshot import FOLDER, snapshot_name
 from bakeoff.store import MANIFEST, Store
 
@@ -51,7 +52,7 @@ class Cleaner:
         self._needed = {self.store.folder(*step.name) for step in steps}
         self._needed |= {self.store.shared(step.key_inputs) for step in steps if step.stage.shares}
         rows = [row for plan in self.plans for row in plan.rows]
-        here = {row.dataset.name.split()[0] for row in rows if " " in row.dataset.name}
+        here = {row.dataset.in_notebooks for row in rows if row.dataset.digest not in (row.dataset.name, NOT_HERE)}
         self._absent = {row.parameters.stage["dataset"] for row in rows} - here
         self._absent |= {"imagenet weights" for row in rows if row.weights == "random"}
 

@@ -45,7 +45,7 @@ STAGES: Mapping[str, Stage] = {
             "1_load",
             (),
             ("dataset.json", "train_images.npy", "test_images.npy"),
-            ("numpy", "tensorflow", "tensorflow-datasets"),
+            ("numpy",),  # and what the data set is read with
         ),
         Stage("preprocess", "2_preprocess", ("load",), ("preprocess.json", "splits.npz"), ("numpy",)),
         Stage(
@@ -117,6 +117,7 @@ class Step:
     gpu_share: float = 0.0  # of one GPU; 0: computes on the CPU
     timeout_seconds: int = 86400
     variants: list[str] = field(default_factory=list)  # the variants that need it, in order
+    images: str = ""  # where images of one's own lie, for the stage that loads them: no key holds a path
     number: int = 0  # of a step of which its row has several, from 1 on; 0: the only one of its stage
 
     @property
@@ -252,13 +253,15 @@ class _Maker:
         rows = []
         for replicate in range(parameters.run["replicates"]):
             seed = parameters.stage["seed"] + replicate
-            values = {**parameters.stage, "dataset": dataset.name.split()[0], "weights": weights, "seed": seed}
-            steps = {} if blocked else self._steps(values, parameters.run, resolved)
+            values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
+            steps = {} if blocked else self._steps(values, parameters.run, resolved, dataset)
             file_name = file.name if file else ""
             rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused))
         return rows
 
-    def _steps(self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str]) -> dict[str, Step]:
+    def _steps(
+        self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str], dataset: Source
+    ) -> dict[str, Step]:
         steps: dict[str, Step] = {}
         for stage in STAGES.values():
             if stage.name in ("search", "train") and values[_CHOSEN_BY[stage.name]] == "none":
@@ -266,7 +269,10 @@ class _Maker:
             if stage.name == "train":
                 stage = replace(stage, notebook=TRAINING_NOTEBOOKS[values["trainer"]])
             parents = {name: steps[name].result_key for name in stage.parents if name in steps}
-            steps[stage.name] = self._step(stage, values, run, parents, resolved)
+            if stage.name == "load":
+                stage = replace(stage, packages=stage.packages + dataset.packages)
+            step = self._step(stage, values, run, parents, resolved)
+            steps[stage.name] = replace(step, images=dataset.location) if stage.name == "load" else step
         return steps
 
     def _step(
@@ -325,7 +331,7 @@ def _missing_class(values: Mapping[str, Any], dataset: Source) -> str:
     positive, names = values["positive_class"], dataset.class_names
     if values["task"] != "binary" or not positive or not names or positive in names:
         return ""
-    return f"positive_class {shown(positive)} is no class of {dataset.name.split()[0]}; {near_or_all(positive, names)}"
+    return f"positive_class {shown(positive)} is no class of {dataset.in_tables}; {near_or_all(positive, names)}"
 
 
 def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bakeoff import own_images
 from bakeoff.code import PROJECT
 from bakeoff.digests import DigestCache
 from bakeoff.errors import DataUnavailableError
@@ -25,6 +26,7 @@ from bakeoff.store import MANIFEST, Store, digest_file, digest_value, write_atom
 
 STAND_IN = "shapes10"
 DEFAULT = "cifar10"  # the data set that the stand-in may replace, unless somebody asked for it
+TFDS_PACKAGES = ("tensorflow", "tensorflow-datasets")
 NOT_HERE = "not here yet"  # in place of the digest of data that a run would look for
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
 REMEMBER_SECONDS = 3600.0
@@ -41,11 +43,30 @@ OLDER_STORE = (
 
 @dataclass(frozen=True)
 class Source:
-    """A data set or weights as they will be used: a name, the digest of the bytes behind it, and the set's classes."""
+    """A data set or weights as they will be used: a name, the digest of the bytes behind it, and the set's classes.
+
+    The other fields are of data sets. short: the name without a version, as tables have it; empty: the same.
+    parameter: what the load notebook gets as `dataset`; empty: the short name. location: where own images lie.
+    packages: those whose versions decide what is read.
+    """
 
     name: str
     digest: str
     class_names: tuple[str, ...] = ()  # where the metadata of a prepared set tell
+    short: str = ""
+    parameter: str = ""
+    location: str = ""
+    packages: tuple[str, ...] = ()
+
+    @property
+    def in_tables(self) -> str:
+        """The name without a version."""
+        return self.short or self.name
+
+    @property
+    def in_notebooks(self) -> str:
+        """What the load notebook gets as `dataset`."""
+        return self.parameter or self.in_tables
 
 
 @dataclass
@@ -87,6 +108,11 @@ class Resolver:
     def _dataset(self, wanted: str) -> Source:
         if wanted == STAND_IN:
             return Source(STAND_IN, STAND_IN)
+        if ":" in wanted:
+            own = own_images.find(wanted, self.digests)
+            name = f"{own.name} {own.version}".strip() + (f" ({own.parameter})" if own.name != own.parameter else "")
+            more = {"short": own.name, "parameter": own.parameter, "location": str(own.path)}
+            return Source(name, own.digest, own.class_names, packages=own.packages, **more)
         prepared = find_prepared(wanted, self.data_dir)
         hint = other_name(wanted, self.data_dir) if prepared is None else None
         if hint:
@@ -97,10 +123,11 @@ class Resolver:
             prepared = find_prepared(wanted, self.data_dir)
         if prepared is not None:
             metadata = read_metadata(prepared, wanted)
-            return Source(f"{wanted} {prepared.name}", self._folder_digest(prepared), metadata.class_names)
+            digest = self._folder_digest(prepared)
+            return Source(f"{wanted} {prepared.name}", digest, metadata.class_names, wanted, packages=TFDS_PACKAGES)
         if self.profile == "full" or self.asked or wanted != DEFAULT:
             if not self.look:
-                return Source(wanted, NOT_HERE)
+                return Source(wanted, NOT_HERE, packages=TFDS_PACKAGES)
             raise self._unavailable(wanted)
         if self.look:
             self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")

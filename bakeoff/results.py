@@ -76,7 +76,7 @@ def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dic
         "family": run["family"],
         "source": run["source"],
         "task": values["task"],
-        "dataset": row.dataset.name.split()[0],
+        "dataset": row.dataset.in_tables,
         "weights": row.weights,
         "seed": row.seed,
         "replicate": row.replicate,

@@ -55,9 +55,13 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_training_tflop": (1e-6, 1e12),
     "max_evaluation_tflop": (1e-6, 1e12),
 }
+OWN_IMAGES = ("npz:FILE",)
 # Texts that become parts of paths and addresses: none leads out of its folder.
 PATTERNS: Mapping[str, tuple[str, str]] = {
-    "dataset": (r"\w+(/\w[\w.-]*)?", "the name of a TFDS data set, such as cifar10 or mnist"),
+    "dataset": (
+        r"\w+(/\w[\w.-]*)?|[a-z]+:[^\0-\x1f]+",
+        f"the name of a TFDS data set, such as cifar10 or mnist, or images of your own: {', '.join(OWN_IMAGES)}",
+    ),
     "weights_file": (r"(\w[\w-]*/\w[\w.-]*\.h5)?", "folder/file.h5 as keras.applications names it, or empty"),
 }
 LARGEST = 2**63 - 1  # numbers that computations can hold lie below

@@ -141,6 +141,7 @@ class Runner:
         parents = {each[0]: str(store.folder(*parent_name(each))) for each in step.inputs.items()}
         parents |= {"shared": str(store.shared(step.key_inputs))} if step.stage.shares else {}
         parents |= {"checkpoint": str(checkpoint)} if step.stage.resumes else {}
+        parents |= {"images": step.images} if step.images else {}
         given = {Path(name).stem: str(staged / name) for name in texts or {}}
         self._software()
         job = Job(

@@ -276,7 +276,7 @@ def test_keras_own_settings_are_in_the_keys_of_what_computes(
     ("package", "stages"),
     [
         ("python", set(STAGES) - {"search"}),
-        ("tensorflow-datasets", set(STAGES) - {"search"}),
+        ("numpy", set(STAGES) - {"search"}),
         ("scipy", {"evaluate"}),
         ("seaborn", set()),
         ("pandas", set()),

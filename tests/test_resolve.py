@@ -54,7 +54,9 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
 def test_prepared_data_are_used_with_the_digest_of_their_files(tmp_path: Path) -> None:
     folder = _prepare(tmp_path, "3.0.2")
     first = _resolver(tmp_path).dataset("cifar10")
-    assert first.name == "cifar10 3.0.2"
+    assert (first.name, first.in_tables, first.in_notebooks) == ("cifar10 3.0.2", "cifar10", "cifar10")
+    assert first.packages == ("tensorflow", "tensorflow-datasets")
+    assert not _resolver(tmp_path).dataset(STAND_IN).packages
     (folder / "more").write_text("x")
     assert _resolver(tmp_path).dataset("cifar10").digest != first.digest
 

@@ -31,9 +31,10 @@ class Split:
 class Dataset:
     """A data set as it was loaded.
 
-    available: images in each split before the cut. test_split: the source's name for the split that the test images
-    are of; "train" where a part of it was held out for want of another. notes: sentences about what was done to the
-    images, or which of them are used.
+    kind: where it is from: "synthetic", "tfds", or what stands before the colon of images of one's own. available:
+    images in each split before the cut. test_split: the source's name for the split that the test images are of;
+    "train" where a part of it was held out for want of another. notes: sentences about what was done to the images, or
+    which of them are used.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dataset:
     train: Split
     test: Split
     available: dict[str, int]
+    kind: str = "tfds"
     test_split: str = "test"
     notes: tuple[str, ...] = ()
 
@@ -64,26 +66,31 @@ def load(
     max_train_examples: int | None,
     max_test_examples: int | None,
     seed: int,
+    images: str | Path | None = None,
+    skip_broken: bool = False,
 ) -> Dataset:
     """Write both splits, or the first images of each, into `folder`, or open what is there.
 
-    `dataset` is shapes10 or a name that TFDS has prepared below TFDS_DATA_DIR (nothing is downloaded here). Images
-    that are not in random order yet are put into one drawn with `seed`, so that the first n of any split, here and in
-    every later stage, are a random sample of it; `seed` is that of the synthetic images as well. Limits of None
-    mean every image. Raises ValueError for data that are not prepared or are no images with class labels.
+    `dataset` is shapes10, a name that TFDS has prepared below TFDS_DATA_DIR (nothing is downloaded here), or images of
+    one's own: "folder:PATH", "npz:FILE" or "csv:FILE". `images`: where these lie, if not where `dataset` says.
+    `skip_broken`: files that are no whole images are left out, not refused. Images that are not in random order
+    yet are put into one drawn with `seed`, so that the first n of any split, here and in every later stage, are a
+    random sample of it; `seed` is that of the synthetic images as well. Limits of None mean every image. Raises
+    ValueError for data that are not prepared or are no images with class labels.
     """
     folder = Path(folder)
     given = {"dataset": dataset, "train": max_train_examples, "test": max_test_examples, "seed": seed}
+    given |= {"skip_broken": skip_broken}
     files.claim(folder, given, (_DESCRIPTION,))
     if not (folder / _DESCRIPTION).is_file():
-        source = _source(dataset, seed)
+        source = open_source(dataset, seed, images, skip_broken)
         for role, limit in (("train", max_train_examples), ("test", max_test_examples)):
             available = source.available[role]
             count = available if limit is None else min(limit, available)
             if count < 1:
-                raise ValueError(f"The {role} split of {dataset} would have no images; raise max_{role}_examples.")
+                raise ValueError(f"The {role} split of {source.name} would have no images; raise max_{role}_examples.")
             _write_split(source, _order(source, role, count, seed), folder, role)
-        files.write_json(folder / _DESCRIPTION, _described(dataset, source, folder))
+        files.write_json(folder / _DESCRIPTION, _described(source, folder))
     return open_dataset(folder)
 
 
@@ -98,6 +105,7 @@ def open_dataset(folder: str | Path) -> Dataset:
         train=_open_split(folder, "train"),
         test=_open_split(folder, "test"),
         available=description["available"],
+        kind=description["kind"],
         test_split=description["test_split"],
         notes=tuple(description["notes"]),
     )
@@ -116,9 +124,11 @@ _Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # images, labels, and
 class Source(Protocol):
     """Where images come from. available: images of each role. shuffled: whether they are in random order as they are.
 
-    test_split and notes: see Dataset; the notes are whole once all images are read.
+    kind, test_split and notes: see Dataset; the notes are whole once all images are read.
     """
 
+    kind: str
+    name: str
     version: str
     class_names: tuple[str, ...]
     available: dict[str, int]
@@ -131,9 +141,20 @@ class Source(Protocol):
         ...
 
 
-def _source(dataset: str, seed: int) -> Source:
+def open_source(dataset: str, seed: int, images: str | Path | None = None, skip_broken: bool = False) -> Source:
+    """The source that a data set is read from; raises ValueError where it cannot be used."""
     if dataset == shapes.NAME:
         return _Synthetic(seed)
+    kind, colon, place = dataset.partition(":")
+    path = Path(images or place).expanduser()
+    if colon and kind == "npz":
+        from bakeoff.lab.array_file import ArrayFile
+
+        return ArrayFile(path, seed)
+    if colon:
+        from bakeoff.lab.image_files import ImageFiles
+
+        return ImageFiles(kind, path, seed, skip_broken=skip_broken)
     from bakeoff.lab.prepared import Prepared
 
     return Prepared(dataset, seed)
@@ -190,15 +211,16 @@ def _open_split(folder: Path, role: str) -> Split:
     return Split(images, np.load(folder / f"{role}_labels.npy"), np.load(folder / f"{role}_ids.npy"))
 
 
-def _described(dataset: str, source: Source, folder: Path) -> dict[str, Any]:
+def _described(source: Source, folder: Path) -> dict[str, Any]:
     train, test = _open_split(folder, "train"), _open_split(folder, "test")
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
-            f"{dataset} has training images of {train.images.shape[1:]} and test images of {test.images.shape[1:]}; "
-            "choose a data set whose images are all of one size."
+            f"{source.name} has training images of {train.images.shape[1:]} and test images of "
+            f"{test.images.shape[1:]}; choose a data set whose images are all of one size."
         )
     return {
-        "name": dataset,
+        "name": source.name,
+        "kind": source.kind,
         "version": source.version,
         "class_names": list(source.class_names),
         "image_shape": list(train.images.shape[1:]),
@@ -216,6 +238,8 @@ def _described(dataset: str, source: Source, folder: Path) -> dict[str, Any]:
 class _Synthetic:
     """shapes10 as a source."""
 
+    kind = "synthetic"
+    name = shapes.NAME
     version = shapes.VERSION
     class_names = shapes.CLASS_NAMES
     available = shapes.AVAILABLE

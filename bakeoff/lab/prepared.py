@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff.lab import files, shapes, splits
+from bakeoff.lab import files, shapes, sizes, splits
 
-LARGEST_SIDE = 256  # pixels, of images that are resized: what Keras' own image loader makes of a side
-HELD_OUT = 5  # where there is no test split, one in so many training images is tested on
 _BATCH = 1000  # images decoded at once
 _LOOKED_AT = 200  # images whose sizes say which one all are given
 _PROBED = 100  # labels that say whether a split has any
@@ -28,13 +26,15 @@ class Prepared:
     Raises ValueError for data that are not prepared or are no images with class labels.
     """
 
+    kind = "tfds"
+
     def __init__(self, dataset: str, seed: int) -> None:
         import tensorflow_datasets as tfds
         from absl import logging
 
         logging.set_verbosity(logging.ERROR)  # TFDS warns of names that it uses itself, and a page would show it
         folder = _prepared_folder(dataset)
-        self._name, self._builder = dataset, tfds.builder_from_directory(folder)
+        self.name, self._builder = dataset, tfds.builder_from_directory(folder)
         self._features = dict(self._builder.info.features.items())
         self._image = self._feature(tfds.features.Image, "image")
         self._label = self._feature(tfds.features.ClassLabel, "label")
@@ -61,12 +61,7 @@ class Prepared:
         for batch in self._read(self._fitted(self._examples(self._split(role), positions))):
             self._resized[role] += int(batch["resized"].sum())
             yield batch["image"], batch["label"], _as_text(batch["id"]) if "id" in batch else None
-        if self._resized[role] and self._size:
-            size = f"{self._size[0]} x {self._size[1]}"
-            role_words = {"train": "training"}.get(role, role)
-            self.notes.append(
-                f"{self._resized[role]} {role_words} images of other sizes were resized to {size} pixels."
-            )
+        self.notes += sizes.resized_note(self._resized[role], role, self._size)
 
     # ---------------------------------------------------------------- what the set has
 
@@ -75,7 +70,7 @@ class Prepared:
         found = [name for name, feature in self._features.items() if isinstance(feature, kind)]
         if usual not in found and len(found) != 1:
             raise ValueError(
-                f"The data set {self._name} has no features image and label (one class an image) but "
+                f"The data set {self.name} has no features image and label (one class an image) but "
                 f"{', '.join(self._features)}; choose an image classification set such as cifar10."
             )
         return usual if usual in found else found[0]
@@ -87,13 +82,13 @@ class Prepared:
                 "Its images have 16 bits a channel; each value was divided by 257, so that 8 bits hold it."
             )
         elif dtype != np.uint8:
-            raise ValueError(f"The images of {self._name} are {dtype.__name__}; choose a set of uint8 images.")
+            raise ValueError(f"The images of {self.name} are {dtype.__name__}; choose a set of uint8 images.")
 
     def _test_split(self) -> str:
         """The split to test on: test, else validation, the first with labelled images; "train" where there is none."""
         if not self._count("train"):
             found = ", ".join(self._builder.info.splits) or "none"
-            raise ValueError(f"The data set {self._name} has no training images (splits: {found}); choose another set.")
+            raise ValueError(f"The data set {self.name} has no training images (splits: {found}); choose another set.")
         for name in ("test", "validation"):
             if not self._count(name):
                 continue
@@ -107,10 +102,9 @@ class Prepared:
         if labels.min() < 0:
             missing = int((labels < 0).sum())
             raise ValueError(
-                f"Of the {len(labels)} training images of {self._name}, {missing} have no label (-1); remove them."
+                f"Of the {len(labels)} training images of {self.name}, {missing} have no label (-1); remove them."
             )
-        kept = len(labels) - max(1, round(len(labels) / HELD_OUT))
-        self._parts = dict(zip(_ROLES, splits.stratified(labels, kept, seed), strict=True))
+        self._parts = dict(zip(_ROLES, splits.held_out_fifth(labels, seed), strict=True))
 
     def _split(self, role: str) -> str:
         return "train" if role == "train" else self.test_split
@@ -168,33 +162,23 @@ class Prepared:
             yield from data.batch(size).prefetch(2).with_options(options).as_numpy_iterator()
         except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.OutOfRangeError) as error:
             raise ValueError(
-                f"A file of {self._name} in {self._builder.data_path} is missing or damaged; copy the set anew, or "
+                f"A file of {self.name} in {self._builder.data_path} is missing or damaged; copy the set anew, or "
                 "remove its folder and have TFDS prepare it again."
             ) from error
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
-                f"An image of {self._name} in {self._builder.data_path} cannot be decoded; remove the folder and have "
+                f"An image of {self.name} in {self._builder.data_path} cannot be decoded; remove the folder and have "
                 "TFDS prepare the set again."
             ) from error
 
     # ---------------------------------------------------------------- sizes
 
     def _common_size(self) -> tuple[int, int] | None:
-        """The size that all images are given, where the set does not fix one: (height, width).
-
-        That of most of the first training images where one is the size of half of them, else the median of either
-        side, and no side longer than LARGEST_SIDE.
-        """
+        """The size that all images are given, where the set does not fix one, by its first training images."""
         if None not in self._features[self._image].shape[:2]:
             return None
         first = np.arange(min(_LOOKED_AT, self._count("train")))
-        sizes = [batch["image"].shape[1:3] for batch in self._read(self._examples("train", first), 1)]
-        if len(set(sizes)) == 1:
-            return tuple(sizes[0])
-        commonest, times = Counter(sizes).most_common(1)[0]
-        height, width = commonest if 2 * times >= len(sizes) else np.median(sizes, axis=0)
-        scale = min(1.0, LARGEST_SIDE / max(height, width))
-        return round(float(height) * scale), round(float(width) * scale)
+        return sizes.common_size([batch["image"].shape[1:3] for batch in self._read(self._examples("train", first), 1)])
 
     def _fitted(self, data: Any) -> Any:
         """The examples with images of one size."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from bakeoff.lab.streams import generator
 
+HELD_OUT = 5  # where there is no test split, one in so many training images is tested on
 _BLOCK = 1000  # images read together
 
 
@@ -42,6 +43,11 @@ def stratified(labels: np.ndarray, kept: int, seed: int = 0) -> tuple[np.ndarray
     quantile[by_class] = np.where(place > 0, (place + 0.5) / np.repeat(sizes, sizes), 0.0)
     chosen = order[np.argsort(quantile[order], kind="stable")]  # of equal quantiles, any class comes first
     return np.sort(chosen[:kept]), np.sort(chosen[kept:])
+
+
+def held_out_fifth(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the images to train on and of a stratified fifth to test on, where there is no test split."""
+    return stratified(labels, len(labels) - max(1, round(len(labels) / HELD_OUT)), seed)
 
 
 def count_duplicates(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, int]:

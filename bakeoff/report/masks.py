@@ -66,11 +66,14 @@ def every_text(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _executed_in(papermill: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """The store and the project by papermill's own record: runs/<stage>/<key>/<file>, notebooks/<file>."""
+    """Store, project and own images by papermill's own record: runs/<stage>/<key>/<file>, notebooks/<file>."""
     for key, above, name in (("output_path", 2, "runs"), ("input_path", 1, ".")):
         path = Path(str(papermill.get(key) or ""))
         if path.is_absolute() and len(path.parents) > above + 1:
             yield str(path.parents[above]), name
+    images = ((papermill.get("parameters") or {}).get("inputs") or {}).get("images")
+    if images:
+        yield str(Path(images).parent), "<data>"
 
 
 def _here() -> Iterable[tuple[str, str]]:

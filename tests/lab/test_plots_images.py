@@ -93,7 +93,7 @@ def test_samples_are_chosen_with_the_seed_and_a_missing_class_is_an_empty_row(tm
 
 
 def test_a_test_split_of_another_name_is_named(dataset: data.Dataset) -> None:
-    photographs = replace(dataset, name="cifar10", test_split="validation")
+    photographs = replace(dataset, name="cifar10", kind="tfds", test_split="validation")
     assert "fallback" not in images.loaded_words(photographs)
     assert "**validation** split is the test set" in images.loaded_words(photographs)
 

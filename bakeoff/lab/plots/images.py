@@ -15,6 +15,12 @@ from bakeoff.lab.plots.words import count, listed, percent, short, text, whole
 if TYPE_CHECKING:
     from bakeoff.lab.data import Dataset
 
+_SOURCES = {
+    "tfds": "The images come from the TFDS data set {name}, version {version}.",
+    "npz": "The images come from a file of NumPy arrays, {name}.",
+    "folder": "The images come from image files in folders, {name}.",
+    "csv": "The images come from image files that a table lists, {name}.",
+}
 MOST_CLASSES = 20  # rows of a grid of images, names along an axis: beyond that nobody can read them
 
 
@@ -22,18 +28,18 @@ def loaded_words(dataset: Dataset) -> str:
     """Where the images come from, and what a reader must know about that."""
     from bakeoff.lab import shapes
 
-    if dataset.name == shapes.NAME:
+    if dataset.kind == "synthetic":
         return (
             f"The images are the **synthetic fallback data set** {shapes.NAME}: generated shapes, not photographs. "
             "Figures computed from them say nothing about any published result."
         )
-    words = f"The images come from the TFDS data set {dataset.name}, version {dataset.version}."
+    words = _SOURCES[dataset.kind].format(name=text(dataset.name), version=text(dataset.version))
     if dataset.test_split == "train":
         words += " It has no labelled test images: a **random fifth of its training images**, of every class the same"
         words += " share (stratified), is held out as the test set here, and never trained on."
     elif dataset.test_split != "test":
         words += f" It has no test split: its **{dataset.test_split}** split is the test set here."
-    return " ".join([words, *dataset.notes])
+    return " ".join([words, *map(text, dataset.notes)])
 
 
 def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "training images") -> str:
