@@ -154,6 +154,9 @@ def _run(job: Job, executed: Path) -> dict[str, str] | None:
     import nbclient.exceptions
     import papermill
 
+    from bakeoff.warm.provisioner import make_known
+
+    make_known()
     cell, device = 0, None
     end = time.monotonic() + job.timeout_seconds
 

@@ -64,6 +64,7 @@ NUMERIC_VARIABLES = (
 _KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-07, "image_data_format": "channels_last", "nnx_enabled": False}
 _INSTRUCTION_SETS = re.compile(r"fma|avx\w*|amx\w*|sve\w*|asimd\w*")
 _DRIVER = Path("/proc/driver/nvidia/version")
+_DEVICES = Path("/dev")  # in containers without the driver's page in /proc
 _WSL = (Path("/usr/lib/wsl/lib/libcuda.so"), Path("/dev/dxg"))  # Windows' own driver, seen from WSL2
 
 
@@ -188,7 +189,7 @@ def _driver() -> str:
     if library.exists() and device.exists():
         stat = library.stat()
         return f"WSL {stat.st_size} {stat.st_mtime_ns}"
-    return ""
+    return "unknown" if any(_DEVICES.glob("nvidia[0-9]*")) else ""
 
 
 def _ask(backend: str) -> tuple[list[str], str]:

@@ -212,8 +212,14 @@ def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",  # for what libraries open without saying an encoding
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": python_path(PROJECT),
     }
+
+
+def python_path(project: Path) -> str:
+    """PYTHONPATH with the project before the user's own folders, in which packages may lie."""
+    own = [str(Path(each).resolve()) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    return os.pathsep.join(dict.fromkeys([str(project), *own]))
 
 
 def _connects(host: str) -> bool:

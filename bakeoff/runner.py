@@ -25,7 +25,7 @@ from bakeoff.loop import TICK_SECONDS, Loop
 from bakeoff.machine import Machine
 from bakeoff.plan import DAMAGED, Plan, Step, parent_name, stale_reason
 from bakeoff.progress import Lines, make_progress, title
-from bakeoff.resolve import import_environment
+from bakeoff.resolve import import_environment, python_path
 from bakeoff.software import package_versions, revision
 from bakeoff.staging import Staging
 from bakeoff.store import Store, write_manifest
@@ -36,6 +36,7 @@ _DETERMINISTIC = {
     "TF_DETERMINISTIC_OPS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
+_JAX_MEMORY, _JAX_SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9  # the most of its share that a kernel's JAX takes
 _MOST_THREADS = 1000
 
 
@@ -188,7 +189,7 @@ class Runner:
     def kernel_environment(self, step: Step) -> dict[str, str]:
         """A kernel's: it imports the snapshot's code, and reads nobody's start-up files of IPython."""
         chosen = kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step))
-        return chosen | {"PYTHONPATH": str(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
+        return chosen | {"PYTHONPATH": python_path(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
 
     def _software(self) -> dict[str, Any]:
         """The revision and the packages that this run's steps are made with, as they were when its first one began."""
@@ -256,10 +257,19 @@ def kernel_environment(step: Step, machine: Machine, data_dir: Path, gpu: str = 
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the same of JAX, which else takes most of the GPU's memory at once
+        **_of_jax(step.gpu_share),
         "BAKEOFF_WEIGHTS_SHA256": step.key_inputs.get("resolved", {}).get("weights", "") if imagenet else "",
         **(_deterministic() if step.key_inputs["settings"].get("deterministic") else {}),
     }
+
+
+def _of_jax(gpu_share: float) -> dict[str, str]:
+    """Without them JAX takes three quarters of a GPU for each kernel, and looks for one where none shall be seen."""
+    if not gpu_share:
+        return {"JAX_PLATFORMS": "cpu"}
+    fraction = {} if "XLA_CLIENT_MEM_FRACTION" in os.environ else {_JAX_MEMORY: f"{_JAX_SHARE * gpu_share:.3f}"}
+    chosen = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **fraction}
+    return {name: os.environ.get(name, value) for name, value in chosen.items()}
 
 
 def _deterministic() -> dict[str, str]:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
+from bakeoff import warm
 from bakeoff.errors import StepError
 from bakeoff.execute import FAILED, Job, execute
 from bakeoff.machine import Machine
 from bakeoff.plan import STAGES, Step
 from bakeoff.runner import Runner, kernel_environment
 from bakeoff.store import Store
+from bakeoff.warm.provisioner import WarmProvisioner, make_known
 
 
 def _job(tmp_path: Path, *sources: str, outputs: tuple[str, ...] = (), timeout_seconds: int = 60) -> Job:
@@ -137,6 +140,41 @@ def test_what_the_user_asked_of_xla_stays_beside_determinism(monkeypatch: pytest
     step = Step(STAGES["train"], {}, {}, {"settings": settings}, "key", "page")
     chosen = kernel_environment(step, Machine("jax", 2, {}, ("0",)), tmp_path, "0")
     assert chosen["XLA_FLAGS"] == "--xla_of_the_user=1 --xla_gpu_deterministic_ops=true"
+
+
+@pytest.mark.parametrize(
+    ("share", "chosen"),
+    [
+        (0.0, {"JAX_PLATFORMS": "cpu"}),
+        (1.0, {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.900"}),
+        (0.25, {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.225"}),
+    ],
+)
+def test_jax_takes_its_share_of_a_gpu_and_none_for_steps_on_the_cpu(
+    tmp_path: Path, share: float, chosen: dict[str, str]
+) -> None:
+    step = Step(STAGES["train"], {}, {}, {"settings": {}}, "key", "page", gpu_share=share)
+    seen = kernel_environment(step, Machine("jax", 2, {}, ("0",)), tmp_path, "0" if share else "")
+    assert {name: value for name, value in seen.items() if name.startswith(("JAX_", "XLA_"))} == chosen
+
+
+def test_packages_on_the_user_s_path_reach_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the code before, a kernel had the project's folder alone, and not the packages beside it."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "brought_along.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    with Runner(Store(tmp_path / "runs"), Machine("tensorflow", 2, {}), tmp_path, print) as runner:
+        step = Step(STAGES["load"], {}, {}, {"settings": {}}, "key", "page")
+        environment = runner.kernel_environment(step)
+    execute(dataclasses.replace(_job(tmp_path, "import bakeoff, brought_along"), environment=environment))
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    assert runner.kernel_environment(step)["PYTHONPATH"] == environment["PYTHONPATH"]  # not longer each time
+
+
+def test_the_warm_kernel_is_known_where_bakeoff_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KernelProvisionerFactory, "provisioners", {})
+    make_known()
+    assert KernelProvisionerFactory.provisioners[warm.KERNEL].load() is WarmProvisioner
 
 
 def test_a_kernel_reads_no_start_up_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

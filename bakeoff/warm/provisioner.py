@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from bakeoff.warm import socket_path
+from bakeoff.warm import KERNEL, socket_path
 from bakeoff.warm.process import ForkedKernel, ask_for_kernel
 
 _CLOSE_LOOK_SECONDS = 0.5
@@ -37,6 +39,12 @@ class WarmProvisioner(LocalProvisioner):
         end = time.monotonic() + _CLOSE_LOOK_SECONDS
         while time.monotonic() < end and await self.poll() is None:
             await asyncio.sleep(0.005)
+
+
+def make_known() -> None:
+    """Have Jupyter find the provisioner in this process where Bakeoff was not installed: its folder is enough."""
+    entry = EntryPoint(KERNEL, f"{__name__}:{WarmProvisioner.__name__}", KernelProvisionerFactory.GROUP_NAME)
+    KernelProvisionerFactory.provisioners.setdefault(KERNEL, entry)
 
 
 def request_fork(command: list[str], environment: dict[str, str], folder: str | None) -> ForkedKernel:

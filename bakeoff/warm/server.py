@@ -35,12 +35,13 @@ _LOOK_SECONDS = 2.0  # between two looks where nothing happens
 MODULES = (
     *("keras", "numpy", "pandas", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "seaborn", "scipy.stats"),
     *("sklearn.metrics", "statsmodels.stats.proportion", "keras_tuner", "tensorflow_datasets"),
-    *("tensorboard.plugins.hparams.api", "h5py", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.display"),
+    *("tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.scalar.summary_v2", "h5py", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.display"),
     # What each kernel imports on its way up.
     *("ipykernel.debugger", "debugpy.server", "IPython.core.completerlib", "IPython.core.debugger"),
     *("IPython.extensions.storemagic", "IPython.core.oinspect", "IPython.core.logger", "tornado.platform.asyncio"),
     "sqlite3",
 )
+_OF_JAX = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR")  # settings that differ from step to step
 # Variables that say how a shell and its terminal stand, or belong to what starts a command: make, pyenv, uv, pytest,
 # Bakeoff itself.
 _OF_THE_SHELL = re.compile(
@@ -378,6 +379,7 @@ def _become_kernel(request: dict[str, Any], server: int) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     _limit_threads()
+    _settle_jax()
     _reseed()
     _forget_bakeoff()
     sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
@@ -399,6 +401,13 @@ def _limit_threads() -> None:
         from threadpoolctl import threadpool_limits
 
         threadpool_limits(int(threads))
+
+
+def _settle_jax() -> None:
+    """JAX, too, reads its settings when imported; those of XLA it reads when a backend comes up."""
+    jax = sys.modules.get("jax")
+    for variable in _OF_JAX if jax else ():
+        jax.config.update(variable.lower(), os.environ.get(variable) or None)
 
 
 def _reseed() -> None:

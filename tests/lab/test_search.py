@@ -14,6 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util.tensor_util import make_ndarray
+
 from bakeoff.lab import models
 from bakeoff.lab.plots import search as figures
 from bakeoff.lab.search import PROBLEM, SCORES, Search, held_out, open_search
@@ -114,7 +118,12 @@ def test_a_grid_scores_every_point_on_validation_and_test(stages: Callable[..., 
     assert (best["points_total"], best["points_run"]) == (4, 4)
     assert (best["train_images"], best["validation_images"]) == (80, 20)  # the last fifth, never the test set
     assert best["optimizer_steps"] == 3
-    assert len(list((tmp_path / "hparams").glob("*/events*"))) == 4
+    logged = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "hparams")).Reload()  # as TensorBoard reads them
+    assert len(logged.Runs()) == 4
+    logs = [logged.GetAccumulator(f"{trial:03d}").Tensors("validation_accuracy")[0] for trial in (1, 2, 3, 4)]
+    assert [make_ndarray(log.tensor_proto) for log in logs] == pytest.approx(result.trials["validation_accuracy"])
+    content = logged.SummaryMetadata("003", "_hparams_/session_start_info").plugin_data.content
+    assert HParamsPluginData.FromString(content).session_start_info.hparams["dense_units"].number_value == 8
     assert models.searched_options({}, {"search": str(tmp_path)}) == best["builder_options"]
 
 

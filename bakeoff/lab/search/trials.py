@@ -148,16 +148,22 @@ def grid_search(
 
 def _log_hparams(folder: Path, values: Values, row: Mapping[Any, Any]) -> None:
     """One point for TensorBoard's HParams page: its values and its accuracies."""
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api
+    # TensorBoard's own messages and records: `hparams.api` and `tf.summary` need TensorFlow.
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    writer = tf.summary.create_file_writer(str(folder))
-    with writer.as_default():
-        api.hparams(values, trial_id=folder.name)
-        for name in ACCURACIES:
-            if row.get(name) is not None:
-                tf.summary.scalar(name, row[name], step=1)
-    writer.close()
+    now = time.time()
+    accuracies = [scalar_pb(name, row[name]) for name in ACCURACIES if row.get(name) is not None]
+    events = [Event(wall_time=now, file_version="brain.Event:2")]
+    events += [Event(wall_time=now, step=0, summary=hparams_pb(values, trial_id=folder.name))]
+    events += [Event(wall_time=now, step=1, summary=summary) for summary in accuracies]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"events.out.tfevents.{int(now)}.v2").open("wb") as stream:
+        records = RecordWriter(stream)
+        for event in events:
+            records.write(event.SerializeToString())
 
 
 def save_search(
