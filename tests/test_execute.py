@@ -166,9 +166,9 @@ def test_packages_on_the_user_s_path_reach_kernels(tmp_path: Path, monkeypatch: 
     with Runner(Store(tmp_path / "runs"), Machine("tensorflow", 2, {}), tmp_path, print) as runner:
         step = Step(STAGES["load"], {}, {}, {"settings": {}}, "key", "page")
         environment = runner.kernel_environment(step)
-    execute(dataclasses.replace(_job(tmp_path, "import bakeoff, brought_along"), environment=environment))
-    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
-    assert runner.kernel_environment(step)["PYTHONPATH"] == environment["PYTHONPATH"]  # not longer each time
+        execute(dataclasses.replace(_job(tmp_path, "import bakeoff, brought_along"), environment=environment))
+        monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+        assert runner.kernel_environment(step)["PYTHONPATH"] == environment["PYTHONPATH"]  # not longer each time
 
 
 def test_the_warm_kernel_is_known_where_bakeoff_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

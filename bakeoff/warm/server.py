@@ -35,7 +35,14 @@ _LOOK_SECONDS = 2.0  # between two looks where nothing happens
 MODULES = (
     *("keras", "numpy", "pandas", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "seaborn", "scipy.stats"),
     *("sklearn.metrics", "statsmodels.stats.proportion", "keras_tuner", "tensorflow_datasets"),
-    *("tensorboard.plugins.hparams.summary_v2", "tensorboard.plugins.scalar.summary_v2", "h5py", "ipykernel.kernelapp", "ipykernel.ipkernel", "IPython.display"),
+    *(
+        "tensorboard.plugins.hparams.summary_v2",
+        "tensorboard.plugins.scalar.summary_v2",
+        "h5py",
+        "ipykernel.kernelapp",
+        "ipykernel.ipkernel",
+        "IPython.display",
+    ),
     # What each kernel imports on its way up.
     *("ipykernel.debugger", "debugpy.server", "IPython.core.completerlib", "IPython.core.debugger"),
     *("IPython.extensions.storemagic", "IPython.core.oinspect", "IPython.core.logger", "tornado.platform.asyncio"),
@@ -405,7 +412,7 @@ def _limit_threads() -> None:
 
 def _settle_jax() -> None:
     """JAX, too, reads its settings when imported; those of XLA it reads when a backend comes up."""
-    jax = sys.modules.get("jax")
+    jax: Any = sys.modules.get("jax")
     for variable in _OF_JAX if jax else ():
         jax.config.update(variable.lower(), os.environ.get(variable) or None)
 
