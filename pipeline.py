@@ -29,7 +29,7 @@ import click  # noqa: E402
 
 from bakeoff import without_iri_grammar  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
-from bakeoff.params import PROFILES, load_parameters  # noqa: E402
+from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
 from bakeoff.resolve import default_data_dir  # noqa: E402
@@ -178,13 +178,14 @@ def _terminate(number: int, _: object) -> None:
 
 def _print_list(chosen: tuple[str, ...] | None) -> int:
     wrong: list[BakeoffError] = []
-    for parameters in load_parameters(chosen, "full", refused=wrong.append):
+    for parameters in load_parameters(chosen or variant_names(), "full", refused=wrong.append):
         run, stage = parameters.run, parameters.stage
         size = stage["published"].get("parameters")
         needs = [f"weights {run['weights_file']}"] if run["weights_file"] else []
         needs += [f"search of {stage['search_trials']} trials"] if stage["search"] != "none" else []
+        about = f"; a hypothesis about {run['hypothesis_of']}, run by name alone" if run["hypothesis_of"] else ""
         click.echo(f"{parameters.variant}: {run['title']}")
-        click.echo(f"    source {run['source'] or 'none (beyond the sources)'}; family {run['family']}")
+        click.echo(f"    source {run['source'] or 'none (beyond the sources)'}; family {run['family']}{about}")
         click.echo(
             f"    {f'{size:,} parameters; ' if size else ''}{stage['epochs']} epochs, batch {stage['batch_size']}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bakeoff.params import PROFILES
+from bakeoff.params import PROFILES, variant_names
 from bakeoff.pipeline import Pipeline, Request
 from bakeoff.plan import compare_step
 from bakeoff.runner import Runner
@@ -41,12 +41,14 @@ def clean(request: Request, say: Callable[[str], None], remove: bool) -> int:
     from bakeoff.clean import Cleaner
 
     profiles = (request.profile,) if request.profile else PROFILES
+    everything = request.variants is None
+    request = replace(request, variants=tuple(variant_names())) if everything else request
     pipelines = [Pipeline(replace(request, profile=profile), say) for profile in profiles]
     plans = [pipeline.plan(look=False) for pipeline in pipelines]
     for profile, plan in zip(profiles, plans, strict=True):
         names = sorted({row.dataset.name for row in plan.rows})
         say(f"{profile}: {len({row.variant for row in plan.rows})} variants on {', '.join(names)}")
-    variants = "all variants" if request.variants is None else ", ".join(request.variants)
+    variants = "all variants" if everything else ", ".join(request.variants or ())
     what = f"the plans of {variants} in {', '.join(profiles)}{_with(request.settings)}"
     store = pipelines[0].store
     comparing = compare_step((), {}, pipelines[0].code, store).key_inputs

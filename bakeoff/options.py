@@ -76,6 +76,7 @@ AUGMENTATION: Mapping[str, Kind] = {
     "horizontal_flip": FLAG,
     "crop_padding": whole(0, 1023),
     "alternating_flip": FLAG,
+    "cutout": whole(0, 1023),
 }
 # The ways of training, each with its own notebook, and what their options may be.
 TRAINERS: Mapping[str, Mapping[str, Kind]] = {
@@ -120,8 +121,8 @@ OPTIMIZER: Mapping[str, Mapping[str, Kind]] = {
 }
 # One value of a builder's option; that an option takes a list of them is said by the builder's signature.
 _BUILDER: Mapping[str, Kind] = {
-    **dict.fromkeys(("filters", "conv1_filters", "conv2_filters"), _FILTERS),
-    **dict.fromkeys(("units", "dense_units"), _UNITS),
+    **dict.fromkeys(("filters", "conv1_filters", "conv2_filters", "widths"), _FILTERS),
+    **dict.fromkeys(("units", "dense_units", "hidden_units"), _UNITS),
     **dict.fromkeys(("kernel_size", "conv1_kernel", "conv2_kernel", "pool_size"), _SIDE),
     "padding": one_of("same", "valid"),
     **dict.fromkeys(("dropout", "dense_dropout"), _RATE),

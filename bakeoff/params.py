@@ -85,7 +85,9 @@ def load_parameters(
     directory: Path = DIRECTORY,
     refused: Callable[[BakeoffError], None] | None = None,
 ) -> list[Parameters]:
-    """The parameters of `variants` (None = all) under `profile` with `settings` ("name=value").
+    """The parameters of `variants` under `profile` with `settings` ("name=value").
+
+    None = all but hypotheses (`hypothesis_of`), which are run by name alone.
 
     Raises ParameterError (file, line, name, nearest valid name) or RequestError (unknown variant or profile). With
     `refused`, a variant whose own file is wrong is left out, and `refused` called with its error.
@@ -108,8 +110,12 @@ def load_parameters(
     loaded = []
     for name in names:
         try:
-            entries = _beside(_read_variant(name, base, directory), figures.get(name, {}))
-            loaded.append(_merge(name, base, entries, limits, chosen))
+            own = _read_variant(name, base, directory)
+            about = own.get("hypothesis_of", base["hypothesis_of"]).value
+            if variants is None and about:
+                continue
+            _check_hypothesis(own, known)
+            loaded.append(_merge(name, base, _beside(own, figures.get(about or name, {})), limits, chosen))
         except BakeoffError as error:
             if refused is None:
                 raise
@@ -122,6 +128,14 @@ def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dic
     if not rules.is_name(name):
         raise ParameterError(str(path), name, "cannot be a variant's name; use letters, digits and _")
     return _checked(_read(path), base)
+
+
+def _check_hypothesis(variant: Mapping[str, _Entry], known: Sequence[str]) -> None:
+    """Raise ParameterError for a hypothesis about a variant that there is not."""
+    about = variant.get("hypothesis_of", _Entry("", ""))
+    if about.value and about.value not in known:
+        place = about.where.removeprefix("run ")
+        raise ParameterError(place, "hypothesis_of", f"is {shown(about.value)}; {nearest(about.value, known)}")
 
 
 def _beside(variant: Mapping[str, _Entry], figures: Mapping[str, Any]) -> dict[str, _Entry]:

@@ -34,7 +34,7 @@ COLUMNS = (
         "gflop_per_image",
     ),
     *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
-    *("unseen_classes", "diverged_epoch", "threads"),
+    *("unseen_classes", "diverged_epoch", "threads", "backend", "hypothesis_of"),
 )
 
 
@@ -83,12 +83,13 @@ def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dic
         "title": title_of(row),
         "assumed": "; ".join(map(str, run["assumed"])),
         "notes": run["notes"],
+        "hypothesis_of": run["hypothesis_of"],
         "published_test_accuracy": values["published"].get("test_accuracy"),
     }
     folders = {name: Path(folder) for name, folder in stage_folders(row, store).items()}
     status, message = _status(row, folders, failures)
     files = {name: _read(folder / _FILES[name]) for name, folder in folders.items() if name in _FILES}
-    measured = _measured(files) | _searched(folders) | {"threads": _threads(row)} if status == "ok" else {}
+    measured = _measured(files) | _searched(folders) | _setting(row, "threads", "backend") if status == "ok" else {}
     limited = "; ".join(_limited(row, files))
     merged = {**fixed, "status": status, "message": message, "limited": limited, **measured}
     return {name: "" if merged.get(name) is None else merged[name] for name in COLUMNS}
@@ -137,9 +138,10 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _threads(row: Row) -> int | None:
-    """How many threads the training computed on: seconds compare only where they are as many."""
-    return row.steps["train"].key_inputs["settings"].get("threads") if "train" in row.steps else None
+def _setting(row: Row, *names: str) -> dict[str, Any]:
+    """What the training computed with: seconds compare on equal threads, trainings on equal backends."""
+    settings = row.steps["train"].key_inputs["settings"] if "train" in row.steps else {}
+    return {name: settings.get(name) for name in names}
 
 
 def _searched(folders: Mapping[str, Path]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from bakeoff import results
 from bakeoff.claims.evidence import Run
 from bakeoff.errors import BakeoffError
 from bakeoff.lab.tested import summary
+from bakeoff.machine import BACKEND_PACKAGES
 from bakeoff.params import variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
 from bakeoff.plan import Step
@@ -57,8 +58,10 @@ class Record:
 
     @cached_property
     def row(self) -> Row:
-        """Its row of results.csv."""
-        return read_table(self.folder / "results.csv")[0]
+        """Its row of results.csv; of one that has no column for it, with the backend that record.json tells of."""
+        kept = read_table(self.folder / "results.csv")[0]
+        told = next((name for name in BACKEND_PACKAGES if name in self.about["versions"]), "")
+        return {**kept, "backend": kept.get("backend") or told}
 
     @cached_property
     def claims(self) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ HEAD = """# Results on record
 Written by `make results` from `docs/records`; what there was not written by a run is named under the table. A row is
 the mean over trainings that are equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from
 three seeds on joined with that of the seeds. Seconds compare only between trainings on equal machines, threads and
-versions.
+versions, accuracies of two variants only where one backend trained both.
 """
 FIGURES_ALONE = (
     "Of {names} the figures alone are on record, since their reports are no longer there. They, machine, versions and "
@@ -55,6 +55,11 @@ class Trainings:
     def variant(self) -> str:
         """The variant's name."""
         return self.row["variant"]
+
+    @property
+    def hypothesis(self) -> str:
+        """The variant that these trainings are a hypothesis about; empty for most."""
+        return self.row.get("hypothesis_of", "")
 
     @property
     def finished(self) -> str:
@@ -143,13 +148,16 @@ def result(trainings: Trainings) -> dict[str, str]:
         "test images": row["test_images"],
         "the source": _three(row["published_test_accuracy"]),
         "seconds": trainings.mean("train_seconds", 0),
+        "backend": row["backend"],
         "revision": trainings.revision,
     }
 
 
 def differences(groups: Sequence[Trainings]) -> list[dict[str, str]]:
-    """Each variant against the next one of the ranking."""
-    return list(_differences([each for each in groups if each.accuracy >= 0]))
+    """Each variant against the next one of the ranking that was trained on the same backend."""
+    ranked = [each for each in groups if each.accuracy >= 0]
+    backends = dict.fromkeys(each.row["backend"] for each in ranked)
+    return [row for name in backends for row in _differences([each for each in ranked if each.row["backend"] == name])]
 
 
 def _differences(groups: Sequence[Trainings]) -> Iterator[dict[str, str]]:
@@ -190,15 +198,33 @@ def _days(groups: Sequence[Trainings]) -> str:
 def _audit(claims: Sequence[Row]) -> list[str]:
     lines = ["## What the sources claim", "", counted(claims), ""]
     for status in (REPRODUCED, NOT_REPRODUCED, UNDECIDED):
-        rows = [_claim(claim) for claim in claims if claim["status"] == status]
+        rows = [_claim(claim) for claim in _with_hypotheses(claims, status)]
         lines += [f"**{status.capitalize()}:**", "", *table(rows), ""] if rows else []
-    untested = Counter(claim["reason"] for claim in claims if claim["status"] == NOT_TESTED)
+    untested = Counter(claim["reason"] for claim in _of_sources(claims) if claim["status"] == NOT_TESTED)
     lines += ["**Not tested, and why:**", ""]
     return [*lines, *(f"- {reason} ({count})" for reason, count in untested.most_common()), ""]
 
 
+def _of_sources(claims: Sequence[Row]) -> list[Row]:
+    """The claims themselves, without what hypotheses make of them."""
+    return [claim for claim in claims if not claim.get("hypothesis")]
+
+
+def _with_hypotheses(claims: Sequence[Row], status: str) -> Iterator[Row]:
+    """The claims with this outcome, each with how the hypotheses about it do, whatever that is."""
+    shown = False
+    for claim in claims:
+        shown = shown if claim.get("hypothesis") else claim["status"] == status
+        if shown:
+            yield claim
+
+
 def _claim(claim: Row) -> dict[str, str]:
     epoch = f", epoch {claim['epoch']}" if claim["epoch"] else ""
+    told = claim["reason"] if claim["reason"].startswith(claim["status"]) else f"{claim['status']}: {claim['reason']}"
+    if claim.get("hypothesis"):
+        names = {"variant": f"if {claim['hypothesis']}", "claim": "", "the source": ""}
+        return names | {"ours": claim["ours"], "why": told}
     return {
         "variant": claim["variant"] or claim["source"],
         "claim": f"{claim['metric']}{epoch} ({claim['where']})",
@@ -210,8 +236,11 @@ def _claim(claim: Row) -> dict[str, str]:
 
 def counted(claims: Sequence[Row]) -> str:
     """How many claims have each outcome."""
-    counts = Counter(claim["status"] for claim in claims)
-    return f"{len(claims)} claims about these variants: {', '.join(f'{counts[each]} {each}' for each in STATUSES)}."
+    counts = Counter(claim["status"] for claim in _of_sources(claims))
+    words = ", ".join(f"{counts[each]} {each}" for each in STATUSES)
+    return (
+        f"{counts.total()} claims about these variants, {counts.total() - counts[NOT_TESTED]} of them tested: {words}."
+    )
 
 
 def _short(text: str) -> str:
@@ -245,8 +274,9 @@ def missing(there: Mapping[str, Trainings]) -> list[str]:
 def page(groups: Sequence[Trainings]) -> str:
     """docs/results.md."""
     judging = newest(groups)
-    pairs = differences(list(judging.values()))
-    lines = [HEAD, "## Test accuracy", "", *table([result(each) for each in groups]), "", *_origins(groups)]
+    ranked = [each for each in groups if not each.hypothesis]
+    pairs = differences([each for each in judging.values() if not each.hypothesis])
+    lines = [HEAD, "## Test accuracy", "", *table([result(each) for each in ranked]), "", *_origins(groups)]
     if pairs:
         about = "On equal test images by each image; p values for each pair alone, not corrected for their number."
         lines += ["## Each variant and the next", "", about, "", *table(pairs), ""]
@@ -257,7 +287,7 @@ def short_form(groups: Sequence[Trainings]) -> list[str]:
     """What the README shows: the ranked test accuracies and the counts of the audit."""
     judging = newest(groups)
     columns = ("variant", "seeds", "test", "95 % interval", "test images", "the source", "seconds")
-    shown = [result(each) for each in judging.values()]
+    shown = [result(each) for each in judging.values() if not each.hypothesis]
     about = "Mean accuracy over the seeds on test images of CIFAR-10, profile `full`. "
     rows = [{name: row[name] for name in columns} for row in shown]
     more = f"{counted(audited(judging))} All of it, with machines and versions: [docs/results.md](docs/results.md)."

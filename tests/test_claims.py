@@ -24,7 +24,7 @@ from bakeoff import claims
 from bakeoff.claims import Claim, audit, log_values, whole_logs
 from bakeoff.claims.checks import CHECKS
 from bakeoff.claims.evidence import Evidence, Run
-from bakeoff.claims.measured import difference_of_best
+from bakeoff.claims.measured import binary_accuracy, difference_of_best, seconds_difference
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Outcome, direction, together
 from bakeoff.errors import RequestError
 from bakeoff.lab.differences import paired_difference
@@ -38,7 +38,7 @@ TOLERANCES = claims.read_tolerances(DIRECTORY)
 WHOLE = whole_logs(CLAIMS)
 # What the sources hold, counted by hand, and what the catalogue adds to it
 KINDS = {"number": 263, "example": 14, "ordering": 13, "contradiction": 9, "argument": 3}
-ADDED = {"parameters": 26, "conclusion": 4, "hypothesis": 2}
+ADDED = {"parameters": 26, "conclusion": 4, "hypothesis": 3}
 METRICS = {
     *("parameters", "trainable_parameters", "fixed_parameters", "base_parameters", "million parameters before / after"),
     *("accuracy", "train_accuracy", "train_loss", "validation_accuracy", "validation_loss"),
@@ -272,9 +272,9 @@ def test_a_run_that_agrees_reproduces_everything_that_can_be(folders: dict[str, 
     assert len(found) == len(WHOLE)
     wrong = {each.claim.metric for each in found if each.outcome.status == NOT_REPRODUCED}
     assert wrong == set()
-    # The claims without a check, and of the contradictions none
+    # The claims without a check and the one that needs predictions, and of the contradictions none
     untested = [each.claim for each in found if each.outcome.status == NOT_TESTED]
-    assert {claim.check for claim in untested} == {""}
+    assert {claim.check for claim in untested} == {"", "result binary_accuracy"}
     undecided = {each.claim.metric for each in found if each.outcome.status == UNDECIDED}
     assert undecided == {"tuned beats first by"}
     assert all(each.outcome.reason for each in found)
@@ -542,6 +542,64 @@ def test_the_audit_and_the_table_of_pairs_compare_two_variants_alike(
     assert outcome.status == REPRODUCED and "McNemar" in outcome.reason
     unpaired = {name: [replace(each[0], folders=folders[name])] for name, each in runs.items()}
     assert CHECKS["order"](words[1:], claim, replace(found, runs=unpaired), tolerance).status == UNDECIDED
+
+
+@pytest.mark.parametrize(("confidence", "expected"), [(0.7, 1 - 2 * 0.25 / 10), (0.4, 0.9)])
+def test_what_binary_accuracy_would_have_been_is_computed_from_the_predictions(
+    folders: dict[str, dict[str, str]], tmp_path: Path, confidence: float, expected: float
+) -> None:
+    """A wrong class above a half is wrong twice, and no class above a half once, whichever is the likeliest."""
+    more = predictions(tmp_path / "evaluate", np.arange(1000) % 4 > 0, confidence)
+    run = Run(row("augmented_cnn", test_accuracy=0.75, test_images=1000), folders["augmented_cnn"] | more)
+    with np.load(tmp_path / "evaluate" / "predictions.npz") as kept:
+        by_hand = ((kept["probabilities"] > 0.5) == np.eye(10)[kept["labels"]]).mean()
+    assert binary_accuracy([run]).value == pytest.approx(expected) == pytest.approx(by_hand)
+
+
+def test_hypotheses_stand_under_the_claims_and_do_not_count(folders: dict[str, dict[str, str]]) -> None:
+    found = evidence(folders, row("tutorial_cnn_batch32", hypothesis_of="tutorial_cnn", test_accuracy=0.75))
+    findings = audit.audit(found)
+    at = next(i for i, each in enumerate(findings) if each.claim.metric == "test_accuracy" and each.about)
+    claim, hypothesis = findings[at - 1].row, findings[at].row
+    assert claim["variant"] == hypothesis["variant"] == "tutorial_cnn" and claim["ours"] == "0.6800"
+    assert (hypothesis["ours"], hypothesis["hypothesis"]) == ("0.7500", "tutorial_cnn_batch32")
+    assert audit.count(findings) == audit.count(audit.audit(evidence(folders)))
+    assert "by tutorial_cnn_batch32: 0.68; ours 0.7500" in "\n".join(audit.describe(findings))
+
+
+def test_the_parameters_of_a_source_s_best_network_are_those_of_a_hypothesis(
+    folders: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """Where our own search chose other values."""
+    network = json.loads((Path(folders["tuner_cnn_deep"]["build"]) / "network.json").read_text())
+    network["options"] |= {"dense_units": 32}
+    (tmp_path / "network.json").write_text(json.dumps(network))
+    ours = {**folders, "tuner_cnn_deep": folders["tuner_cnn_deep"] | {"build": str(tmp_path)}}
+    found = judged(evidence(ours), "tuner_cnn_deep", "trainable_parameters")
+    assert found.outcome.status == NOT_TESTED and "other values" in found.outcome.reason
+    best = row("tuner_cnn_deep_best", hypothesis_of="tuner_cnn_deep")
+    ours["tuner_cnn_deep_best"] = folders["tuner_cnn_deep"]
+    assert judged(evidence(ours, best), "tuner_cnn_deep", "trainable_parameters").outcome.status == REPRODUCED
+
+
+def test_variants_of_different_backends_are_not_compared(folders: dict[str, dict[str, str]]) -> None:
+    rows = [row("batchnorm_cnn", backend="jax"), row("batchnorm_ablation", backend="tensorflow")]
+    (found,) = [
+        each
+        for each in audit.audit(evidence(folders, *rows))
+        if each.claim.metric == "BatchNorm is the reason for the gain"
+    ]
+    assert found.outcome.status == NOT_TESTED
+    assert "batchnorm_cnn on jax, batchnorm_ablation on tensorflow" in found.outcome.reason
+
+
+def test_seconds_of_three_seeds_each_have_an_interval() -> None:
+    one, other = (110.0, 112.0, 111.0), (100.0, 101.0, 99.0)
+    found = seconds_difference(one, other)
+    expected = stats.ttest_ind(one, other, equal_var=False)
+    assert found.value == pytest.approx(0.11) and f"p = {expected.pvalue:.2g}" in found.over
+    assert found.bounds == pytest.approx([each / 100 for each in expected.confidence_interval()])
+    assert seconds_difference(one[:2], other).bounds is None
 
 
 def changed_step(folders: dict[str, str], folder: Path, **change: Any) -> dict[str, str]:

@@ -23,9 +23,23 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_variant_loads_in_every_profile(profile: str) -> None:
-    parameters = load_parameters(None, profile)
-    assert len(parameters) == len(variant_names()) == CATALOGUE
+    catalogue = load_parameters(None, profile)
+    assert len(catalogue) == CATALOGUE
+    parameters = load_parameters(variant_names(), profile)
+    assert {each.variant for each in parameters if not each.run["hypothesis_of"]} == {
+        each.variant for each in catalogue
+    }
     assert all(each.run["family"] and each.run["title"] for each in parameters)
+
+
+def test_a_hypothesis_is_run_by_name_and_shows_the_figures_of_the_variant_that_it_is_about(folder: Path) -> None:
+    (mine,) = folder.glob("variants/tutorial_cnn_batch32.yaml")
+    assert "tutorial_cnn_batch32" not in {each.variant for each in load_parameters(None, "full", (), folder)}
+    tutorial, batch32 = load_parameters(["tutorial_cnn", "tutorial_cnn_batch32"], "full", (), folder)
+    assert batch32.stage["published"] == tutorial.stage["published"] != {}
+    mine.write_text(mine.read_text().replace("hypothesis_of: tutorial_cnn", "hypothesis_of: tutorial"))
+    with pytest.raises(ParameterError, match="'hypothesis_of' is 'tutorial'; did you mean 'tutorial_cnn"):
+        load_parameters(["tutorial_cnn_batch32"], "full", (), folder)
 
 
 def test_full_is_the_catalogue_and_departs_from_nothing() -> None:

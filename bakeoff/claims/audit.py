@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -17,16 +17,26 @@ from bakeoff.claims.outcomes import NOT_TESTED, STATUSES, Outcome, together
 
 COLUMNS = (
     *("source", "variant", "kind", "where", "metric", "epoch", "claimed", "against", "ours", "difference"),
-    *("low", "high", "tolerance", "status", "reason", "note", "log"),
+    *("low", "high", "tolerance", "status", "reason", "note", "log", "hypothesis"),
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim and what became of it."""
+    """One claim and what became of it.
+
+    about: of a claim as a hypothesis has it (see `hypothesis_of` in base.yaml), the variant that the source tells of;
+    the claim's own is then the hypothesis. Such findings stand under the claim's, and do not count as claims.
+    """
 
     claim: Claim
     outcome: Outcome
+    about: str = ""
+
+    @property
+    def variant(self) -> str:
+        """The variant that the source tells of."""
+        return self.about or self.claim.variant
 
     @property
     def row(self) -> dict[str, Any]:
@@ -37,7 +47,9 @@ class Finding:
         numbers = {"difference": outcome.difference, "low": low, "high": high, "tolerance": outcome.tolerance}
         measured = {name: _rounded(value) for name, value in numbers.items()}
         judged = {"ours": outcome.ours, "status": outcome.status, "reason": outcome.reason}
-        return shared | measured | judged | {"claimed": outcome.claimed or claim.value}
+        where = f"{claim.where}, by {claim.variant}" if self.about else claim.where
+        told = {"variant": self.variant, "where": where, "hypothesis": claim.variant if self.about else ""}
+        return shared | measured | judged | told | {"claimed": outcome.claimed or claim.value}
 
 
 def audit(evidence: Evidence) -> list[Finding]:
@@ -48,7 +60,16 @@ def audit(evidence: Evidence) -> list[Finding]:
         for claim in whole_logs(evidence.claims)
         if any(name in evidence.runs for name in claim.variants) or (not claim.variants and claim.source in sources)
     ]
-    return [Finding(claim, _judge(claim, evidence)) for claim in concerned]
+    return [finding for claim in concerned for finding in _findings(claim, evidence)]
+
+
+def _findings(claim: Claim, evidence: Evidence) -> Iterator[Finding]:
+    """What became of a claim and, where a training of its variant judges it, how each hypothesis does."""
+    yield Finding(claim, _judge(claim, evidence))
+    names = [word for words, _ in claim.checks for word in words]
+    for name in evidence.hypotheses(claim.variant) if claim.kind == "number" and claim.variant not in names else ():
+        own = replace(claim, variant=name)
+        yield Finding(own, _judge(own, evidence), claim.variant)
 
 
 def _judge(claim: Claim, evidence: Evidence) -> Outcome:
@@ -84,7 +105,7 @@ def to_csv(findings: Sequence[Finding]) -> str:
 
 def count(findings: Sequence[Finding]) -> dict[str, int]:
     """How many findings have each status."""
-    counts = Counter(finding.outcome.status for finding in findings)
+    counts = Counter(finding.outcome.status for finding in findings if not finding.about)
     return {status: counts[status] for status in STATUSES}
 
 
@@ -95,13 +116,14 @@ def describe(findings: Sequence[Finding]) -> list[str]:
         lines += [heading, *(f"    {_line(finding.row)}" for finding in group)]
     counts = count(findings)
     words = ", ".join(f"{number} {status}" for status, number in counts.items())
-    return [*lines, f"{len(findings)} claim{'s' if len(findings) != 1 else ''}: {words}."]
+    number = sum(counts.values())
+    return [*lines, f"{number} claim{'s' if number != 1 else ''}: {words}."]
 
 
 def _heading(finding: Finding) -> str:
-    claim = finding.claim
+    claim, variant = finding.claim, finding.variant
     source = claim.source or "the catalogue's own"
-    return f"{claim.variant} ({source})" if claim.variant else f"{source} as a whole"
+    return f"{variant} ({source})" if variant else f"{source} as a whole"
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -13,10 +13,12 @@ from bakeoff.claims.evidence import Evidence, Run, UntestedError, number
 from bakeoff.claims.measured import (
     Measured,
     accuracy_difference,
+    binary_accuracy,
     difference_of_best,
     mean_of,
     over_seeds,
     overfitting_steps,
+    seconds_difference,
     test_accuracy,
     test_loss,
 )
@@ -25,7 +27,7 @@ from bakeoff.claims.times import compared_seconds
 
 MILLION = 1_000_000
 _COUNTS = {"trainable": "trainable_parameters", "fixed": "non_trainable_parameters"}
-_WITH_INTERVALS = {"test_accuracy": test_accuracy, "test_loss": test_loss}
+_WITH_INTERVALS = {"test_accuracy": test_accuracy, "test_loss": test_loss, "binary_accuracy": binary_accuracy}
 
 # The checks. Each takes its words after the name, the claim, the evidence and the tolerance.
 
@@ -85,7 +87,7 @@ def parameters(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance
     """`parameters whole|trainable|fixed|base ...`: counts, in the order of the claim's numbers."""
     run = evidence.fit(claim.variant, claim.needs)[0]
     if "best point" in claim.needs:
-        _require_best_point(run, evidence)
+        run = _at_best_point(run, evidence)
     unit = MILLION if tolerance.name == "million" else 1
     pairs = zip(words, claim.numbers, strict=True)
     outcomes = [figure(Measured(_count(run, word) / unit), stated, claim, tolerance) for word, stated in pairs]
@@ -102,12 +104,16 @@ def _count(run: Run, which: str) -> float:
     return number(max(bases, default=None), f"the network of {run.row['variant']} has no base")
 
 
-def _require_best_point(run: Run, evidence: Evidence) -> None:
-    """A source counts the parameters of the network that its own search found."""
+def _at_best_point(run: Run, evidence: Evidence) -> Run:
+    """A source counts the parameters of the network that its own search found: that one, be it of a hypothesis."""
     (found,) = [each for each in evidence.claims if each.variant == run.row["variant"] and each.metric == BEST]
-    options = run.file("build", "network.json")["options"]
-    if any(str(options.get(name)) != value for name, value in _settings(found.value.split()).items()):
-        raise UntestedError(f"{found.variant}: our search chose other values, and so another network")
+    wanted = _settings(found.value.split())
+    others = [evidence.runs[name][0] for name in evidence.hypotheses(found.variant)]
+    for each in (run, *(other for other in others if other.row["status"] == "ok")):
+        options = each.file("build", "network.json")["options"]
+        if all(str(options.get(name)) == value for name, value in wanted.items()):
+            return each
+    raise UntestedError(f"{found.variant}: our search chose other values, and so another network")
 
 
 def _settings(words: Sequence[str]) -> dict[str, str]:
@@ -126,7 +132,7 @@ def ratio(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tol
     column, other, theirs = words
     seconds, note = compared_seconds(column, (claim.variant, other), claim, evidence)
     stated = fmean(log_values(claim.log).values()) if claim.log else claim.numbers[0]
-    ours = seconds[claim.variant] / seconds[other]
+    ours = fmean(seconds[claim.variant]) / fmean(seconds[other])
     outcome = figure(Measured(ours), stated / float(theirs), claim, tolerance)
     claimed = f"{stated / float(theirs):.2f} times {other}"
     return replace(outcome, claimed=claimed, reason=outcome.reason + note)
@@ -149,9 +155,9 @@ def _order_of_seconds(
     column: str, first: str, others: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance
 ) -> Outcome:
     seconds, note = compared_seconds(column, (first, *others), claim, evidence)
-    ours = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
-    shares = [(seconds[first] - seconds[name]) / min(seconds[first], seconds[name]) for name in others]
-    found = [direction(Measured(share), tolerance.amount, ours, unit="% of the time") for share in shares]
+    ours = ", ".join(f"{name} {fmean(each):.1f} s" for name, each in seconds.items())
+    apart = [seconds_difference(seconds[first], seconds[name]) for name in others]
+    found = [direction(each, tolerance.amount, ours, unit="% of the time") for each in apart]
     outcome = together(found)
     return replace(outcome, reason=outcome.reason + note)
 

@@ -76,6 +76,11 @@ class Evidence:
     tolerances: Mapping[str, Tolerance]
     lenient: bool = False  # whether any finished run will do: to show what we have, not to judge by it
 
+    def hypotheses(self, variant: str) -> list[str]:
+        """The hypotheses about a variant that were run."""
+        about = {name: str(runs[0].row.get("hypothesis_of", "")) for name, runs in self.runs.items() if runs}
+        return [name for name, of in about.items() if of and of == variant]
+
     def fit(self, variant: str, needs: str) -> list[Run]:
         """The runs of a variant that may judge a claim with these needs; raises UntestedError when none may."""
         runs = self.runs.get(variant, ())

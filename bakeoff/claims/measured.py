@@ -53,6 +53,25 @@ def test_accuracy(runs: Sequence[Run]) -> Measured:
     return Measured(fmean(values), accuracy_interval(np.array(values), images), _over(images, runs))
 
 
+def binary_accuracy(runs: Sequence[Run]) -> Measured:
+    """What Keras' `binary_accuracy` would be: the share of all outputs, each above a half or not, that are right.
+
+    From the predicted class and its probability: of a softmax, no other output can be above a half. A picture whose
+    class is predicted with more costs nothing, one whose class is predicted with less one output, and a wrong class
+    with more two.
+    """
+    import numpy as np
+
+    found = _tested(runs).answers
+    if found is None:
+        raise UntestedError(f"the predictions of {runs[0].row['variant']} are not stored")
+    from bakeoff.lab.statistics import mean_interval
+
+    wrong = np.where(found.confidence > 0.5, 2 * ~found.correct, 1)
+    right = 1 - wrong / len(np.unique(found.labels))
+    return Measured(float(right.mean()), mean_interval(right), _over(len(found.ids), runs))
+
+
 def test_loss(runs: Sequence[Run]) -> Measured:
     """The mean test loss with the t interval over the images, where the predictions are stored; seeds as above.
 
@@ -74,14 +93,36 @@ def test_loss(runs: Sequence[Run]) -> Measured:
 def accuracy_difference(first: Sequence[Run], second: Sequence[Run]) -> Measured:
     """By how much the mean test accuracy of the first variant exceeds the second's: as every table compares two."""
     found = compare_accuracies(first, second)
-    return Measured(found.difference, (found.low, found.high), found.test)
+    return Measured(found.difference, (found.low, found.high), f"{found.test}, p = {found.p_value:.2g}")
 
 
 def compare_accuracies(first: Sequence[Run], second: Sequence[Run]) -> Difference:
-    """The same with the p value of "no difference"."""
+    """The same with the p value of "no difference". Raises UntestedError where they were trained on other backends."""
+    names = [
+        (str(each[0].row["variant"]), {str(run.row.get("backend") or "") for run in each}) for each in (first, second)
+    ]
+    if len(names[0][1] | names[1][1]) > 1:
+        words = ", ".join(f"{name} on {' and '.join(sorted(of)) or 'one not on record'}" for name, of in names)
+        raise UntestedError(f"they were trained on other backends ({words}), so they are not compared")
     from bakeoff.lab.tested import compare
 
     return compare(_tested(first), _tested(second))
+
+
+def seconds_difference(first: Sequence[float], second: Sequence[float]) -> Measured:
+    """By what share of the faster one's time the first takes longer; with Welch's interval from three seeds each on."""
+    faster = min(fmean(first), fmean(second))
+    share = (fmean(first) - fmean(second)) / faster
+    from bakeoff.lab.statistics import SEEDS
+
+    if min(len(first), len(second)) < SEEDS:
+        return Measured(share)
+    from scipy.stats import ttest_ind
+
+    found = ttest_ind(first, second, equal_var=False)
+    low, high = found.confidence_interval()
+    over = f"Welch's t test of {len(first)} and {len(second)} trainings, p = {found.pvalue:.2g}"
+    return Measured(share, (float(low) / faster, float(high) / faster), over)
 
 
 def difference_of_best(first: float, second: float, images: int, comparisons: int) -> Measured:

@@ -83,8 +83,12 @@ def _reason(status: str, ours: Measured, stated: float, tolerance: Tolerance) ->
         return apart if tolerance.name == "exact" else f"{apart}; {allowed} are allowed"
     if status == NOT_REPRODUCED:
         return f"{apart}; {interval}, lies outside the {allowed} allowed" if interval else _far(apart, allowed)
-    rest = f"{interval}, reaches over the {allowed} allowed" if interval else f"more than the {allowed} allowed, less"
-    return f"undecided: {apart}; {rest}" + ("" if interval else " than twice that")
+    if interval:
+        decisive = abs(abs(ours.value - stated) - tolerance.amount * (abs(stated) if tolerance.name == "loss" else 1))
+        width = f"{100 * decisive:.1f} points" if tolerance.name == "accuracy" else f"{decisive:.2g}"
+        return f"undecided: {apart}; {interval}, reaches over the {allowed} allowed; one of ±{width} would decide"
+    seeds = "; three seeds would give it an interval" if tolerance.name in ("accuracy", "loss") else ""
+    return f"undecided: {apart}; more than the {allowed} allowed, less than twice that{seeds}"
 
 
 def _far(apart: str, allowed: str) -> str:
@@ -121,7 +125,15 @@ def direction(found: Measured, allowed: float, ours: str, margin: float = 0.0, u
     words = _direction_words(status, left, margin, unit)
     if bounds:
         words += f"; 95 % interval {100 * low:+.1f} to {100 * high:+.1f} ({found.over})"
-    return Outcome(status, f"{words}; {100 * allowed:g} {unit} decide nothing", ours, "", left, allowed, bounds)
+    words += f"; {100 * allowed:g} {unit} decide nothing" + _decisive(
+        abs(left) - allowed if bounds else 0.0, status, unit
+    )
+    return Outcome(status, words, ours, "", left, allowed, bounds)
+
+
+def _decisive(rest: float, status: str, unit: str) -> str:
+    """What would decide an order that is undecided: how narrow an interval, where any would."""
+    return f"; an interval of ±{100 * rest:.1f} {unit} would" if status == UNDECIDED and rest > 0 else ""
 
 
 def _direction_words(status: str, left: float, margin: float, unit: str) -> str:

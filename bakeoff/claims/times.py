@@ -12,8 +12,8 @@ from bakeoff.claims.evidence import Evidence, Run, UntestedError
 
 def compared_seconds(
     column: str, variants: Sequence[str], claim: Claim, evidence: Evidence
-) -> tuple[dict[str, float], str]:
-    """Variant -> its mean seconds over replicates, and words on steps that shared the machine with others.
+) -> tuple[dict[str, list[float]], str]:
+    """Variant -> the seconds of each replicate, and words on steps that shared the machine with others.
 
     Raises UntestedError where machine, device or threads differ or are not known: those seconds tell nothing.
     """
@@ -22,14 +22,14 @@ def compared_seconds(
         raise UntestedError("seconds that do not compare are not shown side by side")
     steps = {name: [run.file("train", "step.json") for run in each] for name, each in runs.items()}
     _require_equal_means(steps)
-    return {name: _mean(each, column) for name, each in runs.items()}, _shared(steps)
+    return {name: [_seconds(run, column) for run in each] for name, each in runs.items()}, _shared(steps)
 
 
-def _mean(runs: Sequence[Run], column: str) -> float:
-    """The mean over replicates; epoch_seconds comes from the histories."""
+def _seconds(run: Run, column: str) -> float:
+    """A training's seconds; epoch_seconds are the mean of its history's."""
     if column == "epoch_seconds":
-        return fmean(run.at("seconds", epoch) for run in runs for epoch in run.history)
-    return fmean(run.number(column) for run in runs)
+        return fmean(run.at("seconds", epoch) for epoch in run.history)
+    return run.number(column)
 
 
 def _require_equal_means(steps: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -37,7 +37,8 @@ def _require_equal_means(steps: Mapping[str, Sequence[Mapping[str, Any]]]) -> No
     if any(step["machine"] != every[0]["machine"] for step in every):
         raise UntestedError("they were trained on different machines, so their times do not compare")
     settings = {name: [step.get("key_inputs", {}).get("settings", {}) for step in each] for name, each in steps.items()}
-    for setting in ("device", "threads"):
+    on_gpu = all(each.get("device") == "gpu" for of in settings.values() for each in of)
+    for setting in ("device",) if on_gpu else ("device", "threads"):  # a GPU's host only feeds it
         used = {name: sorted({str(each.get(setting, "")) for each in of}) for name, of in settings.items()}
         if any("" in values for values in used.values()):
             raise UntestedError(f"the {setting} of their trainings are not on record, so their times do not compare")

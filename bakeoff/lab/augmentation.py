@@ -1,4 +1,4 @@
-"""Random changes of training images: turned, shifted, sheared, zoomed, mirrored, cropped. Whole-array numpy, fast.
+"""Random changes of training images: turned, shifted, sheared, zoomed, mirrored, cropped, cut out. Fast numpy.
 
 Rotation, shift, shear, zoom and mirroring are drawn, put together in one affine map and sampled as Keras'
 ImageDataGenerator did it (no longer in Keras 3): source (x, y) = rotation . shift . shear . zoom . target (x, y),
@@ -24,6 +24,7 @@ OPTIONS: Mapping[str, tuple[str, float]] = {
     "horizontal_flip": ("true mirrors every second image or so", 2),
     "crop_padding": ("pixels reflected around the image before a crop of its size", 1024),
     "alternating_flip": ("true mirrors each image in every second epoch", 2),
+    "cutout": ("pixels a side of a square that takes the image's mean colour", 1024),
 }
 _AFFINE = ("rotation_degrees", "shift", "shear_degrees", "zoom")
 _BLOCK = 32  # images sampled at once: small enough for the processor's cache, and without effect on the result
@@ -68,6 +69,8 @@ def augment(
         changed = _mirrored(images, mirrored)
     if options.get("crop_padding"):
         changed = _cropped(changed, int(options["crop_padding"]), rng)
+    if options.get("cutout"):
+        _cut_out(changed, int(options["cutout"]), rng)
     return changed
 
 
@@ -156,3 +159,14 @@ def _cropped(images: np.ndarray, padding: int, rng: np.random.Generator) -> np.n
     rows = np.pad(np.arange(height), padding, mode="reflect")[starts[:, :1] + np.arange(height)]
     columns = np.pad(np.arange(width), padding, mode="reflect")[starts[:, 1:] + np.arange(width)]
     return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _cut_out(images: np.ndarray, side: int, rng: np.random.Generator) -> None:
+    """A square of each image, whole and anywhere in it, takes the image's mean (T. DeVries, "Cutout", 2017)."""
+    n, height, width, _ = images.shape
+    if side > min(height, width):
+        raise ValueError(f"cutout is {side}, but the images are {height} x {width}; make it smaller.")
+    top, left = rng.integers(0, height - side + 1, n), rng.integers(0, width - side + 1, n)
+    rows, columns = top[:, None] + np.arange(side), left[:, None] + np.arange(side)
+    means = images.mean(axis=(1, 2), keepdims=True)
+    images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]] = means

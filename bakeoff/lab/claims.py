@@ -19,6 +19,7 @@ CONCLUSIONS = ("ordering", "conclusion", "hypothesis", "argument")
 def read(path: str | Path) -> pd.DataFrame:
     """The audit, all as text but NUMBERS; NaN there where nothing was compared, or a figure has no interval.
 
+    Without what hypotheses make of a claim: they count as none, and stand in the chapter of their variant.
     Raises ValueError where a column is missing or a status is none of STATUSES.
     """
     audit = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -28,6 +29,8 @@ def read(path: str | Path) -> pd.DataFrame:
     unknown = sorted(set(audit["status"]) - set(STATUSES))
     if unknown:
         raise ValueError(f"claims.csv has the status {unknown[0]!r}; known are {', '.join(STATUSES)}")
+    if "hypothesis" in audit:
+        audit = audit[audit["hypothesis"] == ""].reset_index(drop=True)
     for name in NUMBERS:
         audit[name] = pd.to_numeric(audit[name], errors="coerce")
     return audit

@@ -21,7 +21,7 @@ Folders = Mapping[str, Mapping[str, str]]
 
 TEXTS = (
     *("variant", "title", "family", "source", "status", "task", "dataset", "weights", "limited", "assumed"),
-    *("validation_source", "message"),
+    *("validation_source", "message", "hypothesis_of"),
 )
 NUMBERS = (
     *("replicate", "seed", "parameters", "train_images", "epochs", "optimizer_steps", "train_accuracy"),
@@ -97,7 +97,7 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
         return ["its labels are not the data's classes, so it has no accuracy"]
     if not np.isnan(row["diverged_epoch"]):
         return [f"its training diverged at epoch {row['diverged_epoch']:.0f}, so its answers are not numbers"]
-    reasons = []
+    reasons = [f"a hypothesis about {row['hypothesis_of']}"] if row["hypothesis_of"] else []
     if row["task"] == "binary":
         reasons.append("another task: one class against all others")
     elif row["task"] not in ("classes", ""):

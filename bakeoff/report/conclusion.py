@@ -54,14 +54,15 @@ def _cost(standing: Standing) -> Iterator[str]:
 
 def claims(findings: Sequence[Finding]) -> Iterator[str]:
     """How many claims of the sources were reproduced, and how many not."""
-    counts = Counter(finding.outcome.status for finding in findings)
+    counts = Counter(finding.outcome.status for finding in findings if not finding.about)
     if counts:
         words = ", ".join(f"{number} {escape(status)}" for status, number in sorted(counts.items()))
-        yield f"Of {len(findings)} claims of the sources: {words}."
+        yield f"Of {counts.total()} claims of the sources: {words}."
 
 
 def _fallen(findings: Sequence[Finding]) -> Iterator[str]:
-    rows = [finding.row for finding in findings if finding.outcome.status == "not reproduced"]
+    claimed = [finding for finding in findings if not finding.about]
+    rows = [finding.row for finding in claimed if finding.outcome.status == "not reproduced"]
     for row in rows[:_MOST_FALLEN]:
         about = f"{_code(row['variant'])}: " if row["variant"] else ""
         yield f"{about}{escape(str(row['metric']))} {escape(str(row['claimed']))}, here {escape(str(row['ours']))}."

@@ -51,8 +51,8 @@ class Results:
         return [self.table[row.folder_name] for row in rows if row.folder_name in self.table]
 
     def about(self, variant: str) -> list[Mapping[str, Any]]:
-        """The claims about a variant, with what became of them."""
-        return [finding.row for finding in self.findings if finding.claim.variant == variant]
+        """The claims about a variant, with what became of them; under them, how hypotheses about it do."""
+        return [each.row for each in self.findings if variant in (each.variant, each.claim.variant)]
 
 
 def printed_in(rows: Sequence[Row]) -> dict[str, str]:

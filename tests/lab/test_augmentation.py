@@ -138,6 +138,18 @@ def test_crops_are_pieces_of_the_reflected_image() -> None:
     assert len(seen) == 25
 
 
+def test_cutout_gives_one_whole_square_the_mean_of_its_image() -> None:
+    images = pictures(200, (6, 7, 3))
+    places = set()
+    for image, cut in zip(images, changed(images, {"cutout": 3}), strict=True):
+        rows, columns = np.nonzero(np.any(image != cut, axis=-1))
+        assert np.ptp(rows) == np.ptp(columns) == 2
+        square = cut[rows.min() : rows.min() + 3, columns.min() : columns.min() + 3]
+        np.testing.assert_allclose(square, np.broadcast_to(image.mean(axis=(0, 1)), square.shape), rtol=1e-5)
+        places.add((rows.min(), columns.min()))
+    assert len(places) == 20  # anywhere in the image, and never beyond its edge
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -156,6 +168,8 @@ def test_wrong_options_are_named(options: dict[str, Any], word: str) -> None:
 def test_padding_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="make it smaller"):
         changed(pictures(), {"crop_padding": 9})
+    with pytest.raises(ValueError, match="make it smaller"):
+        changed(pictures(), {"cutout": 33})
 
 
 def test_published_options_are_fast() -> None:

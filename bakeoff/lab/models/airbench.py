@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import initializers, layers
@@ -11,7 +13,9 @@ PATCH = 2  # pixels a side of the patches that the first layer whitens
 _IMAGES_AT_ONCE = 500
 
 
-def speedrun_cnn(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def speedrun_cnn(
+    input_shape: tuple[int, int, int], num_classes: int, *, widths: Sequence[int] = (64, 256, 256)
+) -> keras.Model:
     """A whitening convolution, three blocks of two convolutions, global max pooling, the output layer.
 
     Images (n, height, width, channels), standardised, -> probabilities (n, num_classes). The training sets the kernel
@@ -24,7 +28,7 @@ def speedrun_cnn(input_shape: tuple[int, int, int], num_classes: int) -> keras.M
     whitening = layers.Conv2D(8 * input_shape[-1], 2, name="whitening")
     x = layers.Activation("gelu")(whitening(images))
     whitening.kernel.trainable = False  # its bias is trained
-    for width in (64, 256, 256):
+    for width in widths:
         for pool in (True, False):
             x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=_uniform())(x)
             x = layers.MaxPooling2D(2)(x) if pool else x

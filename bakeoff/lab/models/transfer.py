@@ -102,19 +102,31 @@ def vgg16_dog_features(
 
 
 def mobilenetv2_transfer(
-    input_shape: tuple[int, int, int], num_classes: int, *, weights: str = "none", image_size: int = 0
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    weights: str = "none",
+    image_size: int = 0,
+    fine_tuned: bool = False,
+    hidden_units: int = 0,
+    dropout: float = 0.0,
 ) -> keras.Model:
     """MobileNetV2 (alpha 0.35) without its top, frozen; its features, standardised, under one dense layer.
 
     Expects the scaling `symmetric`. The Normalization layer does nothing until it is adapted to the training images'
-    features.
+    features. `fine_tuned`: the base is trained, too, but for its BatchNorm layers, which keep ImageNet's statistics.
+    `hidden_units`: of a dense layer before the last one, 0 for none. `dropout`: before the last layer.
     """
     images = keras.Input(input_shape)
     x = resize(three_channels(images), image_size)
     base = load_base(applications.MobileNetV2, x.shape[1:], weights, alpha=0.35, pooling="avg")
-    base.trainable = False
+    base.trainable = fine_tuned
+    for layer in base.layers:
+        layer.trainable = fine_tuned and not isinstance(layer, layers.BatchNormalization)
     x = base(x)
     x = layers.Normalization()(x)
+    x = layers.Dense(hidden_units, activation="relu")(x) if hidden_units else x
+    x = layers.Dropout(dropout)(x) if dropout else x
     activation = "softmax" if num_classes > 1 else "sigmoid"
     outputs = layers.Dense(num_classes, activation=activation, dtype="float32")(x)
     return keras.Model(images, outputs, name="mobilenetv2_transfer")

@@ -76,6 +76,7 @@ def augmentation_words(options: Mapping[str, Any]) -> str:
         "horizontal_flip": "flipped with probability 0.5",
         "crop_padding": "padded by {} reflected pixels and cropped at random",
         "alternating_flip": "flipped in every second epoch",
+        "cutout": "cut out by a square of {} pixels that takes the image's mean colour",
     }
     used = [phrases[name].format(value) for name, value in options.items() if value]
     return f"Training images are {listed(used)}." if used else "`augmentation` is empty."
