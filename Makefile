@@ -19,7 +19,7 @@ report: setup ## Run every variant and write the comparison report
 	@echo "Running every variant (python pipeline.py --all)."
 	@$(BIN)/python pipeline.py --all
 
-REPORT := reports/quick/report.html
+REPORT := docs/report.html
 picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
 	@echo "Drawing docs/report.png from $(REPORT)."
 	@$(BIN)/python docs/picture.py $(REPORT)
@@ -30,9 +30,10 @@ record: setup ## Put the finished `full` trainings in RUNS on record in docs/rec
 	@echo "Putting the finished trainings in $(RUNS) on record."
 	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(SETTINGS)
 
-results: setup ## Write docs/results.md and the README's table from the trainings on record
-	@echo "Writing docs/results.md from docs/records."
+results: setup ## Write docs/results.md, docs/report.html and the README's table from the trainings on record
+	@echo "Writing docs/results.md and docs/report.html from docs/records."
 	@$(BIN)/python -m docs.results
+	@$(BIN)/python -m docs.report
 
 test: setup ## Run the tests
 	@echo "Running the tests."

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bakeoff.claims import read_claims, read_tolerances
-from bakeoff.claims.audit import audit
+from bakeoff.claims.audit import Finding, audit
 from bakeoff.claims.evidence import Evidence, UntestedError
 from bakeoff.claims.measured import compare_accuracies, test_accuracy
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, STATUSES, UNDECIDED
@@ -118,14 +118,18 @@ def newest(groups: Sequence[Trainings]) -> dict[str, Trainings]:
 
 def audited(groups: Mapping[str, Trainings]) -> list[Row]:
     """What becomes of the sources' claims by these trainings; where figures alone are on record, as it was judged."""
-    runs = {name: [record.run for record in each.records] for name, each in groups.items()}
-    findings = audit(Evidence(runs, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
     alone = [each.records[0] for each in groups.values() if each.records[0].figures_alone]
     judged = {_claim_key(row): row for record in alone for row in record.claims}
     return [
         judged.get(_claim_key(found.row), found.row) if found.claim.variants == [found.claim.variant] else found.row
-        for found in findings
+        for found in findings(groups)
     ]
+
+
+def findings(groups: Mapping[str, Trainings]) -> list[Finding]:
+    """What the audit finds in these trainings."""
+    runs = {name: [record.run for record in each.records] for name, each in groups.items()}
+    return audit(Evidence(runs, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
 
 
 def _claim_key(row: Row) -> tuple[str, ...]:
@@ -290,7 +294,8 @@ def short_form(groups: Sequence[Trainings]) -> list[str]:
     shown = [result(each) for each in judging.values() if not each.hypothesis]
     about = "Mean accuracy over the seeds on test images of CIFAR-10, profile `full`. "
     rows = [{name: row[name] for name in columns} for row in shown]
-    more = f"{counted(audited(judging))} All of it, with machines and versions: [docs/results.md](docs/results.md)."
+    where = "All of it, with machines and versions: [docs/results.md](docs/results.md); its figures: docs/report.html."
+    more = f"{counted(audited(judging))} {where}"
     return [*table(rows), "", about + more]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from bakeoff.lab.tested import read_answers, read_losses
 from bakeoff.pipeline import Pipeline, Request
-from docs import records, results
+from docs import records, report, results
 from docs.records import Finished, Record, RecordError, finished_trainings, read_records, read_table, write, write_table
 from tests.conftest import PROJECT, SMALL
 
@@ -75,6 +75,15 @@ def test_the_page_is_written_from_the_records_alone(recorded: Path, tmp_path: Pa
     assert "McNemar's exact test" in page  # on equal images, which the records hold
     results.main(*places)
     assert places[2].read_text() == readme
+
+
+def test_the_report_of_the_records_compares_them_and_shows_no_test_image(recorded: Path, tmp_path: Path) -> None:
+    report.main(recorded, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for record in read_records(recorded):
+        assert record.row["variant"] in page
+        assert f"{100 * float(record.row['test_accuracy']):.1f} %" in page
+    assert "Conclusion" in page and "docs/records" in page and "pictures. " not in page
 
 
 def test_a_changed_figure_is_changed_everywhere(recorded: Path, tmp_path: Path) -> None:
