@@ -148,8 +148,8 @@ def _refuse(row: Row) -> None:
 
 
 def _about(finished: Finished) -> dict[str, Any]:
-    """Where a training comes from: revision, versions, settings and machine, data, keys."""
-    steps = finished.steps
+    """Where a training comes from: revision, versions, settings and machine, data, keys of all but its trials."""
+    steps = {stage: step for stage, step in finished.steps.items() if not step.number}
     inputs = {stage: step.key_inputs for stage, step in steps.items()}
     recipe = {stage: _without_seed(each) for stage, each in inputs.items()}
     manifests = {stage: finished.store.complete_manifest(*step.name) or {} for stage, step in steps.items()}
