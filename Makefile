@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results test lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters test lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -34,6 +34,10 @@ results: setup ## Write docs/results.md, docs/report.html and the README's table
 	@echo "Writing docs/results.md and docs/report.html from docs/records."
 	@$(BIN)/python -m docs.results
 	@$(BIN)/python -m docs.report
+
+parameters: setup ## Write params/schema.json and docs/parameters.md from what checks the variant files
+	@echo "Writing params/schema.json and docs/parameters.md."
+	@$(BIN)/python -m docs.parameters
 
 test: setup ## Run the tests
 	@echo "Running the tests."

@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 
 
 # What the command does in place of a run; one at a time.
-LOOKS = ("show_list", "dry_run", "claims", "explain", "verify", "clean", "check_report")
+LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", "check_report")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -47,6 +47,8 @@ LOOKS = ("show_list", "dry_run", "claims", "explain", "verify", "clean", "check_
 @click.option("--profile", type=click.Choice(PROFILES), help="Limits; default: full on a GPU, else quick.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Set a parameter; may be repeated.")
 @click.option("--list", "show_list", is_flag=True, help="List the variants: source, parameters, what they need.")
+@click.option("--new", metavar="NAME", help="Begin a variant of your own: its file and its network.")
+@click.option("--like", metavar="VARIANT", help="With --new: the variant to begin from; default: simple_cnn.")
 @click.option("--dry-run", is_flag=True, help="Say of each step whether it is done or to run, and why.")
 @click.option("--explain", metavar="VARIANT", help="Say of each step of a variant what changed: old and new values.")
 @click.option("--verify", is_flag=True, help="Check every stored file against its digest; default: --all.")
@@ -109,6 +111,10 @@ def _act(options: Mapping[str, Any]) -> int:
     _refuse(options, chosen)
     if options["show_list"]:
         return _print_list(chosen)
+    if options["new"]:
+        from bakeoff.new_variant import new_variant
+
+        return new_variant(options["new"], options["like"] or "simple_cnn", click.echo)
     if options["check_report"]:
         from bakeoff.report.check import check_report
 
@@ -139,7 +145,7 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
     looks = [f"--{name.removeprefix('show_').replace('_', '-')}" for name in LOOKS if options[name]]
     if len(looks) > 1:
         raise RequestError(f"{' and '.join(looks)}: ask for one at a time")
-    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean")):
+    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean"), ("like", "new")):
         if options[name] is not None and options[name] is not False and not options[what]:
             raise RequestError(f"--{name} says something to --{what} only")
     if options["explain"] and (options["everything"] or chosen is not None):

@@ -13,6 +13,7 @@ from typing import Any
 from bakeoff import options
 from bakeoff.digests import DigestCache
 from bakeoff.errors import RequestError
+from bakeoff.own_network import OwnNetwork, is_own
 from bakeoff.python_source import Statement, statements, without_magics
 from bakeoff.store import digest_value
 
@@ -22,7 +23,6 @@ LAB = "bakeoff.lab"
 PAGE = "page"  # the tag of a cell that decides no number
 _MODELS = f"{LAB}.models"
 _SHOWN = (f"{LAB}.plots", f"{LAB}.display")  # figures, tables and sentences: never in a result key
-_REGISTRIES = ("NETWORKS",)  # one more of them changes no other variant's numbers
 
 
 @dataclass(frozen=True)
@@ -53,28 +53,34 @@ class Code:
         modules, shown = tuple(facts["modules"]), tuple(facts["shown_modules"])
         return Notebook(tuple(facts["parameters"]), facts["computing"], facts["showing"], modules, shown)
 
-    def computing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
+    def computing(
+        self, notebook: Notebook, parameters: Mapping[str, Any], network: OwnNetwork | None = None
+    ) -> dict[str, str]:
         """Lab module -> digest of its code, for all that decides numbers.
 
         Of the builders and trainers, which are looked up by name, only those that `parameters` name; of the files of
-        networks only the functions, classes and constants that are reached, as "module:name".
+        networks only the functions, classes and constants that are reached, as "module:name". A `network` from
+        outside the package counts with all of its files.
         """
-        return self.modules(*notebook.modules, *_named(parameters))
+        own = {network.name: network.digest()} if network and "builder" in parameters else {}
+        return self.modules(*notebook.modules, *_named(parameters)) | own
 
     def modules(self, *roots: str) -> dict[str, str]:
         """Lab module -> digest of its code, for these modules and all that they import to compute."""
         return {name: digest for name, (digest, _) in self._reached(roots, shown=False).items()}
 
-    def showing(self, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
+    def showing(
+        self, notebook: Notebook, parameters: Mapping[str, Any], network: OwnNetwork | None = None
+    ) -> dict[str, str]:
         """Lab module -> digest, for the figures, tables and sentences, and for the text of the network."""
         roots = [*notebook.modules, *_named(parameters)]
         computing = self._reached(roots, shown=False)
         shown = {name: digest for name, (digest, _) in self._reached(notebook.shown_modules, shown=True).items()}
         pages = {name: digest for name, digest in shown.items() if name not in computing}
-        if "builder" in parameters:
-            file = _network_file(parameters["builder"])
+        for root in _named(parameters):
+            file = root.partition(":")[0]
             pages |= {name: text for name, (_, text) in computing.items() if name.startswith(f"{file}:")}
-        return pages
+        return pages | ({network.name: network.text_digest()} if network and "builder" in parameters else {})
 
     def _statements(self, module: str) -> list[dict[str, Any]] | None:
         """The statements of a module, asked of the disk once; None where there is no such file."""
@@ -114,7 +120,7 @@ class Code:
                 reached = _needed(all_statements, name)
                 found |= _by_name(module, reached)
             else:
-                reached = [each for each in all_statements if not set(each["assigns"]) & {*_REGISTRIES}]
+                reached = all_statements
                 found[module] = (_joined(reached, "digest"), _joined(reached, "text"))
             waiting += [each for statement in reached for each in statement["imports"]]
         return dict(sorted(found.items()))
@@ -134,11 +140,9 @@ def read_parameter_names(path: Path) -> list[str]:
 
 
 def _named(parameters: Mapping[str, Any]) -> list[str]:
-    """The network that parameters name, as what would import it."""
-    found = []
-    if "builder" in parameters:
-        found.append(f"{_network_file(parameters['builder'])}:{parameters['builder']}")
-    return found
+    """The package's network that parameters name, as what would import it."""
+    builder = parameters.get("builder", ":")
+    return [] if is_own(builder) else [f"{_MODELS}.{options.builders()[builder]}:{builder}"]
 
 
 def _read_notebook(path: Path) -> dict[str, Any]:
@@ -239,10 +243,6 @@ def _is_shown(target: str) -> bool:
 
 def _is_network_file(module: str) -> bool:
     return module.startswith(f"{_MODELS}.")
-
-
-def _network_file(builder: str) -> str:
-    return f"{_MODELS}.{options.builders()[builder]}"
 
 
 def _parents(module: str) -> list[str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bakeoff import own_network
 from bakeoff.errors import nearest, shown
 
 LAB = Path(__file__).parent / "lab"
@@ -26,6 +27,7 @@ class Kind:
 
     words: str
     fits: Callable[[Any], bool]
+    schema: Mapping[str, Any] = field(default_factory=dict)  # the same in JSON Schema's words
 
 
 def is_number(value: Any) -> bool:
@@ -36,8 +38,11 @@ def is_number(value: Any) -> bool:
 def number(low: float, high: float, below: bool = False) -> Kind:
     """A number from `low` to `high`, or to below it."""
     words = f"a number from {low:g} to {'below ' if below else ''}{high:g}"
+    top = {"exclusiveMaximum" if below else "maximum": high}
     return Kind(
-        words, lambda value: is_number(value) and low <= value and (value < high or (value == high and not below))
+        words,
+        lambda value: is_number(value) and low <= value and (value < high or (value == high and not below)),
+        {"type": "number", "minimum": low, **top},
     )
 
 
@@ -46,24 +51,28 @@ def whole(low: int, high: int) -> Kind:
     return Kind(
         f"a whole number from {low} to {high}",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
+        {"type": "integer", "minimum": low, "maximum": high},
     )
 
 
 def one_of(*values: str | int) -> Kind:
     """One of a few words or numbers."""
-    return Kind(f"one of {', '.join(map(str, values))}", lambda value: not isinstance(value, bool) and value in values)
+    words = f"one of {', '.join(map(str, values))}"
+    return Kind(words, lambda value: not isinstance(value, bool) and value in values, {"enum": list(values)})
 
 
 def a_list(kind: Kind) -> Kind:
     """A list of values of a kind."""
     fits = kind.fits
     return Kind(
-        f"a list, each value of it {kind.words}", lambda value: isinstance(value, list) and all(map(fits, value))
+        f"a list, each value of it {kind.words}",
+        lambda value: isinstance(value, list) and all(map(fits, value)),
+        {"type": "array", "items": dict(kind.schema)},
     )
 
 
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-TEXT = Kind("text", lambda value: isinstance(value, str))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+TEXT = Kind("text", lambda value: isinstance(value, str), {"type": "string"})
 ANYTHING = Kind("a value", lambda value: True)
 _RATE, _SHARE = number(0, 1, below=True), number(0, 1)
 _FILTERS, _UNITS, _SIDE = whole(1, 65536), whole(1, 10**6), whole(1, 4096)
@@ -159,27 +168,31 @@ def optimizer_fault(optimizer: str, value: Mapping[str, Any]) -> str | None:
 
 
 def builders() -> dict[str, str]:
-    """Builder name -> module in bakeoff/lab/models.
+    """The package's networks: name -> module in bakeoff/lab/models, found by their first two arguments.
 
     Read once, when a command checks its parameters, and not from the snapshot that it executes: a network that is added
     during a run is in no key of its plan, and the next command knows it.
     """
-    return ast.literal_eval(_assigned(MODELS / "__init__.py", "NETWORKS"))
+    return {name: path.stem for path in sorted(MODELS.glob("[!_]*.py")) for name in _networks(path)}
+
+
+def builder(name: str) -> Builder:
+    """What a builder's signature says, read without importing it; RequestError for one of the user's that is wrong."""
+    own = own_network.is_own(name)
+    function = own_network.find(name).function if own else _networks(MODELS / f"{builders()[name]}.py")[name]
+    positional, keyword = function.args.args, function.args.kwonlyargs
+    with_default = {argument.arg for argument in positional[len(positional) - len(function.args.defaults) :]}
+    with_default |= {a.arg for a, default in zip(keyword, function.args.kw_defaults, strict=True) if default}
+    taken = {argument.arg: argument.annotation for argument in positional + keyword}
+    kinds = {each: _kind(each, note) for each, note in taken.items() if each not in _OF_THE_IMAGES}
+    return Builder(kinds, frozenset(kinds) - with_default, "weights" in taken)
 
 
 @cache
-def builder(name: str) -> Builder:
-    """What a builder's signature says, read without importing it."""
-    path = MODELS / f"{builders()[name]}.py"
-    for node in _tree(path).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            positional, keyword = node.args.args, node.args.kwonlyargs
-            with_default = {argument.arg for argument in positional[len(positional) - len(node.args.defaults) :]}
-            with_default |= {a.arg for a, default in zip(keyword, node.args.kw_defaults, strict=True) if default}
-            taken = {argument.arg: argument.annotation for argument in positional + keyword}
-            kinds = {each: _kind(each, note) for each, note in taken.items() if each not in _OF_THE_IMAGES}
-            return Builder(kinds, frozenset(kinds) - with_default, "weights" in taken)
-    raise RuntimeError(f"{path} has no function {name}")
+def _networks(path: Path) -> dict[str, ast.FunctionDef]:
+    """The functions of a file that build a network, by name."""
+    functions = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    return {each.name: each for each in functions if own_network.takes_images(each) and not each.name.startswith("_")}
 
 
 def _kind(name: str, annotation: ast.expr | None) -> Kind:
@@ -192,19 +205,5 @@ def _kind(name: str, annotation: ast.expr | None) -> Kind:
     several = a_list(one)
     if said == inner[0]:
         return several
-    return Kind(f"{one.words}, or a list of such", lambda value: one.fits(value) or several.fits(value))
-
-
-@cache
-def _assigned(path: Path, name: str) -> ast.expr:
-    """What a module assigns to `name`, as its code."""
-    for node in _tree(path).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return node.value  # type: ignore[attr-defined]
-    raise RuntimeError(f"{path} has no {name}")
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    both = {"anyOf": [dict(one.schema), dict(several.schema)]}
+    return Kind(f"{one.words}, or a list of such", lambda value: one.fits(value) or several.fits(value), both)

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from bakeoff import claims, rules
+from bakeoff import claims, own_network, rules
 from bakeoff.errors import BakeoffError, ParameterError, RequestError, nearest, one_line, shown
+from bakeoff.own_network import OwnNetwork
 
 DIRECTORY = Path(__file__).parent.parent / "params"
 PROFILES = ("smoke", "quick", "evening", "full")
@@ -55,6 +56,7 @@ class Parameters:
     stage: Mapping[str, Any]
     run: Mapping[str, Any]
     departures: tuple[str, ...]  # from the catalogue's schedule, by profile or --set, in words
+    network: OwnNetwork | None = None  # the builder's, where it is none of the package's
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,14 @@ def _merge(
     _limit(capped)
     final = {**capped, **{key: entry.value for key, entry in _own_options(chosen).items()}}
     _check_model(name, final, {**variant, **chosen})
+    network = own_network.find(final["builder"]) if own_network.is_own(final["builder"]) else None
+    final["builder"] = network.name if network else final["builder"]
     return Parameters(
         variant=name,
         stage=MappingProxyType({key: final[key] for key in base if not _of_run(key, base)}),
         run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
         departures=_departures(catalogue, final, base),
+        network=network,
     )
 
 

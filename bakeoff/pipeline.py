@@ -17,6 +17,7 @@ from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.locks import alone
 from bakeoff.machine import package_version
+from bakeoff.own_network import copies
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
 from bakeoff.progress import title
@@ -80,7 +81,8 @@ class Pipeline:
     def freeze(self) -> None:
         """From now on plan and execute the code as it is now: see `snapshot`."""
         if not self._frozen:
-            self.code = Code(self.code.digests, take_snapshot(self.store, self.code.project))
+            own = copies(filter(None, (each.network for each in self.parameters)))
+            self.code = Code(self.code.digests, take_snapshot(self.store, self.code.project, own))
             self._frozen = True
 
     def run(self) -> int:

@@ -254,13 +254,13 @@ class _Maker:
         for replicate in range(parameters.run["replicates"]):
             seed = parameters.stage["seed"] + replicate
             values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
-            steps = {} if blocked else self._steps(values, parameters.run, resolved, dataset)
+            steps = {} if blocked else self._steps(values, parameters, resolved, dataset)
             file_name = file.name if file else ""
             rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused))
         return rows
 
     def _steps(
-        self, values: Mapping[str, Any], run: Mapping[str, Any], resolved: Mapping[str, str], dataset: Source
+        self, values: Mapping[str, Any], chosen: Parameters, resolved: Mapping[str, str], dataset: Source
     ) -> dict[str, Step]:
         steps: dict[str, Step] = {}
         for stage in STAGES.values():
@@ -271,7 +271,7 @@ class _Maker:
             parents = {name: steps[name].result_key for name in stage.parents if name in steps}
             if stage.name == "load":
                 stage = replace(stage, packages=stage.packages + dataset.packages)
-            step = self._step(stage, values, run, parents, resolved)
+            step = self._step(stage, values, chosen, parents, resolved)
             steps[stage.name] = replace(step, images=dataset.location) if stage.name == "load" else step
         return steps
 
@@ -279,11 +279,11 @@ class _Maker:
         self,
         stage: Stage,
         values: Mapping[str, Any],
-        run: Mapping[str, Any],
+        chosen: Parameters,
         parents: Mapping[str, str],
         resolved: Mapping[str, str],
     ) -> Step:
-        notebook = self.code.notebook(stage.notebook)
+        notebook, run, network = self.code.notebook(stage.notebook), chosen.run, chosen.network
         subset = {name: values[name] for name in notebook.parameters}
         heavy = stage.computes and not stage.light
         on_gpu = heavy and self.machine.device == "gpu"
@@ -298,7 +298,7 @@ class _Maker:
             "parameters": {name: value for name, value in subset.items() if name != "published"},
             "parents": dict(parents),
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
-            "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset)},
+            "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset, network)},
             "versions": _versions(self._packages(stage)),
             "settings": settings,
         }
@@ -307,7 +307,7 @@ class _Maker:
             key,
             _versions(PAGE_PACKAGES),
             notebook.showing,
-            self.code.showing(notebook, subset),
+            self.code.showing(notebook, subset, network),
             values["published"] if "published" in subset else {},
         ]
         return Step(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bakeoff import options
+from bakeoff import options, own_network
 from bakeoff.errors import nearest, shown
 from bakeoff.options import is_number
 
@@ -93,7 +93,7 @@ def fault(name: str, value: Any, default: Any) -> str | None:
 def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first fault of network, trainer, optimizer and search space against each other: (name, why)."""
     for name, known in (("builder", options.builders()), ("trainer", options.TRAINERS)):
-        if values[name] not in known:
+        if values[name] not in known and not (name == "builder" and own_network.is_own(values[name])):
             return name, f"is {shown(values[name])}; {nearest(values[name], known)}"
     builder = options.builder(values["builder"])
     wrong = _builder_fault(values, builder)

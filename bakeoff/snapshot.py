@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from bakeoff.store import Store, digest_value
 
@@ -19,9 +20,12 @@ FOLDER = "code"  # of a store
 _COPIED = ("notebooks/*.ipynb", "bakeoff/__init__.py", "bakeoff/interactive.py", "bakeoff/lab/**/*.py")
 
 
-def take_snapshot(store: Store, project: Path) -> Path:
-    """The folder of a copy of the project's code in the store, made where there is none of these very bytes."""
-    files = _files(project)
+def take_snapshot(store: Store, project: Path, more: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """The folder of a copy of the project's code in the store, made where there is none of these very bytes.
+
+    `more`: further files of the copy, such as networks from outside the project.
+    """
+    files = _files(project) | dict(more)
     folder = store.root.resolve() / FOLDER / _name(files)
     if folder.is_dir():
         return folder

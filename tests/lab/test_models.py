@@ -120,10 +120,10 @@ def test_the_catalogues_network(variant: str) -> None:
 
 def test_every_variant_has_a_network_and_every_network_a_variant() -> None:
     used = {parameters.stage["builder"] for parameters in load_parameters(None, "full")}
-    assert used == set(CATALOGUE) == set(models.NETWORKS) - set(GENERIC)
+    assert used == set(CATALOGUE) == set(models.networks()) - set(GENERIC)
 
 
-@pytest.mark.parametrize("builder", models.NETWORKS)
+@pytest.mark.parametrize("builder", models.networks())
 def test_a_listing_is_short_and_is_the_code_that_runs(builder: str) -> None:
     text = models.listing(builder)
     assert text.startswith(f"def {builder}(")
@@ -131,7 +131,7 @@ def test_a_listing_is_short_and_is_the_code_that_runs(builder: str) -> None:
     for function in tree.body:
         function.body = function.body[isinstance(function.body[0], ast.Expr) :]  # without docstrings and comments
     assert len(ast.unparse(tree).split("\n")) <= 40 and max(map(len, text.splitlines())) <= 120
-    module = importlib.import_module(f"bakeoff.lab.models.{models.NETWORKS[builder]}")
+    module = importlib.import_module(f"bakeoff.lab.models.{models.networks()[builder]}")
     names = dict(vars(module))
     exec(text, names)
     if builder in CATALOGUE and builder != "vgg16_imagenet":
@@ -161,7 +161,7 @@ def test_the_ablation_is_the_batchnorm_network_without_batchnorm() -> None:
     assert len(built("batchnorm_cnn").layers) - len(built("batchnorm_ablation").layers) == 7
 
 
-@pytest.mark.parametrize("builder", models.NETWORKS)
+@pytest.mark.parametrize("builder", models.networks())
 def test_small_gray_images_and_three_classes(builder: str) -> None:
     if builder == "vgg16_imagenet":
         pytest.skip("half a gigabyte; it shares its preparation of images with the other bases")
@@ -341,7 +341,7 @@ def test_without_a_base_there_is_nothing_to_split() -> None:
         models.split_base(small())
 
 
-@pytest.mark.parametrize("builder", [name for name in models.NETWORKS if name != "vgg16_imagenet"])
+@pytest.mark.parametrize("builder", [name for name in models.networks() if name != "vgg16_imagenet"])
 def test_saving_and_loading_in_safe_mode(builder: str, tmp_path: Path) -> None:
     options = GENERIC.get(builder, {})
     model = models.build(builder, (32, 32, 1), 3, options=options, image_size=32)

@@ -7,12 +7,16 @@ only when a variant asks for one of its networks.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
+import importlib.util
 import inspect
 import math
 import random
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,34 +28,10 @@ from bakeoff.lab.files import read_json, replacing, write_json
 from bakeoff.lab.models.flops import forward_gflop, layer_gflop
 from bakeoff.lab.models.size import count_parameters, require_memory
 
-# name, as the parameter `builder` gives it -> module of this package
-NETWORKS: dict[str, str] = {
-    "ann": "dense",
-    "simple_cnn": "convolutional",
-    "tutorial_cnn": "convolutional",
-    "scratch_cnn": "convolutional",
-    "batchnorm_cnn": "convolutional",
-    "batchnorm_ablation": "convolutional",
-    "augmented_cnn": "convolutional",
-    "tuner_cnn_deep": "convolutional",
-    "tuner_cnn_shallow": "convolutional",
-    "gray_cnn": "grayscale",
-    "gray_grid": "grayscale",
-    "gray_tuned": "grayscale",
-    "resnet50_transfer": "transfer",
-    "vgg16_transfer": "transfer",
-    "inceptionv3_transfer": "transfer",
-    "vgg16_imagenet": "transfer",
-    "vgg16_dog_features": "transfer",
-    "mobilenetv2_transfer": "transfer",
-    "efficientnetv2_finetune": "transfer",
-    "speedrun_cnn": "airbench",
-    "dense_network": "generic",
-    "conv_pool_network": "generic",
-}
+OWN = Path(__file__).parents[3] / "own_networks"  # copies of networks from outside the package, where a run made them
 WEIGHTS = ("none", "random", "imagenet")
-_ARGUMENTS = {"input_shape", "num_classes"}  # of every network
-_RESERVED = _ARGUMENTS | {"weights", "image_size"}  # parameters of their own
+_ARGUMENTS = ("input_shape", "num_classes")  # of every network
+_RESERVED = {*_ARGUMENTS, "weights", "image_size"}  # parameters of their own
 SUMMARY_CHARACTERS = 79  # the width at which Keras would cut longer lines
 # What a reader wants to know of a layer besides its shapes; a layer has only some of them.
 _SETTINGS = ("filters", "units", "kernel_size", "pool_size", "size", "padding", "activation", "rate")
@@ -96,14 +76,25 @@ class Network:
 Builder = Callable[..., keras.Model]
 
 
+def networks() -> dict[str, str]:
+    """The networks of this package: name -> module. They are the functions of (input_shape, num_classes, ...)."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and [each.arg for each in node.args.args[:2]] == list(_ARGUMENTS):
+                found[node.name] = path.stem
+    return {name: module for name, module in found.items() if not name.startswith("_")}
+
+
 def find_network(builder: str) -> Builder:
     """The function of this name, called as `network(input_shape, num_classes, **options)`.
+
+    `builder` is one of `networks()`, or a function of a file or module: "./my_net.py:build", "package.module:build".
 
     The function that is returned refuses unknown options and shapes, and says in one sentence why a network cannot be
     built. Raises ValueError with the nearest name when there is none.
     """
-    check_name("builder", builder, NETWORKS)
-    function: Builder = getattr(importlib.import_module(f"{__name__}.{NETWORKS[builder]}"), builder)
+    function = _own_function(builder) if ":" in builder else _function(builder)
 
     @functools.wraps(function)
     def network(input_shape: Sequence[int], num_classes: int, **options: Any) -> keras.Model:
@@ -112,14 +103,69 @@ def find_network(builder: str) -> Builder:
         try:
             if set(options) - _RESERVED:  # those without options have their size in place
                 _require_memory(lambda: function(shape, num_classes, **options))
-            return function(shape, num_classes, **options)
+            model = function(shape, num_classes, **options)
         except NetworkError:
             raise
         except Exception as error:
             size = "x".join(map(str, shape))
-            raise NetworkError(f"{builder} cannot be built for images of {size}: {_reason(error)}") from error
+            where = _line(function, error) if ":" in builder else ""
+            raise NetworkError(f"{where}{builder} cannot be built for images of {size}: {_reason(error)}") from error
+        if ":" in builder:
+            _check_output(function, model, num_classes)
+        return model
 
     return network
+
+
+def _function(builder: str) -> Builder:
+    known = networks()
+    check_name("builder", builder, known)
+    function: Builder = getattr(importlib.import_module(f"{__name__}.{known[builder]}"), builder)
+    return function
+
+
+def _own_function(builder: str) -> Builder:
+    """A function from outside the package; its file is read anew each time."""
+    place, _, name = builder.rpartition(":")
+    if not place.endswith(".py"):
+        if OWN.is_dir() and str(OWN) not in sys.path:
+            sys.path.insert(0, str(OWN))
+        module = importlib.import_module(place)
+    else:
+        path = OWN / place if (OWN / place).is_file() else Path(place).expanduser().resolve()
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}: write the path of {place} as seen from {Path.cwd()}")
+        spec: Any = importlib.util.spec_from_file_location(f"own_network_{path.stem}", path)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise NetworkError(f"{path.name} cannot be imported: {_reason(error)}") from error
+    if not callable(getattr(module, name, None)):
+        raise ValueError(f"{place} has no function {name}: write one, or name another after the colon")
+    function: Builder = getattr(module, name)
+    return function
+
+
+def _line(function: Builder, error: Exception) -> str:
+    """Where in a function's file an error arose, as "file:line: "; nothing where it arose elsewhere."""
+    file = inspect.getfile(function)
+    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+    return f"{Path(file).name}:{lines[-1]}: " if lines else ""
+
+
+def _check_output(function: Builder, model: Any, num_classes: int) -> None:
+    """Raise NetworkError unless a network returns a probability for each class."""
+    place = f"{Path(inspect.getfile(function)).name}:{function.__code__.co_firstlineno}: {function.__name__}"
+    if not isinstance(model, keras.Model):
+        raise NetworkError(f"{place} returns {type(model).__name__}; it must return a keras.Model")
+    shape = getattr(model, "output_shape", None)
+    if shape != (None, num_classes):
+        classes = "class" if num_classes == 1 else "classes"
+        raise NetworkError(
+            f"{place} has outputs of shape {shape}; for {num_classes} {classes} its last layer must give "
+            f"(None, {num_classes})"
+        )
 
 
 def listing(builder: str) -> str:
