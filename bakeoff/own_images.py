@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff.digests import DigestCache
 from bakeoff.errors import RequestError, one_line, shown
 from bakeoff.prepared import near_or_all
-from bakeoff.store import digest_file
+from bakeoff.store import digest_file, digest_value
 
-KINDS = ("npz",)  # of images of one's own: "kind:path"
+KINDS = ("folder", "npz", "csv")  # of images of one's own: "kind:path"
 _CHECKED = "own-images-1"  # what is remembered of a file; another number when other things are checked
 
 
@@ -25,31 +28,70 @@ class Own:
     digest: str
     class_names: tuple[str, ...]
     parameter: str
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...]
 
 
-def find(wanted: str, digests: DigestCache) -> Own:
+def find(wanted: str, digests: DigestCache, skip_broken: bool = False) -> Own:
     """The images that "kind:path" names. Raises RequestError where they are not there or cannot be used."""
     kind, _, place = wanted.partition(":")
     if kind not in KINDS:
         raise RequestError(f"dataset: {shown(wanted)} begins with no kind of images; {near_or_all(kind, KINDS)}")
     path = Path(place).expanduser().absolute()
-    if not path.is_file():
-        raise RequestError(f"dataset: there is no file {one_line(str(path))}; write {kind}: and the path of a file")
-    facts = digests.recall(path, f"{_CHECKED}-{kind}", _facts)
-    if facts["fault"]:
-        raise RequestError(f"dataset {kind}:{one_line(str(path))} cannot be used: {one_line(facts['fault'])}")
-    digest = digests.recall(path, "sha256", digest_file)
+    if not (path.exists() if kind == "folder" else path.is_file()):
+        what = "folder and no .zip file" if kind == "folder" else "file"
+        raise RequestError(f"dataset: there is no {what} {one_line(str(path))}; write {kind}: and its path")
+    try:
+        facts = _remembered(kind, path, skip_broken, digests)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"dataset {kind}:{one_line(str(path))} cannot be used: {one_line(str(error))}") from None
+    packages = () if kind == "npz" else ("pillow",)
     names = tuple(facts["class_names"])
-    return Own(path, facts["name"], facts["version"], digest, names, f"{kind}:{path.name}")
+    return Own(path, facts["name"], facts["version"], facts["digest"], names, f"{kind}:{path.name}", packages)
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """What the load stage's own code finds in a file; `fault`: why it would refuse it."""
+def _remembered(kind: str, path: Path, skip_broken: bool, digests: DigestCache) -> dict[str, Any]:
+    """What the load stage's own code finds, remembered by file: of one file all of it, else of each image its part."""
+    if path.is_file() and kind != "csv":
+        purpose = f"{_CHECKED}-{kind}{'-skip' if skip_broken else ''}"
+        facts: dict[str, Any] = digests.recall(path, purpose, partial(_of_file, kind, skip_broken))
+        if facts["fault"]:
+            raise ValueError(facts["fault"])
+        return facts | {"digest": digests.recall(path, "sha256", digest_file)}
+    from bakeoff.lab.image_files import ImageFiles
+
+    folder = path.parent if kind == "csv" else path
+    source = ImageFiles(kind, path, 0, skip_broken=skip_broken, look=_looking(folder, digests))
+    files = [[name, facts["sha256"]] for name, facts in sorted(source.facts.items())]
+    table = [digests.recall(path, "sha256", digest_file)] if kind == "csv" else []
+    return _named(source) | {"digest": digest_value([*table, *files])}
+
+
+def _of_file(kind: str, skip_broken: bool, path: Path) -> dict[str, Any]:
     from bakeoff.lab import data
 
     try:
-        source = data.open_source(f"npz:{path.name}", 0, path)
+        return {"fault": ""} | _named(data.open_source(f"{kind}:{path.name}", 0, path, skip_broken))
     except (OSError, ValueError) as error:
         return {"fault": str(error)}
-    return {"fault": "", "name": source.name, "version": source.version, "class_names": source.class_names}
+
+
+def _named(source: Any) -> dict[str, Any]:
+    return {"name": source.name, "version": source.version, "class_names": source.class_names}
+
+
+def _looking(folder: Path, digests: DigestCache) -> Callable[[str], dict[str, Any]]:
+    """A function: what an image file is, by its name in the folder, and the digest of its bytes."""
+    from bakeoff.lab.image_files import look_at
+
+    def work(path: Path) -> dict[str, Any]:
+        content = path.read_bytes()
+        return {"sha256": hashlib.sha256(content).hexdigest(), **look_at(content)}
+
+    def look(name: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = digests.recall(folder / name, f"{_CHECKED}-image", work)
+            return found
+        except OSError as error:
+            return {"sha256": "", "fault": f"cannot be read ({error.strerror})"}
+
+    return look

@@ -215,6 +215,7 @@ def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Ma
     skipped = _limits(base) | {
         "published",
         "dataset",
+        "skip_broken",
         "threads",
         "gpu_share",
         "deterministic",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from bakeoff import own_images
@@ -89,9 +90,13 @@ class Resolver:
     def __post_init__(self) -> None:
         self.digests = self.store.digests()
 
-    def dataset(self, wanted: str) -> Source:
-        """The data set `wanted` where it is prepared or can be had; else the stand-in, or DataUnavailableError."""
-        return self._once("dataset", wanted, self._dataset)  # type: ignore[return-value]
+    def dataset(self, wanted: str, skip_broken: bool = False) -> Source:
+        """The data set `wanted` where it is prepared or can be had; else the stand-in, or DataUnavailableError.
+
+        skip_broken: of images of one's own, files that are no images are left out, not refused.
+        """
+        ask = partial(self._own, skip_broken) if ":" in wanted else self._dataset
+        return self._once(f"dataset{'-skip' if skip_broken else ''}", wanted, ask)  # type: ignore[return-value]
 
     def weights(self, file: str) -> Source | None:
         """The ImageNet weights keras.applications calls `file` ("folder/name.h5"); None when they cannot be had.
@@ -108,11 +113,6 @@ class Resolver:
     def _dataset(self, wanted: str) -> Source:
         if wanted == STAND_IN:
             return Source(STAND_IN, STAND_IN)
-        if ":" in wanted:
-            own = own_images.find(wanted, self.digests)
-            name = f"{own.name} {own.version}".strip() + (f" ({own.parameter})" if own.name != own.parameter else "")
-            more = {"short": own.name, "parameter": own.parameter, "location": str(own.path)}
-            return Source(name, own.digest, own.class_names, packages=own.packages, **more)
         prepared = find_prepared(wanted, self.data_dir)
         hint = other_name(wanted, self.data_dir) if prepared is None else None
         if hint:
@@ -132,6 +132,11 @@ class Resolver:
         if self.look:
             self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")
         return Source(STAND_IN, STAND_IN)
+
+    def _own(self, skip_broken: bool, wanted: str) -> Source:
+        own = own_images.find(wanted, self.digests, skip_broken)
+        name = f"{own.name} {own.version}".strip() + (f" ({own.parameter})" if own.name != own.parameter else "")
+        return Source(name, own.digest, own.class_names, own.name, own.parameter, str(own.path), own.packages)
 
     def refuse_unreachable(self, wanted: str) -> None:
         """Raise DataUnavailableError where a run would, as far as the last look at the data set's host tells."""
