@@ -59,7 +59,7 @@ OWN_IMAGES = ("folder:PATH", "npz:FILE", "csv:FILE")
 # Texts that become parts of paths and addresses: none leads out of its folder.
 PATTERNS: Mapping[str, tuple[str, str]] = {
     "dataset": (
-        r"\w+(/\w[\w.-]*)?|[a-z]+:[^\0-\x1f]+",
+        r"\w+(/\w[\w.-]*)?|[a-z]+:[^\x00-\x1f]+",
         f"the name of a TFDS data set, such as cifar10 or mnist, or images of your own: {', '.join(OWN_IMAGES)}",
     ),
     "weights_file": (r"(\w[\w-]*/\w[\w.-]*\.h5)?", "folder/file.h5 as keras.applications names it, or empty"),
