@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def augment(
         changed = _mirrored(images, mirrored)
     if options.get("crop_padding"):
         changed = _cropped(changed, int(options["crop_padding"]), rng)
+    changed = changed.astype(np.float32, copy=False)
     if options.get("cutout"):
         _cut_out(changed, int(options["cutout"]), rng)
     return changed
@@ -137,7 +139,7 @@ def _sample(images: np.ndarray, matrices: np.ndarray, shifts: np.ndarray, out: n
 
 
 def _mirrored(images: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    changed = images.astype(np.float32)  # a copy, whatever the type
+    changed = images.copy()  # in its own type: bytes that only move are moved at a quarter of the cost
     changed[mirrored] = changed[mirrored, :, ::-1]
     return changed
 
@@ -146,8 +148,14 @@ def _mirrored_this_epoch(seed: int, ids: np.ndarray | None, epoch: int) -> np.nd
     """A coin for each image, thrown once by seed and id, and turned over with every epoch."""
     if ids is None:
         raise ValueError("alternating_flip must know which image is which; hand augment the images' ids.")
-    coins = [coin(seed, "alternating flip", one) for one in np.asarray(ids).tolist()]
+    coins = [_coin(seed, one) for one in np.asarray(ids).tolist()]
     return np.array(coins, bool) ^ bool(epoch % 2)
+
+
+@lru_cache(2**17)
+def _coin(seed: int, name: str | int) -> bool:
+    """An image's coin, thrown once for all epochs."""
+    return coin(seed, "alternating flip", name)
 
 
 def _cropped(images: np.ndarray, padding: int, rng: np.random.Generator) -> np.ndarray:
@@ -156,9 +164,11 @@ def _cropped(images: np.ndarray, padding: int, rng: np.random.Generator) -> np.n
     if padding >= min(height, width):
         raise ValueError(f"crop_padding is {padding}, but the images are {height} x {width}; make it smaller.")
     starts = rng.integers(0, 2 * padding + 1, (n, 2))
-    rows = np.pad(np.arange(height), padding, mode="reflect")[starts[:, :1] + np.arange(height)]
-    columns = np.pad(np.arange(width), padding, mode="reflect")[starts[:, 1:] + np.arange(width)]
-    return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
+    cropped = np.empty_like(images)
+    for number, (top, left) in enumerate(starts.tolist()):  # rows in one piece; an index would take each pixel
+        cropped[number] = padded[number, top : top + height, left : left + width]
+    return cropped
 
 
 def _cut_out(images: np.ndarray, side: int, rng: np.random.Generator) -> None:

@@ -28,11 +28,11 @@ class Transform:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(n, h, w, c) uint8 or float pixels to (n, h, w, c') float32; the argument is left as it is."""
-        pixels = self.channels(images)
+        pixels = self.channels(images)  # new ones, which may be changed in place
         if any(self.offset):
-            pixels = pixels - np.array(self.offset, np.float32)
+            pixels -= np.array(self.offset, np.float32)
         if any(divisor != 1 for divisor in self.divisor):
-            pixels = pixels / np.array(self.divisor, np.float32)
+            pixels /= np.array(self.divisor, np.float32)
         return pixels
 
     def channels(self, images: np.ndarray) -> np.ndarray:
