@@ -218,6 +218,7 @@ def import_environment(backend: str, data_dir: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",  # for what libraries open without saying an encoding
         "PYTHONPATH": python_path(PROJECT),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # it compiles hundreds of small programs a network
     }
 
 

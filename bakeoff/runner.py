@@ -37,6 +37,7 @@ _DETERMINISTIC = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 _JAX_MEMORY, _JAX_SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.9  # the most of its share that a kernel's JAX takes
+_COMPILED = "JAX_COMPILATION_CACHE_DIR"
 _MOST_THREADS = 1000
 
 
@@ -189,7 +190,8 @@ class Runner:
     def kernel_environment(self, step: Step) -> dict[str, str]:
         """A kernel's: it imports the snapshot's code, and reads nobody's start-up files of IPython."""
         chosen = kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step))
-        return chosen | {"PYTHONPATH": python_path(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
+        own = {"PYTHONPATH": python_path(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
+        return chosen | own | {_COMPILED: os.environ.get(_COMPILED) or str(self.store.compiled(self.machine.processor))}
 
     def _software(self) -> dict[str, Any]:
         """The revision and the packages that this run's steps are made with, as they were when its first one began."""

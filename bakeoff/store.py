@@ -131,6 +131,10 @@ class Store:
         code = {name: digest for name, digest in key_inputs["code"].items() if name != "notebook"}
         return self.root / "shared" / digest_value([key_inputs["versions"], key_inputs["settings"], code])[:16]
 
+    def compiled(self, processor: str) -> Path:
+        """Where JAX keeps the programs that it has compiled, which other kernels then load."""
+        return self.root.resolve() / "compiled" / digest_value(processor)[:16]
+
     def digests(self) -> DigestCache:
         """Digests of files, remembered between runs."""
         return DigestCache(cache_path(self.root))

@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import re
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -185,6 +186,12 @@ def test_a_formula_that_cannot_be_read_is_shown_as_written() -> None:
     assert _formulas("$\\frac{$ and $\\nonsense{<b>}$") == (
         "<p><code>\\frac{</code> and <code>\\nonsense{&lt;b&gt;}</code></p>\n"
     )
+
+
+def test_without_pandoc_formulas_are_shown_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the code before, a run on a machine without it ended in a traceback, and without a report."""
+    monkeypatch.setitem(sys.modules, "pypandoc", None)
+    assert _formulas("$a < b$") == "<p><code>a &lt; b</code></p>\n"
 
 
 def _picture(data: dict[str, str]) -> Picture | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import keras
 import numpy as np
 
 from bakeoff.lab.streams import generator
 
+Item = TypeVar("Item")
 # Images are read, augmented and scaled in blocks of about this size, of which a batch is then a slice: with batches
 # of 32 small images, that makes the difference between keeping pace with arrays in memory and being 7 % slower.
 BLOCK_IMAGES = 1024
@@ -120,11 +122,12 @@ class Batches(keras.utils.PyDataset):
 
         They are those of the epochs from `first_epoch` on, without end (None: as this object was made). On TensorFlow
         that is a `tf.data.Dataset` of whole blocks, which it cuts into batches without Python, where each costs a
-        millisecond (two cores, batches of 128 small images). Elsewhere it is this object.
+        millisecond (two cores, batches of 128 small images). Elsewhere it is a generator, and the next block is made
+        in a thread while the network computes.
         """
         self.first_epoch = self.first_epoch if first_epoch is None else first_epoch
         if keras.backend.backend() != "tensorflow":
-            return self
+            return self._batches()
         import tensorflow as tf
 
         first = self[0]
@@ -144,6 +147,12 @@ class Batches(keras.utils.PyDataset):
                 steps = min(self._steps_per_block, len(self) - step)
                 labels = self._labels[self._positions(epoch, step, steps)]
                 yield self._inputs_of(epoch, step // self._steps_per_block)[: len(labels)], labels
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Inputs and labels of one batch after the other, over the epochs without end."""
+        for inputs, labels in _one_ahead(self._blocks()):
+            for start in range(0, len(labels), self.batch_size):
+                yield inputs[start : start + self.batch_size], labels[start : start + self.batch_size]
 
     def _inputs_of(self, epoch: int, block: int) -> np.ndarray:
         """The inputs of `_steps_per_block` batches in a row."""
@@ -177,6 +186,16 @@ class Batches(keras.utils.PyDataset):
         bytes_each = max(self.examples.batch(np.arange(1))[0].nbytes, 1)
         images = min(BLOCK_IMAGES, BLOCK_BYTES // bytes_each)
         return max(1, images // self.batch_size)
+
+
+def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items of an endless iterator, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items)
+        while True:
+            item = coming.result()
+            coming = pool.submit(next, items)
+            yield item
 
 
 def encode_labels(labels: np.ndarray, num_outputs: int, one_hot: bool) -> np.ndarray:

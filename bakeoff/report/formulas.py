@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from html import escape
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath, MathBlockParser, MathInlineParser
@@ -95,14 +96,14 @@ class Formulas(IPythonRenderer):
 
 
 def _mathml(formulas: list[tuple[str, str]]) -> list[str]:
-    """MathML of each formula; its TeX as code where pandoc cannot read it, with a sentence where it is no text."""
+    """MathML of each formula; its TeX as code where pandoc cannot make it, a sentence where it is no text."""
     made = iter(_converted([formula for formula in formulas if settable(formula[1])]))
     return [next(made) if settable(tex) else f"<code>{escape(unset(tex))}</code>" for _, tex in formulas]
 
 
 def _converted(formulas: list[tuple[str, str]]) -> list[str]:
-    if not formulas:
-        return []
+    if not formulas or find_spec("pypandoc") is None:
+        return [f"<code>{escape(tex)}</code>" for _, tex in formulas]
     import pypandoc
 
     # Pandoc's own notation: no formula can end its quotes.

@@ -19,6 +19,7 @@ FIT: dict[str, Any] = {
     "builder_options": SMALL | {"dropout": 0.3},
     "augmentation": {"rotation_degrees": 10, "horizontal_flip": True},
 }
+MIXED: dict[str, Any] = {"trainer": "fit", "builder_options": SMALL, "precision": "mixed_float16"}
 AIRBENCH: dict[str, Any] = {**ARGUMENTS, "trainer_options": {"lookahead_steps": 2, "whitening_bias_epochs": 2}}
 FINE_TUNE: dict[str, Any] = {"trainer": "fine_tune", "network": two_part_network, "trainer_options": {"head_epochs": 2}}
 
@@ -44,8 +45,8 @@ def cut_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     ("recipe", "cuts"),
-    [(FIT, (1, 3)), (AIRBENCH, (1, 3)), (FINE_TUNE, (1, 3)), (FINE_TUNE, (2,))],
-    ids=["fit", "airbench", "fine-tuning, in both phases", "fine-tuning, between them"],
+    [(FIT, (1, 3)), (MIXED, (2,)), (AIRBENCH, (1, 3)), (FINE_TUNE, (1, 3)), (FINE_TUNE, (2,))],
+    ids=["fit", "a scaled loss", "airbench", "fine-tuning, in both phases", "fine-tuning, between them"],
 )
 def test_what_was_cut_short_ends_with_the_same_bits(
     stages: Callable[..., Any],
@@ -110,3 +111,16 @@ def test_a_damaged_state_counts_as_none(
     again = train(made, tmp_path)
     for one, other in zip(weights_of(undisturbed.model), weights_of(again.model), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_state_of_another_optimizer_is_refused(
+    stages: Callable[..., Any], tmp_path: Path, cut_before: Callable[[int], None]
+) -> None:
+    """On the code before, what was left over of the state was passed over in silence."""
+    made = stages(train=40)
+    cut_before(1)
+    with pytest.raises(CutError):
+        train(made, tmp_path, **FIT, epochs=2)
+    cut_before(99)
+    with pytest.raises(ValueError, match="was saved by another network or optimizer"):
+        train(made, tmp_path, **FIT, epochs=2, optimizer="sgd")

@@ -69,12 +69,22 @@ class Checkpoint(keras.callbacks.Callback):
         done = int(state["epoch"]) if state else first_epoch
         if not first_epoch < done <= last_epoch:
             return last_epoch if done > last_epoch else first_epoch
-        for number, variable in enumerate(_variables(model)):
-            variable.assign(state[f"variable_{number}"])
+        self._assign(_variables(model), state)
         for number, callback in enumerate(self.callbacks):
             prefix = f"callback_{number}_"
             callback.restore({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
         return last_epoch if any(getattr(each, "diverged_epoch", None) for each in self.callbacks) else done
+
+    def _assign(self, variables: list[keras.Variable], state: Mapping[str, np.ndarray]) -> None:
+        """Raises ValueError where network or optimizer are not those that were saved."""
+        saved = [state[f"variable_{number}"] for number in range(sum(name.startswith("variable_") for name in state))]
+        if [tuple(variable.shape) for variable in variables] != [array.shape for array in saved]:
+            raise ValueError(
+                f"{self.path} was saved by another network or optimizer ({len(saved)} variables, here "
+                f"{len(variables)}, or other shapes); remove it, and the training begins anew."
+            )
+        for variable, array in zip(variables, saved, strict=True):
+            variable.assign(array)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save, if the last time is long enough ago."""
@@ -96,7 +106,8 @@ def build_optimizer(model: keras.Model) -> None:
 
     Raises ValueError where memory cannot hold the weights, their gradients, and what the optimizer keeps of each.
     """
-    slots = _SLOTS.get(model.optimizer.name.lower(), 1)
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of mixed_float16, which scales the loss
+    slots = _SLOTS.get(inner.name.lower(), 1)
     require_memory(sum(math.prod(weight.shape) for weight in model.trainable_weights), 2 + slots, "to train a network")
     model.optimizer.build(model.trainable_variables)
 

@@ -78,6 +78,7 @@ def _digest(base: keras.Model, examples: Examples, batch_size: int, mirrored: bo
 
 
 def _computed(base: keras.Model, examples: Examples, batch_size: int, mirrored: bool) -> Features:
+    base.jit_compile = keras.backend.backend() == "jax"  # which else runs one operation after the other
     parts, begun = [], time.perf_counter()
     for start in range(0, len(examples), batch_size):
         images = examples.batch(np.arange(start, min(start + batch_size, len(examples))))

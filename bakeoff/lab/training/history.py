@@ -28,6 +28,8 @@ class History(keras.callbacks.Callback):
     at training batches alone.
     """
 
+    async_safe = True  # Keras need not wait for a step's numbers before it starts the next one
+
     def __init__(self, folder: str | Path | None) -> None:
         """`folder` None keeps the rows in memory only."""
         super().__init__()
@@ -70,14 +72,15 @@ class History(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the clock; rows of an earlier `fit` that began with this epoch or an earlier one go."""
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
-        self._begun, self._trained = time.perf_counter(), None
+        self._begun, self._trained, self._steps_of_epoch = time.perf_counter(), None, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Count the steps."""
-        self._steps_of_epoch = batch + 1
+        """Count the steps, in whatever order threads say that they are over."""
+        self._steps_of_epoch = max(self._steps_of_epoch, batch + 1)
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Validation begins, the training of this epoch is over."""
+        """Validation begins; the training of this epoch is over when its last step's numbers are there."""
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         self._trained = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
