@@ -294,7 +294,8 @@ def short_form(groups: Sequence[Trainings]) -> list[str]:
     shown = [result(each) for each in judging.values() if not each.hypothesis]
     about = "Mean accuracy over the seeds on test images of CIFAR-10, profile `full`. "
     rows = [{name: row[name] for name in columns} for row in shown]
-    where = "All of it, with machines and versions: [docs/results.md](docs/results.md); its figures: docs/report.html."
+    where = "All of it, with machines and versions: [docs/results.md](docs/results.md); as a page with figures: "
+    where += "[docs/report.html](docs/report.html)."
     more = f"{counted(audited(judging))} {where}"
     return [*table(rows), "", about + more]
 
