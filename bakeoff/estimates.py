@@ -65,11 +65,14 @@ def _estimate(step: Step, published: int, manifest: Mapping[str, Any]) -> Estima
 def _work(stage: str, parameters: Mapping[str, object], published: int) -> float:
     """Seconds of arithmetic, roughly: good enough to put steps into an order."""
     number = {name: float(value) for name, value in parameters.items() if isinstance(value, int | float)}
-    images = number.get("max_train_examples", _USUAL_IMAGES)
+    of_trial: Any = parameters.get("images", {})
+    images = number.get("max_train_examples", of_trial.get("train", _USUAL_IMAGES))
     each = images * (published or _USUAL_PARAMETERS) / _WEIGHTS_A_SECOND
     limit = number.get("max_training_tflop", float("inf")) / _TFLOP_A_SECOND
-    if stage == "search":
+    if stage == "draw":  # and after it the trials, which are not known before
         return min(each * number.get("search_trials", 1) * number.get("search_epochs", 1), limit)
+    if stage == "trial":
+        return each * number.get("search_epochs", 1)
     if stage == "train":
         return min(each * number.get("epochs", 1), limit)
     return each * _EVALUATED_SHARE if stage == "evaluate" else 0.0

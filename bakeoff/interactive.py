@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 PROFILE = "quick"  # by hand, the earlier stages are made under its limits, and so is what the notebook leaves as it is
 # Notebook -> the variant whose values its `parameters` cell shows; all others show those of VARIANT.
 EXAMPLES = {
+    "3_draw": "gray_grid",
+    "3_trial": "gray_grid",
     "3_search": "gray_grid",
     "5_train_feature_extraction": "mobilenetv2_transfer",
     "5_train_fine_tune": "efficientnetv2_finetune",
@@ -57,8 +59,9 @@ def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
         raise RuntimeError(row.blocked)
     if stage.name == "load":
         print(f"Data: {row.dataset.name}.")
-    if stage.name in row.steps:
-        _take(row.steps[stage.name].parameters, example.keys() - changed.keys(), names)
+    own = row.trial if stage.name == "trial" else row.steps.get(stage.name)
+    if own is not None:
+        _take(own.parameters, example.keys() - changed.keys(), names)
     wanted = [row.steps[name] for name in stage.parents if name in row.steps]
     with pipeline.runner(plan) as runner:
         for step in wanted:
@@ -86,7 +89,8 @@ def _example_values(notebook: str) -> dict[str, Any]:
     from bakeoff.params import load_parameters
 
     values = load_parameters([EXAMPLES.get(notebook, VARIANT)], "full")[0].stage
-    return {name: values[name] for name in read_parameter_names(NOTEBOOKS / f"{notebook}.ipynb") if name != "published"}
+    names = read_parameter_names(NOTEBOOKS / f"{notebook}.ipynb")
+    return {name: values[name] for name in names if name in values and name != "published"}
 
 
 def _changed(example: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Loop:
 
     def _take_up_new_steps(self) -> None:
         new, self._planned = self.plan.steps[self._planned :], len(self.plan.steps)
-        pending = [step for step in new if step.name in self.plan.reasons]
+        pending = [step for step in [*new, *self.plan.waiting_longer] if step.name in self.plan.reasons]
+        self.plan.waiting_longer.clear()
         if pending:
             self.schedule.add(pending, estimate(self.plan, pending, self.runner.store))
 
@@ -66,7 +67,7 @@ class Loop:
         if self._is_made(step, reason):
             self.runner.locks.release(step)
             self.progress.made_elsewhere(step)
-            self.schedule.finished(step)
+            self._made(step)
             return
         self._rows[step] = rows_written(step, self.runner.store.checkpoint(*step.name))
         self.progress.started(step, reason)
@@ -92,14 +93,20 @@ class Loop:
             return
         self.runner.finish(step, future, self.progress)
         if step.name not in self.runner.failures:
-            self.schedule.finished(step)
-            if self.runner.on_finished is not None:
-                self.runner.on_finished(step)
+            self.schedule.learn(step, future.result().seconds)
+            self._made(step)
             return
         for child in self.schedule.failed(step):
             failed = next(name[0] for name in child.parents if name in self.runner.failures)
             self.runner.failures[child.name] = f"{failed} failed before it"
             self.progress.left_out(child, self.runner.failures[child.name])
+
+    def _made(self, step: Step) -> None:
+        """A step is there: the plan may grow, before what waits for the step alone begins."""
+        if self.runner.on_finished is not None:
+            self.runner.on_finished(step)
+            self._take_up_new_steps()
+        self.schedule.finished(step)
 
     def _tick(self) -> None:
         now, folder = time.monotonic(), self.runner.store.checkpoint

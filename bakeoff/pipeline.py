@@ -166,6 +166,7 @@ class Pipeline:
             request.jobs or plan.machine.cores,
             request.cold_kernels,
             self.code.project,
+            on_finished=lambda step: plan.add_trials(step, self.store) if step.stage.name == "draw" else None,
         )
 
     def _compare(self, plan: Plan, runner: Runner) -> Report:
@@ -179,7 +180,11 @@ class Pipeline:
         if reason:
             self.say("Comparing ...")
             finished = {row.folder_name: results.stage_folders(row, self.store) for row in plan.rows}
-            shown = {name: folders for name, folders in finished.items() if "evaluate" in folders}
+            shown = {
+                name: {label: folder for label, folder in folders.items() if label in STAGES}  # no single trial
+                for name, folders in finished.items()
+                if "evaluate" in folders
+            }
             audited = audit.to_csv(findings())
             runner.step(plan, step, reason, {"variants": shown}, {"results.csv": text, "claims.csv": audited})
         return Report(self._report_folder(), self.profile, plan, table, text, step, findings, runner.failures)
@@ -214,7 +219,11 @@ class Pipeline:
             if row.blocked:
                 self.say(f"{row.variant} cannot be run: {row.blocked}.")
         pending = len(plan.reasons)
-        self.say(f"{len(plan.steps)} steps, {pending} to run." if pending else f"{len(plan.steps)} steps, all done.")
+        self.say(
+            f"{len(plan.steps)} steps, {pending} to run{plan.to_follow()}."
+            if pending
+            else f"{len(plan.steps)} steps, all done."
+        )
 
 
 def audit_rows(rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: Store) -> list[audit.Finding]:
@@ -259,5 +268,5 @@ def describe_plan(plan: Plan) -> Sequence[str]:
             lines.append(f"{row.variant}{replicate} {name}: {f'to run, {reason}' if reason else 'done'}")
     reason = plan.reasons.get(plan.background.name)
     lines.append(f"{plan.background.stage.name}: {f'to run, {reason}' if reason else 'done'}")
-    lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run.")
+    lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run{plan.to_follow()}.")
     return lines

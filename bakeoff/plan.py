@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ Name = tuple[str, str]  # stage and result key
 DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
 PAGE_PACKAGES = ("matplotlib", "seaborn", "pandas")  # they draw figures and write tables
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a whole GPU; on a share of one, its share of them
+POINTS = "points.json"  # what a search has drawn
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Stage:
     shares: bool = False  # gets the folder `inputs["shared"]` for what steps can use in common
     resumes: bool = False  # gets the folder `inputs["checkpoint"]`, from which it goes on when it was cut short
     light: bool = False  # little arithmetic: one thread is enough, so that it runs beside others
+    many: bool = False  # a row has several, which run side by side: one thread each, unless run.threads says more
 
 
 STAGES: Mapping[str, Stage] = {
@@ -48,14 +51,24 @@ STAGES: Mapping[str, Stage] = {
             ("numpy",),  # and what the data set is read with
         ),
         Stage("preprocess", "2_preprocess", ("load",), ("preprocess.json", "splits.npz"), ("numpy",)),
+        Stage("draw", "3_draw", ("load", "preprocess"), ("points.json",), ("numpy", "keras", "keras-tuner")),
+        # One step for each point that was drawn: see `add_trials`.
+        Stage(
+            "trial",
+            "3_trial",
+            ("load", "preprocess"),
+            ("trial.json",),
+            ("numpy", "keras"),
+            computes=True,
+            resumes=True,
+            many=True,
+        ),
         Stage(
             "search",
             "3_search",
-            ("load", "preprocess"),
+            ("load", "preprocess", "draw"),
             ("best.json", "trials.csv"),
             ("numpy", "keras", "keras-tuner"),
-            computes=True,
-            resumes=True,
         ),
         Stage(
             "build",
@@ -97,7 +110,10 @@ BACKGROUND = Stage("background", "0_background", (), (), ("numpy", "keras"))
 COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
 
 
-_CHOSEN_BY = {"search": "search", "train": "trainer"}  # stage -> the parameter whose value none leaves it out
+SEARCHING = ("draw", "trial", "search")  # the stages of a search
+OF_A_TRIAL = ("values", "images")  # the parameters of a trial that follow from what was drawn
+# stage -> the parameter whose value none leaves it out
+_CHOSEN_BY = dict.fromkeys(SEARCHING, "search") | {"train": "trainer"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +125,7 @@ class Step:
 
     stage: Stage
     parameters: Mapping[str, Any]
-    inputs: Mapping[str, str]  # label of an earlier step -> its result key
+    inputs: dict[str, str]  # label of an earlier step -> its result key
     key_inputs: Mapping[str, Any]  # what the result key is made of
     result_key: str
     page_key: str
@@ -129,6 +145,11 @@ class Step:
     def label(self) -> str:
         """What tells this step from all others of its row: the stage, or "stage-number"."""
         return f"{self.stage.name}-{self.number}" if self.number else self.stage.name
+
+    @property
+    def title(self) -> str:
+        """The stage, and the number where there is one, for people: "train", "trial 3"."""
+        return f"{self.stage.name} {self.number}" if self.number else self.stage.name
 
     @property
     def parents(self) -> tuple[Name, ...]:
@@ -155,6 +176,7 @@ class Row:
     blocked: str = ""  # why it cannot be run, in one sentence
     weights_file: str = ""  # the file of ImageNet weights that is read, if one is
     refused: str = ""  # why it is blocked, where its own parameters are the cause
+    trial: Step | None = None  # how each trial of its search is made; no step itself, since it has no values
 
     @property
     def variant(self) -> str:
@@ -179,27 +201,43 @@ class Plan:
     reasons: dict[Name, str]
     machine: Machine
     background: Step  # one of `steps`, of no variant: the chapter that explains
+    force: frozenset[str] = frozenset()  # stages and variants that are made anew
+    waiting_longer: list[Step] = field(default_factory=list)  # steps that read what was added since the run looked
 
     def pending(self) -> list[Step]:
         """The steps that must run."""
         return [step for step in self.steps if step.name in self.reasons]
 
-    def add(self, steps: Iterable[Step], store: Store, row: Row | None = None) -> None:
+    def to_follow(self) -> str:
+        """In words, what the plan will grow by; empty where every step is known."""
+        searches = {row.steps["draw"] for row in self.rows if "draw" in row.steps and "trial-1" not in row.steps}
+        return f", and the trials of {len(searches)} searches once they are drawn" if searches else ""
+
+    def add(self, steps: Iterable[Step], store: Store, row: Row | None = None, reader: Step | None = None) -> None:
         """Add steps that were not known when the plan was made, parents first, of `row` if they are of one.
 
-        A run that is going on takes them up. A step that is in the plan already is not added twice.
+        A run that is going on takes them up. A step that is in the plan already is not added twice. `reader`, a later
+        step of the row, reads them all.
         """
         known = {step.name: step for step in self.steps}
         for each in steps:
             step = known.setdefault(each.name, each)
-            if row is not None:
+            if row is not None and row.steps.get(each.label) is not step:
                 row.steps[each.label] = step
                 _need(step, row.variant)
             if step is each:
                 self.steps.append(step)
-                reason = stale_reason(step, store)
+                reason = _reason(step, store, self.force)
                 if reason:
                     self.reasons[step.name] = reason
+        if reader is not None:
+            self.waiting_longer.append(reader)
+
+    def add_trials(self, draw: Step, store: Store) -> None:
+        """Add the trials of each search whose points a step has drawn; the searches read them all."""
+        for row in self.rows:
+            if row.steps.get(draw.stage.name) is draw:
+                self.add(drawn_trials(row, store), store, row, row.steps["search"])
 
 
 def make_plan(
@@ -210,16 +248,59 @@ def make_plan(
     rows = [row for each in parameters for row in maker.rows(each)]
     if rows and all(row.refused for row in rows):
         raise RequestError(f"{rows[0].variant} cannot be run: {rows[0].refused}.")
+    for row in rows:
+        trials = {step.label: step for step in drawn_trials(row, store)}
+        later = {label: row.steps.pop(label) for label in list(row.steps) if trials and _is_after_draw(label)}
+        row.steps.update(trials | later)
     steps: dict[Name, Step] = {}
     for name in STAGES:  # stage by stage: every parent stands before its children
         for row in rows:
-            if name in row.steps:
-                step = row.steps[name] = steps.setdefault(row.steps[name].name, row.steps[name])
+            for label in [each for each, step in row.steps.items() if step.stage.name == name]:
+                step = row.steps[label] = steps.setdefault(row.steps[label].name, row.steps[label])
                 _need(step, row.variant)
     background = background_step(code)
     steps[background.name] = background
-    reasons = _reasons(steps.values(), store, force)
-    return Plan(rows, list(steps.values()), reasons, maker.machine, background)
+    forced = frozenset([*force, *(SEARCHING if "search" in force else ())])
+    reasons = _reasons(steps.values(), store, forced)
+    return Plan(rows, list(steps.values()), reasons, maker.machine, background, forced)
+
+
+def drawn_trials(row: Row, store: Store) -> list[Step]:
+    """The trials of a row's search, which reads them all; none before its points are drawn."""
+    draw = row.steps.get("draw")
+    if draw is None or row.trial is None or store.complete_manifest(*draw.name) is None:
+        return []
+    try:
+        drawn = json.loads((store.folder(*draw.name) / POINTS).read_text(encoding="utf-8"))
+        trials = [_trial(row.trial, n, point, drawn["images"]) for n, point in enumerate(drawn["points"], start=1)]
+    except (OSError, ValueError, KeyError, TypeError):  # a damaged file, which is found where it is looked for
+        return []
+    inputs = row.steps["search"].inputs
+    inputs.update({trial.label: trial.result_key for trial in trials})
+    return trials
+
+
+def _trial(template: Step, number: int, values: Mapping[str, Any], images: Mapping[str, int]) -> Step:
+    """The trial of one point."""
+    own = dict(zip(OF_A_TRIAL, (values, images), strict=True))
+    key_inputs = {**template.key_inputs, "parameters": {**template.key_inputs["parameters"], **own}}
+    key = digest_value(key_inputs)
+    page_key = digest_value([key, template.page_key])
+    parameters = {**template.parameters, **own}
+    return replace(
+        template,
+        parameters=parameters,
+        inputs=dict(template.inputs),
+        key_inputs=key_inputs,
+        result_key=key,
+        page_key=page_key,
+        variants=[],
+        number=number,
+    )
+
+
+def _is_after_draw(label: str) -> bool:
+    return list(STAGES).index(label) > list(STAGES).index("draw")
 
 
 def _need(step: Step, variant: str) -> None:
@@ -255,23 +336,27 @@ class _Maker:
             seed = parameters.stage["seed"] + replicate
             values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
             steps = {} if blocked else self._steps(values, parameters, resolved, dataset)
+            trial = steps.pop("trial", None)
             file_name = file.name if file else ""
-            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused))
+            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused, trial))
         return rows
 
     def _steps(
         self, values: Mapping[str, Any], chosen: Parameters, resolved: Mapping[str, str], dataset: Source
     ) -> dict[str, Step]:
+        """Label -> step, and under "trial" how each trial is made."""
         steps: dict[str, Step] = {}
         for stage in STAGES.values():
-            if stage.name in ("search", "train") and values[_CHOSEN_BY[stage.name]] == "none":
+            if stage.name in _CHOSEN_BY and values[_CHOSEN_BY[stage.name]] == "none":
                 continue
             if stage.name == "train":
                 stage = replace(stage, notebook=TRAINING_NOTEBOOKS[values["trainer"]])
             parents = {name: steps[name].result_key for name in stage.parents if name in steps}
             if stage.name == "load":
                 stage = replace(stage, packages=stage.packages + dataset.packages)
-            step = self._step(stage, values, chosen, parents, resolved)
+            # Which trials a search reads follows from what was drawn, and how they are made.
+            made_by = {"trial": steps["trial"].result_key} if stage.name == "search" else {}
+            step = self._step(stage, values, chosen, parents, resolved, made_by)
             steps[stage.name] = replace(step, images=dataset.location) if stage.name == "load" else step
         return steps
 
@@ -280,14 +365,16 @@ class _Maker:
         stage: Stage,
         values: Mapping[str, Any],
         chosen: Parameters,
-        parents: Mapping[str, str],
+        parents: dict[str, str],
         resolved: Mapping[str, str],
+        made_by: Mapping[str, str],
     ) -> Step:
         notebook, run, network = self.code.notebook(stage.notebook), chosen.run, chosen.network
-        subset = {name: values[name] for name in notebook.parameters}
+        subset = {name: values[name] for name in notebook.parameters if name not in OF_A_TRIAL}
         heavy = stage.computes and not stage.light
         on_gpu = heavy and self.machine.device == "gpu"
-        threads = (run["threads"] or self.machine.threads or self.machine.cores) if heavy else 1
+        every = 1 if stage.many else self.machine.threads or self.machine.cores
+        threads = (run["threads"] or every) if heavy else 1
         if on_gpu:  # it needs its host's cores to be fed, not to compute
             threads = min(self.machine.cores, max(1, round(GPU_FEEDERS * run["gpu_share"])))
         settings = self.machine.key_settings(on_gpu, threads) if stage.computes else {}
@@ -296,7 +383,7 @@ class _Maker:
         key_inputs: dict[str, Any] = {
             "stage": stage.name,
             "parameters": {name: value for name, value in subset.items() if name != "published"},
-            "parents": dict(parents),
+            "parents": {**parents, **made_by},
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset, network)},
             "versions": _versions(self._packages(stage)),
@@ -396,12 +483,16 @@ def key_diff(step: Step, store: Store, last_made: LastMade) -> str:
     return "; ".join(found) or "new"
 
 
-def _reasons(steps: Iterable[Step], store: Store, force: Sequence[str]) -> dict[Name, str]:
-    forced, last_made = set(force), LastMade(store.root)
+def _reason(step: Step, store: Store, forced: frozenset[str]) -> str | None:
+    wanted = step.stage.name in forced or not forced.isdisjoint(step.variants)
+    return "forced" if wanted else stale_reason(step, store)
+
+
+def _reasons(steps: Iterable[Step], store: Store, forced: frozenset[str]) -> dict[Name, str]:
+    last_made = LastMade(store.root)
     reasons: dict[Name, str] = {}
     for step in steps:
-        wanted = step.stage.name in forced or not forced.isdisjoint(step.variants)
-        reason = "forced" if wanted else stale_reason(step, store)
+        reason = _reason(step, store, forced)
         if reason == "new":
             reason = key_diff(step, store, last_made)
         if reason:

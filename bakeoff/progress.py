@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-HISTORY, TRIALS = "history.csv", "trials.csv"  # a row for each epoch, for each trial: written as they come
-_PROGRESS = {"train": HISTORY, "search": TRIALS}
+HISTORY = "history.csv"  # a row for each epoch, written as they come
 _LONG_EPOCH = 60.0  # seconds; compilation takes less
-_TELLING_TRIALS = 3  # trials of different networks take different times
 _LINE_SECONDS = 30.0  # plain lines about one step come no faster than this
 
 
@@ -30,36 +28,28 @@ def how_far(step: Step, folder: Path) -> str:
         rows = _rows(folder / HISTORY)
         accuracy = rows and (rows[-1].get("validation_accuracy") or rows[-1].get("train_accuracy"))
         return f"epoch {rows[-1]['epoch']}/{step.parameters['epochs']}, {float(accuracy):.3f}" if accuracy else ""
-    if step.stage.name == "search":
-        count = len(_rows(folder / TRIALS))
-        return f"trial {count}/{step.parameters['search_trials'] or '?'}" if count else ""
     return ""
 
 
 def rows_written(step: Step, folder: Path) -> int:
-    """How many epochs or trials are written down already: those of an earlier run, where this one has not begun."""
-    return len(_rows(folder / _PROGRESS[step.stage.name])) if step.stage.name in _PROGRESS else 0
+    """How many epochs are written down already: those of an earlier run, where this one has not begun."""
+    return len(_rows(folder / HISTORY)) if step.stage.name == "train" else 0
 
 
 def seconds_left(step: Step, folder: Path, before: int = 0) -> float | None:
-    """Seconds to the end of a running step, by the epochs or trials that it has written down; None where they do not
-    tell yet.
+    """Seconds to the end of a running step, by the epochs that it has written down; None where they do not tell yet.
 
     `before` rows are those of an earlier run. The first epoch tells nothing while it may be compilation for the most
     part, and neither do the epochs of a frozen base while others will follow.
     """
-    if step.stage.name not in _PROGRESS:
+    if step.stage.name != "train":
         return None
-    path = folder / _PROGRESS[step.stage.name]
+    path = folder / HISTORY
     rows = _rows(path)
     try:
-        if step.stage.name == "search":
-            total, seconds = int(step.parameters["search_trials"]), [float(row["seconds"]) for row in rows[before:]]
-            telling = seconds if len(seconds) >= _TELLING_TRIALS else []
-        else:
-            total, first = int(step.parameters["epochs"]), max(before, _frozen_epochs(step.parameters))
-            seconds = [float(row["seconds"]) for row in rows[first:]]
-            telling = seconds[1:] or [each for each in seconds if each >= _LONG_EPOCH]
+        total, first = int(step.parameters["epochs"]), max(before, _frozen_epochs(step.parameters))
+        seconds = [float(row["seconds"]) for row in rows[first:]]
+        telling = seconds[1:] or [each for each in seconds if each >= _LONG_EPOCH]
         if not telling or not total:
             return None
         each, rest = sum(telling) / len(telling), max(total - len(rows), 0)
@@ -210,12 +200,15 @@ class Picture(Lines):
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table("variant", *STAGES, box=box.SIMPLE_HEAD, pad_edge=False)
-        for row in self._shown(max(5, self._height() - 6)):
-            steps: dict[str, list[Step]] = {stage: [] for stage in STAGES}
+        rows = self._shown(max(5, self._height() - 6))
+        there = {step.stage.name for row in rows for step in row.steps.values()}
+        stages = [stage for stage in STAGES if stage in there]
+        table = Table("variant", *stages, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            steps: dict[str, list[Step]] = {}
             for step in row.steps.values():
                 steps.setdefault(step.stage.name, []).append(step)
-            table.add_row(escape(row.folder_name), *(self._cell(steps[stage]) for stage in STAGES))
+            table.add_row(escape(row.folder_name), *(self._cell(steps.get(stage, [])) for stage in stages))
         return table
 
     def _shown(self, count: int) -> list[Row]:
@@ -271,6 +264,6 @@ def make_progress(plan: Plan, store: Store, say: Callable[[str], None]) -> Lines
 
 
 def title(step: Step) -> str:
-    """The stage and whom it is for: "train simple_cnn"."""
+    """The stage and whom it is for: "train simple_cnn", "trial 3 gray_grid"."""
     more = f" and {len(step.variants) - 3} more" if len(step.variants) > 3 else ""
-    return f"{step.stage.name} {', '.join(step.variants[:3])}{more}".rstrip()
+    return f"{step.title} {', '.join(step.variants[:3])}{more}".rstrip()

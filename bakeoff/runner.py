@@ -53,7 +53,7 @@ class Runner:
     cold_kernels: bool = False
     project: Path = PROJECT  # whose notebooks and lab kernels execute: a run's snapshot
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
-    on_finished: Callable[[Step], None] | None = None  # called after each step that is made; it may add to the plan
+    on_finished: Callable[[Step], None] | None = None  # called for each step that is made; it may add to the plan
     executor: Executor | None = None  # of a plan's steps; None: worker processes here, as for single steps
     _running: set[tuple[str, str]] = field(default_factory=set)
     _shared: set[tuple[str, str]] = field(default_factory=set)  # steps beside which another one ran, whatever it was

@@ -21,6 +21,12 @@ _LOOK_SECONDS = 0.5
 # A guess of seconds may be off by this factor; a time left is said only where that cannot make it wrong by two.
 _GUESS_IS_OFF = 4.0
 _SOON_SECONDS = 60.0
+_TELLING = 3  # trials; those of different networks take different times
+
+
+def _kind(step: Step) -> tuple[str, ...]:
+    """Steps of one kind do nearly the same work: the trials of a search."""
+    return step.stage.name, *step.variants[:1]
 
 
 class Demand(NamedTuple):
@@ -39,15 +45,17 @@ class Running(NamedTuple):
     left: float | None
 
 
-def longest_way(steps: Sequence[Step], seconds: Mapping[Name, float]) -> dict[Name, float]:
+def longest_way(
+    steps: Sequence[Step], seconds: Mapping[Name, float], known: Mapping[Name, float] | None = None
+) -> dict[Name, float]:
     """For each step the seconds from its start to the end of the longest chain of steps that wait for it.
 
-    `steps` stand with parents before children.
+    `steps` stand with parents before children; `known` are the ways of some, which others wait for that are not here.
     """
     behind: dict[Name, float] = {}
     ways: dict[Name, float] = {}
     for step in reversed(steps):
-        ways[step.name] = seconds[step.name] + behind.get(step.name, 0.0)
+        ways[step.name] = max(seconds[step.name] + behind.get(step.name, 0.0), (known or {}).get(step.name, 0.0))
         for parent in step.parents:
             behind[parent] = max(behind.get(parent, 0.0), ways[step.name])
     return ways
@@ -78,13 +86,21 @@ class Schedule:
     _measured_work: float = 0.0  # core seconds of the waiting steps
     _guessed_work: float = 0.0
     _order: Iterator[int] = field(default_factory=itertools.count)
+    _alike: dict[tuple[str, ...], dict[Name, Step]] = field(default_factory=dict)  # kind -> its waiting steps
+    _taken: dict[tuple[str, ...], list[float]] = field(default_factory=dict)  # kind -> seconds of those made
 
     def add(self, steps: Sequence[Step], estimates: Mapping[Name, Estimate]) -> None:
-        """Steps to run, parents before children; a parent that is not to run counts as made."""
-        self._estimates |= estimates
-        self.way |= longest_way(steps, {step.name: self._estimates[step.name].seconds for step in steps})
+        """Steps to run, parents before children; a parent that is not to run counts as made.
+
+        A step that waits already, and has more parents now, waits for these as well.
+        """
+        for name, found in estimates.items():
+            self._estimates.setdefault(name, found)
+        self.way |= longest_way(steps, {step.name: self._estimates[step.name].seconds for step in steps}, self.way)
         for step in steps:
-            if step.name not in self.waiting and step.name not in self._running:
+            if step.name in self.waiting:
+                self._wait_longer(step)
+            elif step.name not in self._running:
                 self._wait_for(step, [parent for parent in step.parents if self._unfinished(parent)])
 
     def start_next(self) -> Step | None:
@@ -121,6 +137,21 @@ class Schedule:
                 self._missing[child.name] -= 1
                 if not self._missing[child.name]:
                     self._push(child)
+
+    def learn(self, step: Step, seconds: float) -> None:
+        """A step took so long; if it is one of several alike (trials), so will the others, from three of them on."""
+        if not step.number:
+            return
+        alike = self._alike.setdefault(_kind(step), {})
+        alike.pop(step.name, None)
+        taken = self._taken.setdefault(_kind(step), [])
+        taken.append(seconds)
+        for other in alike.values() if len(taken) >= _TELLING else ():
+            before = self._estimates[other.name]
+            self._count(other, -1)
+            self._estimates[other.name] = before._replace(seconds=sum(taken) / len(taken), measured=True)
+            self._count(other, 1)
+            self.way[other.name] += self._estimates[other.name].seconds - before.seconds
 
     def failed(self, step: Step) -> list[Step]:
         """A running step cannot be made; returns the steps that wait for it, directly or not, which now never run."""
@@ -171,7 +202,7 @@ class Schedule:
             measured, guessed = measured + seconds * cores * known, guessed + seconds * cores * (not known)
             longest = max(longest, self.way.get(step.name, 0.0) - estimate.seconds + seconds)
             certain = certain and known
-        longest = max([longest, *(-heap[0][0] for heap in self._ready.values())])
+        longest = max([longest, *(self.way[heap[0][2].name] for heap in self._ready.values())])
         longest = max([longest, *(self.way[name] for name in self.elsewhere)])
         width = min(self.jobs, self.machine.cores)
         if _GUESS_IS_OFF * guessed <= measured:
@@ -191,12 +222,21 @@ class Schedule:
 
     def _wait_for(self, step: Step, parents: Sequence[Name]) -> None:
         self.waiting[step.name] = step
+        if step.number:
+            self._alike.setdefault(_kind(step), {})[step.name] = step
         self._count(step, 1)
         self._missing[step.name] = len(parents)
         for parent in parents:
             self._children.setdefault(parent, []).append(step)
         if not parents:
             self._push(step)
+
+    def _wait_longer(self, step: Step) -> None:
+        """Wait for parents that the step did not have when it began to wait; one of its older ones is not made yet."""
+        for parent in step.parents:
+            if self._unfinished(parent) and step not in self._children.get(parent, ()):
+                self._children.setdefault(parent, []).append(step)
+                self._missing[step.name] += 1
 
     def _count(self, step: Step, sign: int) -> None:
         """Add a step's work to that of the waiting ones, or take it away."""
@@ -228,6 +268,8 @@ class Schedule:
 
     def _forget(self, step: Step) -> None:
         del self.waiting[step.name], self._missing[step.name]
+        if step.number:
+            del self._alike[_kind(step)][step.name]
         self._count(step, -1)
 
     def _free(self, step: Step) -> None:

@@ -172,4 +172,4 @@ def _seconds(store: Store, step: Step) -> float:
 
 
 def _name(step: Step) -> str:
-    return f"{step.stage.name} {', '.join(step.variants)}".strip()
+    return f"{step.title} {', '.join(step.variants)}".strip()

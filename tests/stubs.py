@@ -102,7 +102,7 @@ def make_stub_project(
     for stage in STAGES:
         _stub(root / "notebooks" / f"{stage}.ipynb", template / "runs" / stage.split("_")[1], seconds)
     for name in ("0_background", *(() if real_comparison else ("7_compare",))):
-        _keep_words(root / "notebooks" / f"{name}.ipynb")
+        replace_code(root / "notebooks" / f"{name}.ipynb")
     catalogue = root / "params" / "variants"
     text = (catalogue / "simple_cnn.yaml").read_text(encoding="utf-8")
     for path in catalogue.glob("*.yaml"):
@@ -117,11 +117,11 @@ def _stub(path: Path, made: Path, seconds: float) -> None:
     (manifest,) = made.glob("*/step.json")
     files = [name for name in json.loads(manifest.read_text(encoding="utf-8"))["files"] if not name.endswith(".ipynb")]
     source = _STUB.format(files=files, template=str(manifest.parent), seconds=seconds, stage=path.stem)
-    _keep_words(path, source)
+    replace_code(path, source)
 
 
-def _keep_words(path: Path, *sources: str) -> None:
-    """Keep a notebook's parameters and prose, and replace all other code by `sources`."""
+def replace_code(path: Path, *sources: str) -> None:
+    """Replace a notebook's code by `sources`; its parameters and prose stay."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     cells = notebook["cells"]
     kept = [

@@ -18,7 +18,7 @@ import yaml
 from bakeoff.code import NOTEBOOKS, read_parameter_names
 from bakeoff.interactive import EXAMPLES, VARIANT
 from bakeoff.params import load_parameters
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
+from bakeoff.plan import BACKGROUND, COMPARE, OF_A_TRIAL, STAGES, TRAINING_NOTEBOOKS
 from tests.conftest import PROJECT, Workplace
 
 NAMES = sorted({*(stage.notebook for stage in (BACKGROUND, *STAGES.values(), COMPARE)), *TRAINING_NOTEBOOKS.values()})
@@ -132,10 +132,20 @@ def test_each_declared_name_is_a_parameter_with_the_value_of_the_notebooks_examp
         assert names["inputs"] is None and names["output"] is None
         example = EXAMPLES.get(path.stem, VARIANT)
         values = load_parameters([example], "full")[0].stage
-        for name in read_parameter_names(path):
+        for name in set(read_parameter_names(path)) - set(OF_A_TRIAL):
             assert name in base, f"{path.name} declares {name}, which base.yaml does not know"
             if name != "published":
                 assert names[name] == values[name], f"{path.name}: default of {name} is not {example}'s"
+
+
+def test_a_trial_is_the_one_of_the_search() -> None:
+    """By hand 3_search runs its trials itself; the pipeline runs 3_trial for each."""
+    by_hand, alone = (
+        {cell["id"]: cell["source"] for cell in _cells(PROJECT / "notebooks" / f"{name}.ipynb")}
+        for name in ("3_search", "3_trial")
+    )
+    for cell in ("network", "images", "run-trial", "fit"):
+        assert alone[cell] == by_hand[cell], f"the cell {cell} of 3_trial is not that of 3_search"
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path.stem != "0_background"])
@@ -145,7 +155,9 @@ def test_each_notebook_asks_for_its_inputs_by_its_own_name(path: Path) -> None:
 
 def test_each_parameter_is_used_by_some_stage() -> None:
     declared = {name for path in PATHS for name in read_parameter_names(path)}
-    assert declared == set(load_parameters(["ann"], "full")[0].stage) - {"trainer"}  # which chooses the notebook
+    assert declared - set(OF_A_TRIAL) == set(load_parameters(["ann"], "full")[0].stage) - {
+        "trainer"
+    }  # which chooses the notebook
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)

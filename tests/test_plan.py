@@ -14,11 +14,12 @@ from bakeoff.code import Code
 from bakeoff.errors import RequestError
 from bakeoff.machine import Machine, processor
 from bakeoff.params import load_parameters
-from bakeoff.plan import STAGES, Plan, make_plan
+from bakeoff.plan import SEARCHING, STAGES, Plan, make_plan
 from bakeoff.resolve import Resolver
 from bakeoff.store import Store
 from tests.prepared_sets import describe
 
+NO_SEARCH = set(STAGES) - set(SEARCHING)
 Keys = dict[tuple[str, str], tuple[str, str]]
 
 
@@ -87,7 +88,7 @@ def test_only_variants_with_a_space_search(project: Path) -> None:
         ("batch_size=16", {"train", "evaluate"}),
         ("scaling=minmax", {"preprocess", "build", "train", "evaluate"}),
         ("top_k=2", {"evaluate"}),
-        ("max_test_examples=10", set(STAGES) - {"search"}),
+        ("max_test_examples=10", NO_SEARCH),
         ("threads=1", {"train", "evaluate"}),
         ("stage_timeout_seconds=60", set()),
         ("notes=another sentence", set()),
@@ -114,7 +115,7 @@ def test_a_colour_and_a_sentence_change_pages_alone(project: Path) -> None:
     _edit(project / "bakeoff/lab/plots/page.py", "#0072B2", "#0072B3")
     results, pages = _changed(before, _keys(_plan(project)))
     assert not results
-    assert {stage for _, stage in pages} == set(STAGES) - {"search"}
+    assert {stage for _, stage in pages} == NO_SEARCH
     before = _keys(_plan(project))
     _edit_cells(project / "notebooks/5_train.ipynb", "markdown", lambda text: text + " Another sentence.")
     results, pages = _changed(before, _keys(_plan(project)))
@@ -186,7 +187,7 @@ def test_what_a_figure_is_drawn_with_is_a_matter_of_the_page(project: Path) -> N
     (project / "bakeoff/lab/helper.py").write_text("WIDTH = 2\n")
     results, pages = _changed(before, _keys(_plan(project)))
     assert not results
-    assert {stage for _, stage in pages} == set(STAGES) - {"search"}
+    assert {stage for _, stage in pages} == NO_SEARCH
 
 
 def test_a_relative_import_is_followed(project: Path) -> None:
@@ -275,8 +276,8 @@ def test_keras_own_settings_are_in_the_keys_of_what_computes(
 @pytest.mark.parametrize(
     ("package", "stages"),
     [
-        ("python", set(STAGES) - {"search"}),
-        ("numpy", set(STAGES) - {"search"}),
+        ("python", NO_SEARCH),
+        ("numpy", NO_SEARCH),
         ("scipy", {"evaluate"}),
         ("seaborn", set()),
         ("pandas", set()),
@@ -290,7 +291,7 @@ def test_versions_are_in_the_keys_of_what_they_decide(
     monkeypatch.setattr(plan_module, "package_version", lambda name: "0.0" if name == package else real(name))
     results, pages = _changed(before, _keys(_plan(project)))
     assert {stage for _, stage in results} == stages
-    assert {stage for _, stage in pages} == (set() if stages else set(STAGES) - {"search"})
+    assert {stage for _, stage in pages} == (set() if stages else NO_SEARCH)
 
 
 def test_jax_is_in_the_keys_with_what_it_compiles_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,6 @@ def test_epoch_and_accuracy_are_read_from_the_rows_as_they_come(tmp_path: Path) 
     assert progress.how_far(train, store.checkpoint(*train.name)) == ""
     _write_history(store, train, 2)
     assert progress.how_far(train, store.checkpoint(*train.name)) == "epoch 2/3, 0.620"
-    search = _step("search", {"search_trials": 5})
-    (tmp_path / "trials.csv").write_text("trial,seconds\n0,1\n1,1\n")
-    assert progress.how_far(search, tmp_path) == "trial 2/5"
 
 
 def _history(folder: Path, *seconds: float, aged: float = 0.0) -> None:
@@ -88,15 +85,6 @@ def test_epochs_of_a_frozen_base_tell_nothing_of_those_that_follow(tmp_path: Pat
     assert progress.seconds_left(train, tmp_path) is None
     _history(tmp_path, 9.0, 1.0, 1.0, 20.0, 10.0)
     assert progress.seconds_left(train, tmp_path) == pytest.approx(30, abs=0.5)
-
-
-def test_seconds_left_of_a_search_follow_from_its_trials(tmp_path: Path) -> None:
-    search = _step("search", {"search_trials": 5})
-    for count, left in ((2, None), (3, 4.0)):
-        rows = [f"{number},2" for number in range(count)]
-        (tmp_path / "trials.csv").write_text("\n".join(["trial,seconds", *rows]) + "\n")
-        found = progress.seconds_left(search, tmp_path)
-        assert found == (None if left is None else pytest.approx(left, abs=0.5))
 
 
 def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,35 @@ def test_no_time_left_is_said_from_guesses() -> None:
     assert schedule.remaining([Running(steps[0], 330.0, 4.0)]) == (60, True)
 
 
+def test_a_step_waits_for_parents_that_it_gets_while_it_waits() -> None:
+    draw, search = _step("draw", "draw"), _step("search", "search", {"draw": "draw"})
+    schedule = _schedule([draw, search], {"search": 20})
+    assert _start(schedule) == [draw]
+    trials = [_step(name, "trial", number=number) for number, name in enumerate("ab", start=1)]
+    search.inputs.update({trial.label: trial.result_key for trial in trials})
+    schedule.add([*trials, search], dict.fromkeys([each.name for each in [*trials, search]], Estimate(5, GIB)))
+    assert schedule.way == {draw.name: 21, search.name: 20} | {trial.name: 25 for trial in trials}
+    schedule.finished(draw)
+    assert _start(schedule) == trials
+    for trial in trials:
+        assert not _start(schedule)
+        schedule.finished(trial)
+    assert _start(schedule) == [search]
+
+
+def test_what_trials_take_is_learned_from_the_first_three() -> None:
+    trials = [_step(f"{n}", "trial", number=n) for n in range(1, 9)]
+    for trial in trials:
+        trial.variants[:] = ["grid"]
+    schedule = _schedule(trials, {trial.result_key: 300.0 for trial in trials}, jobs=1)
+    for _ in range(3):
+        assert schedule.remaining([]) is None
+        (running,) = _start(schedule)
+        schedule.finished(running)
+        schedule.learn(running, 10.0)
+    assert schedule.remaining([]) == (50, False)
+
+
 def test_a_step_that_takes_much_longer_than_last_time_says_nothing_more() -> None:
     steps = [_step("a")]
     schedule = _schedule(steps, {"a": 10.0}, measured=True)

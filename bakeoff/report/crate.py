@@ -393,7 +393,7 @@ class Crate:
 
 
 def _title(step: Step) -> str:
-    return f"{step.stage.name} of {', '.join(step.variants)}" if step.variants else step.stage.name
+    return f"{step.title} of {', '.join(step.variants)}" if step.variants else step.stage.name
 
 
 def _is_page(entity: Entity) -> bool:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,8 +17,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
 from bakeoff.lab import models
+from bakeoff.lab.files import read_json
 from bakeoff.lab.plots import search as figures
-from bakeoff.lab.search import PROBLEM, SCORES, Search, held_out, open_search
+from bakeoff.lab.search import PROBLEM, SCORES, Search, held_out, open_search, random_points
 from bakeoff.lab.search.space import cells, costliest, grid_points, list_values
 from tests.lab.cells import run_cells
 
@@ -45,17 +45,41 @@ DEFAULTS: dict[str, Any] = {
 
 
 def run(made: Any, folder: Path, space: dict[str, Any], edit: Any = lambda source: source, **changes: Any) -> Search:
-    """What the notebook's own cells find as a step of the pipeline: `folder` holds its output and its checkpoint."""
-    inputs = made.inputs | {"checkpoint": str(folder / "checkpoint")}
-    given = {"search_space": space, "inputs": inputs, "output": str(folder)}
-    return run_cells("3_search", DEFAULTS | given | changes, edit)["result"]
+    """What the notebooks' own cells find by hand: the points are drawn, and the search runs its trials itself."""
+    given = DEFAULTS | {"search_space": space, "inputs": made.inputs, "output": str(folder)} | changes
+    draw(folder, given)
+    given["inputs"] = given["inputs"] | {"draw": str(folder / "draw")}
+    return run_cells("3_search", given, edit)["result"]
 
 
-def interrupted(folder: Path, first: pd.DataFrame) -> None:
-    """Leave in `folder` what a search leaves that was killed after these trials."""
-    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-    first.to_csv(folder / "checkpoint" / "trials.csv", index=False)
-    (folder / "best.json").unlink(missing_ok=True)
+def run_as_steps(
+    made: Any, folder: Path, space: dict[str, Any], edit: Any = lambda source: source, **changes: Any
+) -> Search:
+    """What they find as steps of the pipeline: each trial in a notebook of its own, and the search reads them."""
+    given = DEFAULTS | {"search_space": space, "inputs": made.inputs, "output": str(folder)} | changes
+    inputs = given["inputs"] | {"draw": str(folder / "draw")}
+    drawn = draw(folder, given)
+    for number, point in enumerate(drawn["points"], start=1):
+        own = folder / f"trial-{number}"
+        own.mkdir(parents=True, exist_ok=True)
+        there = {"values": point, "images": drawn["images"], "output": str(own)}
+        run_cells("3_trial", given | there | {"inputs": made.inputs | {"checkpoint": "unused"}}, edit)
+        inputs[own.name] = str(own)
+    return run_cells("3_search", given | {"inputs": inputs}, no_trial)["result"]
+
+
+def draw(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    (folder / "draw").mkdir(parents=True, exist_ok=True)
+    run_cells("3_draw", given | {"output": str(folder / "draw")})
+    return read_json(folder / "draw" / "points.json")
+
+
+def _is_made(path: Path) -> bool:
+    return path.is_file() and path.parent.name != "draw"
+
+
+def no_trial(source: str) -> str:
+    return source.replace("model = build(values)", "raise SystemExit('a trial was run')")
 
 
 def test_a_range_and_a_list_give_their_values() -> None:
@@ -143,31 +167,26 @@ def test_an_optimizer_that_is_searched_brings_the_rate_keras_gives_it(
     }
 
 
-def test_a_broken_search_goes_on_where_it_stopped(stages: Callable[..., Any], tmp_path: Path) -> None:
-    made = stages()
-    space = {"dense_units": [4, 8]}
-    whole = run(made, tmp_path / "whole", space).trials
-    interrupted(tmp_path / "broken", whole.iloc[:1].assign(seconds=123.0))
-    result = run(made, tmp_path / "broken", space).trials
-    assert result["seconds"].iloc[0] == 123.0 and len(result) == 2
-    pd.testing.assert_frame_equal(result.drop(columns="seconds"), whole.drop(columns="seconds"))
-
-
 @pytest.mark.parametrize("search", ["tuner", "grid"])
-def test_the_page_of_a_finished_search_is_rebuilt_without_a_trial(
-    stages: Callable[..., Any], tmp_path: Path, search: str
-) -> None:
-    made, space = stages(), {"dense_units": [4, 8]}
-    first = run(made, tmp_path, space, search=search, search_trials=2)
-    shutil.rmtree(tmp_path / "checkpoint")
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+def test_trials_that_are_steps_give_the_same_search(stages: Callable[..., Any], tmp_path: Path, search: str) -> None:
+    made, space = stages(), {"dense_units": [4, 8], "learning_rate": [0.01, 0.001]}
+    asked: dict[str, Any] = {"search": search, "search_trials": 3, "max_training_tflop": 1e-5}
+    by_hand = run(made, tmp_path / "hand", space, **asked)
+    result = run_as_steps(made, tmp_path / "steps", space, **asked)
+    assert result.best == by_hand.best and result.best["train_images"] < 80
+    pd.testing.assert_frame_equal(result.trials.drop(columns="seconds"), by_hand.trials.drop(columns="seconds"))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if _is_made(path)}
+    again = run_as_steps(made, tmp_path / "steps", space, no_trial, **asked)  # for its page alone
+    assert again.best == result.best
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    pd.testing.assert_frame_equal(again.trials, result.trials)
 
-    def no_trial(source: str) -> str:
-        return source.replace("model = build(values)", "raise SystemExit('a trial was run')")
 
-    again = run(made, tmp_path, space, no_trial, search=search, search_trials=2)
-    assert again.best == first.best and {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    pd.testing.assert_frame_equal(again.trials, first.trials)
+def test_a_longer_random_search_draws_the_same_points_and_more() -> None:
+    space = {"units": [4, 8, 16], "rate": [0.1, 0.01, 0.001]}
+    drawn = random_points(space, 8, 0)
+    assert random_points(space, 5, 0) == drawn[:5] and len({tuple(each.values()) for each in drawn}) == 8
+    assert random_points(space, 5, 1) != drawn[:5]
 
 
 def test_by_hand_a_search_begins_anew(stages: Callable[..., Any], tmp_path: Path) -> None:
@@ -194,22 +213,6 @@ def test_keras_tuner_draws_the_trials_and_keeps_its_books(stages: Callable[..., 
     random.seed(7)  # what the process drew before must not matter
     again = run(made, tmp_path / "again", space, search="tuner", search_trials=3)
     pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), result.trials.drop(columns="seconds"))
-
-
-@pytest.mark.parametrize(
-    "cut", ["tuner/oracle.json", "tuner/trial_0/trial.json", "tuner/tuner0.json", "checkpoint/trials.csv"]
-)
-def test_a_tuner_s_search_goes_on_whatever_file_was_cut_short(
-    stages: Callable[..., Any], tmp_path: Path, cut: str
-) -> None:
-    made, space = stages(validation="none"), {"dense_units": [4, 8]}
-    whole = run(made, tmp_path, space, search="tuner", search_trials=2)
-    interrupted(tmp_path, whole.trials.iloc[:1].assign(seconds=123.0))
-    (tmp_path / cut).write_text("")
-    again = run(made, tmp_path, space, search="tuner", search_trials=2)
-    assert again.best == whole.best
-    assert (again.trials["seconds"].iloc[0] == 123.0) == ("trials.csv" not in cut)
-    pd.testing.assert_frame_equal(again.trials.drop(columns="seconds"), whole.trials.drop(columns="seconds"))
 
 
 def test_the_tuner_uses_the_variants_own_validation_images(stages: Callable[..., Any], tmp_path: Path) -> None:
@@ -249,8 +252,8 @@ def test_a_point_that_fails_is_recorded_and_the_others_run(
     figures.scatter_matrix(result)
     figures.heat_map(result)
     assert figures.effects(result)["trials"].sum() == 4
-    interrupted(tmp_path, result.trials)  # what failed is not tried again
-    pd.testing.assert_frame_equal(run(made, tmp_path, space, **asked).trials, result.trials)
+    steps = run_as_steps(made, tmp_path / "steps", space, **asked).trials
+    pd.testing.assert_frame_equal(steps.drop(columns="seconds"), result.trials.drop(columns="seconds"))
 
 
 @pytest.mark.parametrize("search", ["tuner", "grid"])

@@ -1,12 +1,16 @@
-"""The trials of a search: Keras Tuner's random search, or a grid logged with TensorBoard HParams."""
+"""The trials of a search: Keras Tuner's random search, or a grid logged with TensorBoard HParams.
+
+Under the pipeline each trial is a step of its own: the search finds what its notebook left in `inputs["trial-1"]` and
+so on, and runs none itself.
+"""
 
 from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ SCORES = (*ACCURACIES, "parameters", "seconds")
 PROBLEM = "problem"  # why a trial has no accuracies; empty where it has
 FAILED = -1.0  # what Keras Tuner is told of a trial without an accuracy: after three errors in a row it would give up
 TRIALS, BEST = "trials.csv", "best.json"
+TRIAL, POINTS = "trial.json", "points.json"
 Trial = Callable[[Values], Mapping[str, Any]]  # values -> accuracies and parameters, and a problem if there was one
 
 
@@ -44,53 +49,75 @@ class Search:
 
 
 class Rows:
-    """The rows of trials.csv, rewritten after each trial.
-
-    Under the pipeline they lie in the folder `inputs["checkpoint"]`, where a search that was cut short finds its
-    trials; by hand they lie in `output`, and each search begins anew.
-    """
+    """The rows of trials.csv, rewritten after each trial."""
 
     def __init__(self, run_trial: Trial, space: Space, inputs: Mapping[str, Any], output: str | Path) -> None:
-        checkpoint = inputs.get("checkpoint")
-        self.run_trial, self.space = run_trial, space
-        self.path = Path(checkpoint or output) / TRIALS
-        self.rows: list[dict[Any, Any]] = []
+        self.run_trial, self.space, self.path = run_trial, space, Path(output) / TRIALS
+        self.made = [read_json(Path(folder) / TRIAL) for folder in _trials(inputs)]
         self.finished = _is_finished(inputs, output)
-        stored = output if self.finished else checkpoint
-        if stored:
-            with suppress(OSError, ValueError, KeyError):  # none there, or none that can be read
-                there = read_trials(Path(stored) / TRIALS, {name: cells(values) for name, values in space.items()})
-                self.rows = there.to_dict("records") if list(there.columns) == self._columns else []
+        self.rows: list[dict[Any, Any]] = []
 
     @property
     def frame(self) -> pd.DataFrame:
         """A row for each trial: its number, its values as cells, SCORES and PROBLEM."""
-        return pd.DataFrame(self.rows, columns=self._columns)
-
-    @property
-    def _columns(self) -> list[str]:
-        return ["trial", *self.space, *SCORES, PROBLEM]
+        if self.finished:
+            return read_trials(self.path, {name: cells(values) for name, values in self.space.items()})
+        return pd.DataFrame(self.rows, columns=["trial", *self.space, *SCORES, PROBLEM])
 
     def find_or_run(self, trial: int, point: Values) -> dict[Any, Any]:
-        """The row of the trial with these values, which is run if it is not there.
-
-        Where `run_trial` fails, or says that it had a problem, the row has that in place of accuracies.
-        """
+        """The row of the trial with these values, which is run if it is not made."""
+        made = next((each for each in self.made if each["values"] == point), None) or measure(self.run_trial, point)
         values = {name: cells(self.space[name])[self.space[name].index(value)] for name, value in point.items()}
-        found = next((row for row in self.rows if all(row[name] == values[name] for name in values)), None)
-        if found is not None:
-            return found
-        begun = time.perf_counter()
-        try:
-            row = dict(self.run_trial(point))
-        except Exception as error:  # whatever it is, the other points are tried
-            row = {PROBLEM: (str(error).strip() or type(error).__name__).splitlines()[0]}
-        if row.get(PROBLEM):
-            row |= dict.fromkeys(ACCURACIES)
-        row = {"trial": trial, **values, **row, "seconds": time.perf_counter() - begun}
-        self.rows = [old for old in self.rows if old["trial"] != trial] + [row]
+        row = {"trial": trial, **values, **{name: each for name, each in made.items() if name != "values"}}
+        self.rows.append(row)
         write_csv(self.path, self.frame)
         return row
+
+
+def measure(run_trial: Trial, values: Values) -> dict[str, Any]:
+    """What `run_trial` gives for these values, and its seconds.
+
+    Where it fails, or says that it had a problem, that stands in place of accuracies.
+    """
+    begun = time.perf_counter()
+    try:
+        found = dict(run_trial(values))
+    except Exception as error:  # whatever it is, the other points are tried
+        found = {PROBLEM: (str(error).strip() or type(error).__name__).splitlines()[0]}
+    if found.get(PROBLEM):
+        found |= dict.fromkeys(ACCURACIES)
+    return found | {"seconds": time.perf_counter() - begun}
+
+
+def save_trial(run_trial: Trial, values: Values, inputs: Mapping[str, Any], output: str | Path) -> dict[str, Any]:
+    """Write trial.json: the values, and what `measure` says of them. What the pipeline has made stays as it is."""
+    path = Path(output) / TRIAL
+    if not (inputs.get("checkpoint") and path.is_file()):
+        write_json(path, {"values": values} | measure(run_trial, values))
+    return read_json(path)
+
+
+def save_points(points: Sequence[Values], images: Mapping[str, int], output: str | Path) -> None:
+    """Write points.json: the values of each trial, and how many images of each kind all of them get."""
+    write_json(Path(output) / POINTS, {"points": list(points), "images": dict(images)})
+
+
+def read_points(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What `save_points` wrote."""
+    return read_json(Path(inputs["draw"]) / POINTS)
+
+
+def random_points(space: Space, count: int, seed: int) -> list[Values]:
+    """At most `count` different points, as `random_search` draws them."""
+    points: list[Values] = []
+
+    def draw(trial: int, point: Values) -> float:
+        points.append(point)
+        return 0.0
+
+    with tempfile.TemporaryDirectory() as folder:
+        _tuner(draw, space, count, seed, folder).search(verbose=0)
+    return points
 
 
 def random_search(
@@ -98,38 +125,40 @@ def random_search(
 ) -> pd.DataFrame:
     """`keras_tuner.RandomSearch` over the space by validation accuracy; its own records are in `output`/tuner.
 
-    A search that is taken up again has it draw the same values anew: its records may have been cut short, too. A
-    finished one, of which only the page is rebuilt, draws nothing.
+    A finished one, of which only the page is rebuilt, draws nothing.
     """
+    rows = Rows(run_trial, space, inputs, output)
+
+    def score(trial: int, point: Values) -> float:
+        accuracy = rows.find_or_run(trial, point).get("validation_accuracy")
+        return FAILED if accuracy is None or math.isnan(accuracy) else float(accuracy)
+
+    if not rows.finished:
+        _tuner(score, space, trials, seed, output).search(verbose=0)
+    return rows.frame
+
+
+def _tuner(score: Callable[[int, Values], float], space: Space, trials: int, seed: int, folder: str | Path) -> Any:
+    """Keras Tuner chooses the values and keeps the books in `folder`/tuner; `score` says what a trial is worth."""
     import keras_tuner
 
-    rows = Rows(run_trial, space, inputs, output)
-    if rows.finished:
-        return rows.frame
-
     class Tuner(keras_tuner.RandomSearch):
-        """Keras Tuner chooses the values and keeps the books; `run_trial` trains and measures."""
-
         def run_trial(self, trial: Any, *arguments: Any, **settings: Any) -> float:
             values = {name: trial.hyperparameters.get(name) for name in space}
-            row = rows.find_or_run(int(trial.trial_id) + 1, point_of(space, values))
-            accuracy = row.get("validation_accuracy")
-            return FAILED if accuracy is None or math.isnan(accuracy) else float(accuracy)
+            return score(int(trial.trial_id) + 1, point_of(space, values))
 
     choices = keras_tuner.HyperParameters()
     for name, values in space.items():
         choices.Choice(name, cells(values))
-    tuner = Tuner(
+    return Tuner(
         hyperparameters=choices,
         objective=keras_tuner.Objective("val_accuracy", "max"),
         max_trials=trials,
         seed=int(generator(seed, "tuner").integers(1, 2**31)),  # Keras Tuner takes 0 for no seed at all
-        directory=str(output),
+        directory=str(folder),
         project_name="tuner",
         overwrite=True,
     )
-    tuner.search(verbose=0)
-    return rows.frame
 
 
 def grid_search(
@@ -206,9 +235,14 @@ def read_trials(path: Path, space: Space) -> pd.DataFrame:
     return frame.infer_objects()
 
 
+def _trials(inputs: Mapping[str, Any]) -> list[str]:
+    """The folders of the trials that the pipeline has made."""
+    return [folder for name, folder in inputs.items() if name.startswith("trial-")]
+
+
 def _is_finished(inputs: Mapping[str, Any], output: str | Path) -> bool:
     """Whether `output` holds the search that the pipeline asks for, so that only its page is rebuilt."""
-    return bool(inputs.get("checkpoint")) and (Path(output) / BEST).is_file()
+    return bool(_trials(inputs)) and (Path(output) / BEST).is_file()
 
 
 def _best(trials: pd.DataFrame, space: Space) -> dict[str, Any]:
