@@ -66,7 +66,7 @@ def test_a_search_that_is_extended_runs_the_new_trials_alone(project: StubProjec
         assert next(csv.DictReader(stream))["search_seconds"] == "16.0"
     # Nobody needs to know what a trial is: each look takes it as any step.
     planned = run(8, "--dry-run")
-    assert "stub_0 trial-8: done" in planned and "15 steps, 0 to run" in planned, planned
+    assert "stub_0 trial-8: done" in planned and "16 steps, 0 to run" in planned, planned
     verified = run(8, "--verify")
     assert "trial 8 stub_0: " in verified and "0 are not" in verified
     cleaned = run(8, "--clean")

@@ -183,7 +183,7 @@ def test_trials_that_are_steps_give_the_same_search(stages: Callable[..., Any], 
 
 
 def test_a_longer_random_search_draws_the_same_points_and_more() -> None:
-    space = {"units": [4, 8, 16], "rate": [0.1, 0.01, 0.001]}
+    space = {"units": list(range(4, 20)), "rate": [0.1, 0.01, 0.001]}
     drawn = random_points(space, 8, 0)
     assert random_points(space, 5, 0) == drawn[:5] and len({tuple(each.values()) for each in drawn}) == 8
     assert random_points(space, 5, 1) != drawn[:5]
