@@ -9,7 +9,18 @@ from bakeoff.store import write_atomically
 from benchmarks import gpu_page
 from benchmarks.common import PROJECT, Case
 
-CASES = ("kernels", "noop", "growth", "training", "bare", "threads", "scale", "search", "jobs", "quick")  # the longest last
+CASES = (
+    "kernels",
+    "noop",
+    "growth",
+    "training",
+    "bare",
+    "threads",
+    "scale",
+    "search",
+    "jobs",
+    "quick",
+)  # the longest last
 RESULTS, PAGE = PROJECT / "docs" / "benchmarks.json", PROJECT / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
