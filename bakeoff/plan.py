@@ -211,7 +211,7 @@ class Plan:
     def to_follow(self) -> str:
         """In words, what the plan will grow by; empty where every step is known."""
         searches = {row.steps["draw"] for row in self.rows if "draw" in row.steps and "trial-1" not in row.steps}
-        return f", and the trials of {len(searches)} searches once they are drawn" if searches else ""
+        return f", and then the trials of {len(searches)} search{'es' * (len(searches) > 1)}" if searches else ""
 
     def add(self, steps: Iterable[Step], store: Store, row: Row | None = None, reader: Step | None = None) -> None:
         """Add steps that were not known when the plan was made, parents first, of `row` if they are of one.
