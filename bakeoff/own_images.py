@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,8 @@ from bakeoff.errors import RequestError, one_line, shown
 from bakeoff.prepared import near_or_all
 from bakeoff.store import digest_file, digest_value
 
-KINDS = ("folder", "npz", "csv")  # of images of one's own: "kind:path"
+KINDS = ("folder", "npz", "csv", "hf")  # of images of one's own: "kind:path"
+TABLES = ("csv", "hf")  # of these the path is that of a table
 _CHECKED = "own-images-1"  # what is remembered of a file; another number when other things are checked
 
 
@@ -31,12 +33,20 @@ class Own:
     packages: tuple[str, ...]
 
 
-def find(wanted: str, digests: DigestCache, skip_broken: bool = False) -> Own:
+def hub_table(wanted: str, data_dir: Path) -> Path:
+    """Where the table of "hf:OWNER/NAME" lies, once its images were downloaded."""
+    name = wanted.removeprefix("hf:")
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII):
+        raise RequestError(f"dataset: {shown(wanted)} is no name on the Hugging Face hub; write hf:OWNER/NAME")
+    return data_dir / "hf" / name / "labels.csv"
+
+
+def find(wanted: str, digests: DigestCache, data_dir: Path, skip_broken: bool = False) -> Own:
     """The images that "kind:path" names. Raises RequestError where they are not there or cannot be used."""
     kind, _, place = wanted.partition(":")
     if kind not in KINDS:
         raise RequestError(f"dataset: {shown(wanted)} begins with no kind of images; {near_or_all(kind, KINDS)}")
-    path = Path(place).expanduser().absolute()
+    path = hub_table(wanted, data_dir) if kind == "hf" else Path(place).expanduser().absolute()
     if not (path.exists() if kind == "folder" else path.is_file()):
         what = "folder and no .zip file" if kind == "folder" else "file"
         raise RequestError(f"dataset: there is no {what} {one_line(str(path))}; write {kind}: and its path")
@@ -46,12 +56,13 @@ def find(wanted: str, digests: DigestCache, skip_broken: bool = False) -> Own:
         raise RequestError(f"dataset {kind}:{one_line(str(path))} cannot be used: {one_line(str(error))}") from None
     packages = () if kind == "npz" else ("pillow",)
     names = tuple(facts["class_names"])
-    return Own(path, facts["name"], facts["version"], facts["digest"], names, f"{kind}:{path.name}", packages)
+    parameter = wanted if kind == "hf" else f"{kind}:{path.name}"
+    return Own(path, facts["name"], facts["version"], facts["digest"], names, parameter, packages)
 
 
 def _remembered(kind: str, path: Path, skip_broken: bool, digests: DigestCache) -> dict[str, Any]:
     """What the load stage's own code finds, remembered by file: of one file all of it, else of each image its part."""
-    if path.is_file() and kind != "csv":
+    if path.is_file() and kind not in TABLES:
         purpose = f"{_CHECKED}-{kind}{'-skip' if skip_broken else ''}"
         facts: dict[str, Any] = digests.recall(path, purpose, partial(_of_file, kind, skip_broken))
         if facts["fault"]:
@@ -59,10 +70,10 @@ def _remembered(kind: str, path: Path, skip_broken: bool, digests: DigestCache) 
         return facts | {"digest": digests.recall(path, "sha256", digest_file)}
     from bakeoff.lab.image_files import ImageFiles
 
-    folder = path.parent if kind == "csv" else path
+    folder = path.parent if kind in TABLES else path
     source = ImageFiles(kind, path, 0, skip_broken=skip_broken, look=_looking(folder, digests))
     files = [[name, facts["sha256"]] for name, facts in sorted(source.facts.items())]
-    table = [digests.recall(path, "sha256", digest_file)] if kind == "csv" else []
+    table = [digests.recall(path, "sha256", digest_file)] if kind in TABLES else []
     return _named(source) | {"digest": digest_value([*table, *files])}
 
 

@@ -34,6 +34,7 @@ REMEMBER_SECONDS = 3600.0
 WEIGHTS_HOST = "storage.googleapis.com"
 # Hosts that a data set comes from; TFDS keeps its own metadata and many sets on the second one.
 DATA_HOSTS: Mapping[str, str] = {"cifar10": "www.cs.toronto.edu", "cifar100": "www.cs.toronto.edu"}
+HUB_HOST = "huggingface.co"
 SIDED = re.compile(r"_(96|128|160|192)(?=_no_top\.h5$)")  # in the names of MobileNetV2's weights: pixels a side
 RESOURCES = "resources.json"
 OLDER_STORE = (
@@ -117,7 +118,7 @@ class Resolver:
         hint = other_name(wanted, self.data_dir) if prepared is None else None
         if hint:
             raise DataUnavailableError(f"The data set {wanted} is not in {self.data_dir}; {hint}.")
-        if prepared is None and self.look and self._reachable(DATA_HOSTS.get(wanted, WEIGHTS_HOST)):
+        if prepared is None and self.look and self._reachable(_host(wanted)):
             self.say(f"Downloading the data set {wanted} into {self.data_dir}.")
             _download(["dataset", wanted, "--data-dir", str(self.data_dir)])
             prepared = find_prepared(wanted, self.data_dir)
@@ -134,13 +135,21 @@ class Resolver:
         return Source(STAND_IN, STAND_IN)
 
     def _own(self, skip_broken: bool, wanted: str) -> Source:
-        own = own_images.find(wanted, self.digests, skip_broken)
+        if wanted.startswith("hf:") and not own_images.hub_table(wanted, self.data_dir).is_file():
+            if not self.look:
+                return Source(wanted, NOT_HERE, packages=("pillow",))
+            if self._reachable(_host(wanted)):
+                self.say(f"Downloading the data set {wanted} into {self.data_dir}.")
+                _download(["hf", wanted.removeprefix("hf:"), "--data-dir", str(self.data_dir)])
+            if not own_images.hub_table(wanted, self.data_dir).is_file():
+                raise self._unavailable(wanted)
+        own = own_images.find(wanted, self.digests, self.data_dir, skip_broken)
         name = f"{own.name} {own.version}".strip() + (f" ({own.parameter})" if own.name != own.parameter else "")
         return Source(name, own.digest, own.class_names, own.name, own.parameter, str(own.path), own.packages)
 
     def refuse_unreachable(self, wanted: str) -> None:
         """Raise DataUnavailableError where a run would, as far as the last look at the data set's host tells."""
-        if not self.ask_anew and self._failed_lately(DATA_HOSTS.get(wanted, WEIGHTS_HOST)):
+        if not self.ask_anew and self._failed_lately(_host(wanted)):
             raise self._unavailable(wanted)
 
     def _unavailable(self, wanted: str) -> DataUnavailableError:
@@ -226,6 +235,11 @@ def python_path(project: Path) -> str:
     """PYTHONPATH with the project before the user's own folders, in which packages may lie."""
     own = [str(Path(each).resolve()) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     return os.pathsep.join(dict.fromkeys([str(project), *own]))
+
+
+def _host(wanted: str) -> str:
+    """The host that a data set comes from."""
+    return HUB_HOST if wanted.startswith("hf:") else DATA_HOSTS.get(wanted, WEIGHTS_HOST)
 
 
 def _connects(host: str) -> bool:

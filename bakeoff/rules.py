@@ -55,7 +55,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_training_tflop": (1e-6, 1e12),
     "max_evaluation_tflop": (1e-6, 1e12),
 }
-OWN_IMAGES = ("folder:PATH", "npz:FILE", "csv:FILE")
+OWN_IMAGES = ("folder:PATH", "npz:FILE", "csv:FILE", "hf:OWNER/NAME")
 # Texts that become parts of paths and addresses: none leads out of its folder.
 PATTERNS: Mapping[str, tuple[str, str]] = {
     "dataset": (

@@ -13,13 +13,14 @@ import pytest
 
 from bakeoff.errors import RequestError
 from bakeoff.own_images import Own, find
+from bakeoff.resolve import NOT_HERE, Resolver
 from bakeoff.store import Store
 from tests.conftest import Workplace
 from tests.image_folders import write_folder
 
 
 def found(wanted: str, tmp_path: Path, skip_broken: bool = False) -> Own:
-    return find(wanted, Store(tmp_path / "runs").digests(), skip_broken)
+    return find(wanted, Store(tmp_path / "runs").digests(), tmp_path / "data", skip_broken)
 
 
 def test_the_digest_is_of_names_and_bytes_wherever_they_lie(tmp_path: Path) -> None:
@@ -51,11 +52,27 @@ def test_the_digest_of_a_table_covers_its_labels(tmp_path: Path) -> None:
         ("folder:nowhere", "there is no folder and no .zip file .*nowhere; write folder: and its path"),
         ("npz:nowhere.npz", "there is no file .*nowhere.npz; write npz: and its path"),
         ("csv:.", "there is no file"),
+        ("hf:../../etc", "is no name on the Hugging Face hub; write hf:OWNER/NAME"),
     ],
 )
 def test_what_is_not_there(tmp_path: Path, wanted: str, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         found(wanted, tmp_path)
+
+
+def test_what_was_downloaded_from_the_hub_lies_with_the_prepared_data(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data" / "hf" / "some_one" / "leaf-kinds", names=("train",), each=6)
+    rows = [f"train/image {k}{('.jpg', '.PNG')[k % 2]},{'ab'[k % 2]}" for k in range(6)]
+    (folder / "labels.csv").write_text("\n".join(["image,label", *rows]), encoding="utf-8")
+    own = found("hf:some_one/leaf-kinds", tmp_path)
+    assert (own.name, own.parameter, own.class_names) == (
+        "hf:some_one/leaf-kinds",
+        "hf:some_one/leaf-kinds",
+        ("a", "b"),
+    )
+    resolver = Resolver(Store(tmp_path / "runs"), "quick", tmp_path / "data", print)
+    assert resolver.dataset("hf:some_one/leaf-kinds").digest == own.digest
+    assert resolver.dataset("hf:some_one/else").digest == NOT_HERE
 
 
 def test_a_thousand_images_with_a_broken_one_are_refused_within_seconds(workplace: Workplace) -> None:

@@ -153,7 +153,12 @@ def open_source(dataset: str, seed: int, images: str | Path | None = None, skip_
         return ArrayFile(path, seed)
     if colon:
         from bakeoff.lab.image_files import ImageFiles
+        from bakeoff.lab.image_listing import hub_table
 
+        if kind == "hf" and not images:
+            from bakeoff.lab.prepared import data_dir
+
+            path = hub_table(place, data_dir())
         return ImageFiles(kind, path, seed, skip_broken=skip_broken)
     from bakeoff.lab.prepared import Prepared
 

@@ -1,6 +1,7 @@
 """Fetch a data set or ImageNet weights: says how much before it starts, shows progress, checks what came.
 
 python -m bakeoff.lab.download dataset cifar10 --data-dir DIR
+python -m bakeoff.lab.download hf OWNER/NAME --data-dir DIR
 python -m bakeoff.lab.download weights vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bakeoff.lab import files
+from bakeoff.lab import files, hub
 
 WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 CLASS_INDEX_URL = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size = dataset_bytes(asked.name, data_dir) if asked.kind == "dataset" else weights_bytes(asked.name)
             print(json.dumps({"bytes": size}))
         else:
-            path = fetch_dataset(asked.name, data_dir) if asked.kind == "dataset" else fetch_weights(asked.name)
+            path = _fetched(asked, data_dir)
             print(f"Ready: {path}")
     except KeyboardInterrupt:
         return _fail(asked, "interrupted")
@@ -106,17 +107,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _fetched(asked: argparse.Namespace, data_dir: Path) -> Path:
+    if asked.kind == "hf":
+        return hub.fetch_hub(asked.name, data_dir)
+    return fetch_dataset(asked.name, data_dir) if asked.kind == "dataset" else fetch_weights(asked.name)
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bakeoff.lab.download", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("kind", choices=("dataset", "weights"))
-    parser.add_argument("name", help="a TFDS data set, or folder/file of weights as keras.applications names them")
+    parser.add_argument("kind", choices=("dataset", "hf", "weights"))
+    parser.add_argument(
+        "name",
+        help="a TFDS data set, OWNER/NAME on the hub, or folder/file of weights as keras.applications names them",
+    )
     parser.add_argument("--data-dir", default=os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     parser.add_argument("--size-only", action="store_true", help='print {"bytes": n} and download nothing')
     return parser.parse_args(arguments)
 
 
 def _fail(asked: argparse.Namespace, reason: str) -> int:
-    print(f"The {asked.kind} {asked.name} could not be downloaded: {reason}", file=sys.stderr)
+    kind = {"hf": "data set"}.get(asked.kind, asked.kind)
+    print(f"The {kind} {asked.name} could not be downloaded: {reason}", file=sys.stderr)
     return 1
 
 

@@ -38,9 +38,11 @@ class ImageFiles:
     def __init__(
         self, kind: str, path: Path, seed: int, *, skip_broken: bool = False, look: Callable[[str], Facts] | None = None
     ) -> None:
-        self.kind, self._files = kind, Files(path.parent if kind == "csv" else path)
-        self.name, self.version, self.shuffled = f"{kind}:{path.name}", "", False
-        listing = read_table(path, self._files) if kind == "csv" else read_folders(path.name, self._files)
+        table = kind in ("csv", "hf")
+        self.kind, self._files = kind, Files(path.parent if table else path)
+        name = f"{path.parent.parent.name}/{path.parent.name}" if kind == "hf" else path.name
+        self.name, self.version, self.shuffled = f"{kind}:{name}", "", False
+        listing = read_table(path, self._files) if table else read_folders(path.name, self._files)
         self.notes = listing.notes
         self.facts = self._looked_at(listing.items, look or self._look)
         items = self._whole(listing.items, skip_broken)

@@ -160,6 +160,11 @@ def read_table(path: Path, files: Files) -> Listing:
     return Listing(items, {item.label for item in items}, [])
 
 
+def hub_table(name: str, data_dir: Path) -> Path:
+    """The table of a data set of the Hugging Face hub, OWNER/NAME, once its images were downloaded."""
+    return data_dir / "hf" / name / "labels.csv"
+
+
 def _row(where: str, row: Sequence[str], columns: int, files: Files) -> Item:
     if len(row) != columns:
         raise ValueError(f"{where} has {len(row)} values where its header has {columns}; an image has one label.")

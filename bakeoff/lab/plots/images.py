@@ -19,6 +19,7 @@ _SOURCES = {
     "tfds": "The images come from the TFDS data set {name}, version {version}.",
     "npz": "The images come from a file of NumPy arrays, {name}.",
     "folder": "The images come from image files in folders, {name}.",
+    "hf": "The images come from the Hugging Face hub, {name}.",
     "csv": "The images come from image files that a table lists, {name}.",
 }
 MOST_CLASSES = 20  # rows of a grid of images, names along an axis: beyond that nobody can read them
