@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,13 +14,13 @@ from bakeoff.params import Parameters
 from bakeoff.prepared import near_or_all
 from bakeoff.resolve import Resolver, Source
 from bakeoff.store import NOTEBOOK, Store, digest_value
+from bakeoff.trials import OF_A_TRIAL, drawn_trials
 
 OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
 Name = tuple[str, str]  # stage and result key
 DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
 PAGE_PACKAGES = ("matplotlib", "seaborn", "pandas")  # they draw figures and write tables
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a whole GPU; on a share of one, its share of them
-POINTS = "points.json"  # what a search has drawn
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,6 @@ COMPARE = Stage("compare", "7_compare", (), (), ("numpy",))
 
 
 SEARCHING = ("draw", "trial", "search")  # the stages of a search
-OF_A_TRIAL = ("values", "images")  # the parameters of a trial that follow from what was drawn
 # stage -> the parameter whose value none leaves it out
 _CHOSEN_BY = dict.fromkeys(SEARCHING, "search") | {"train": "trainer"}
 
@@ -263,40 +261,6 @@ def make_plan(
     forced = frozenset([*force, *(SEARCHING if "search" in force else ())])
     reasons = _reasons(steps.values(), store, forced)
     return Plan(rows, list(steps.values()), reasons, maker.machine, background, forced)
-
-
-def drawn_trials(row: Row, store: Store) -> list[Step]:
-    """The trials of a row's search, which reads them all; none before its points are drawn."""
-    draw = row.steps.get("draw")
-    if draw is None or row.trial is None or store.complete_manifest(*draw.name) is None:
-        return []
-    try:
-        drawn = json.loads((store.folder(*draw.name) / POINTS).read_text(encoding="utf-8"))
-        trials = [_trial(row.trial, n, point, drawn["images"]) for n, point in enumerate(drawn["points"], start=1)]
-    except (OSError, ValueError, KeyError, TypeError):  # a damaged file, which is found where it is looked for
-        return []
-    inputs = row.steps["search"].inputs
-    inputs.update({trial.label: trial.result_key for trial in trials})
-    return trials
-
-
-def _trial(template: Step, number: int, values: Mapping[str, Any], images: Mapping[str, int]) -> Step:
-    """The trial of one point."""
-    own = dict(zip(OF_A_TRIAL, (values, images), strict=True))
-    key_inputs = {**template.key_inputs, "parameters": {**template.key_inputs["parameters"], **own}}
-    key = digest_value(key_inputs)
-    page_key = digest_value([key, template.page_key])
-    parameters = {**template.parameters, **own}
-    return replace(
-        template,
-        parameters=parameters,
-        inputs=dict(template.inputs),
-        key_inputs=key_inputs,
-        result_key=key,
-        page_key=page_key,
-        variants=[],
-        number=number,
-    )
 
 
 def _is_after_draw(label: str) -> bool:

@@ -18,7 +18,8 @@ import yaml
 from bakeoff.code import NOTEBOOKS, read_parameter_names
 from bakeoff.interactive import EXAMPLES, VARIANT
 from bakeoff.params import load_parameters
-from bakeoff.plan import BACKGROUND, COMPARE, OF_A_TRIAL, STAGES, TRAINING_NOTEBOOKS
+from bakeoff.plan import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
+from bakeoff.trials import OF_A_TRIAL
 from tests.conftest import PROJECT, Workplace
 
 NAMES = sorted({*(stage.notebook for stage in (BACKGROUND, *STAGES.values(), COMPARE)), *TRAINING_NOTEBOOKS.values()})
