@@ -81,15 +81,15 @@ def lines(record: Mapping[str, Any]) -> list[str]:
 def _setting_words(record: Mapping[str, Any]) -> list[str]:
     missing = record["planned"] - len(record["rows"])
     text = (
-        "`python -m benchmarks gpu`. Training steps on synthetic images, each row for itself: the median of several "
-        "hundred steps at least, counted in chunks that begin and end with the device at rest; the first chunk, in "
-        "which functions are compiled, is told apart (what was compiled for "
-        "an earlier row is taken from there). The floor of a step is what takes longer, of its memory traffic "
-        "at the speed of a large copy, and of its arithmetic at the speed of a large product of matrices of the same "
-        "precision. Traffic: each convolution and dense layer reads its input twice, writes its output, reads the "
-        "gradient of that and writes that of its input; all else between them counts as part of them; the optimizer "
-        "reads and writes variables and slots; nothing stays in a cache. Arithmetic: three forward passes. `fit` on "
-        "arrays augments nothing. Times the floor are those of the row's own precision."
+        "`python -m benchmarks gpu`. Training steps on synthetic images, each row for itself: the median over "
+        "chunks of steps that begin and end with the device at rest. The first chunk, in which functions are "
+        "compiled, is told apart; what was compiled for an earlier row is taken from there. The floor of a step is "
+        "what takes longer, of its memory traffic at the speed of a large copy, and of its arithmetic at the speed "
+        "of a large product of matrices of the row's own precision (16 bits: of bfloat16). Traffic: each "
+        "convolution and dense layer reads its input twice, writes its output, reads the gradient of that and "
+        "writes that of its input; all else between them counts as part of them; the optimizer reads and writes "
+        "variables and slots; nothing stays in a cache. Arithmetic: three forward passes. `fit` on arrays augments "
+        "nothing."
     )
     said = f"{len(record['rows'])} of {record['planned']} rows were measured"
     return [
@@ -171,7 +171,7 @@ def _way(row: Found) -> str:
 def floor_of(row: Found, limits: Mapping[str, float]) -> tuple[float, str] | None:
     """The least seconds of a row's step, and of what: memory or arithmetic."""
     exact = "float32 as it stands" if row["tf32"] else "float32 without TF32"
-    product = _PRODUCT + (exact if row["precision"] == "float32" else row["precision"].removeprefix("mixed_"))
+    product = _PRODUCT + (exact if row["precision"] == "float32" else "bfloat16")
     copy = "copy, GB/s read and written"
     if row["way"] == "host_batches" or product not in limits or copy not in limits:
         return None

@@ -156,8 +156,7 @@ def limits(on_gpu: bool, seconds: float) -> dict[str, float]:
         "from host to device, GB/s": lambda: _transfer(megabytes // 8, seconds),
         "product, TFLOP/s, float32 as it stands": lambda: _product(side, "float32", seconds),
         "product, TFLOP/s, float32 without TF32": lambda: _product(side, "float32", seconds, tf32=False),
-        "product, TFLOP/s, bfloat16": lambda: _product(side, "bfloat16", seconds),
-        "product, TFLOP/s, float16": lambda: _product(side, "float16", seconds),
+        "product, TFLOP/s, bfloat16": lambda: _product(side, "bfloat16", seconds),  # float16 has the same units
         "call of one small operation, microseconds": lambda: 1e6 * _small(seconds),
     }
     found = {}

@@ -39,7 +39,7 @@ def test_it_measures_row_by_row_and_writes_the_page(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     machine, *rows = record["rows"]
     assert machine["device"]["device"] == "cpu" and min(machine["limits"].values()) > 0
-    assert len(machine["limits"]) == 7
+    assert len(machine["limits"]) == 6
     assert [row["way"] for row in rows] == ["ours", "bare", "device_batches"]
     for row in rows:
         assert "failure" not in row, (tmp_path / "gpu.log").read_text(encoding="utf-8")
