@@ -47,7 +47,7 @@ def test_it_measures_row_by_row_and_writes_the_page(tmp_path: Path) -> None:
         assert row["chunks"] >= 3 and row["steps_in_epoch"] == 2
     assert rows[0]["compile_seconds"] > 0 and rows[1]["compile_seconds"] is None
     assert (tmp_path / "gpu.md").read_text(encoding="utf-8") == "\n".join(gpu_page.lines(record))
-    assert "the median of" in done.stdout
+    assert "4 of 4 rows were measured." in done.stdout
 
 
 def test_without_a_gpu_the_page_of_the_project_is_left_alone() -> None:
