@@ -17,7 +17,7 @@ from bakeoff.store import digest_file, digest_value
 
 KINDS = ("folder", "npz", "csv", "hf")  # of images of one's own: "kind:path"
 TABLES = ("csv", "hf")  # of these the path is that of a table
-_CHECKED = "own-images-1"  # what is remembered of a file; another number when other things are checked
+_CHECKED = "own-images-2"  # what is remembered of a file; another number when other things are checked
 
 
 @dataclass(frozen=True)

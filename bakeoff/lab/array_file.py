@@ -21,8 +21,13 @@ _NAMES = {
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
 }
 _BATCH = 10_000  # images copied at once
-# Published data sets that a file may say that it holds, by the digest of their training images and labels.
-KNOWN = {"cifar10": "8bf7d13008ffe5c5f9e6a27587981784cccff5f0752868d955cfc6448a2d7c64"}
+# Published data sets that a file may say that it holds: the digest of their training images and labels, their classes.
+KNOWN = {
+    "cifar10": (
+        "8bf7d13008ffe5c5f9e6a27587981784cccff5f0752868d955cfc6448a2d7c64",
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    )
+}
 
 
 class ArrayFile:
@@ -135,7 +140,8 @@ class ArrayFile:
                 f"{self._path.name} says in data_set that it holds {name!r}, which cannot be checked (known are: "
                 f"{', '.join(KNOWN)}); leave that array out."
             )
-        if content_digest(self._images["train"], self._labels["train"]) != KNOWN[name]:
+        digest, self.class_names = KNOWN[name]
+        if content_digest(self._images["train"], self._labels["train"]) != digest:
             raise ValueError(
                 f"{self._path.name} says in data_set that it holds {name}, and its training images are not those of "
                 f"{name}; leave that array out."

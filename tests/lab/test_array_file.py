@@ -157,10 +157,13 @@ def test_a_file_that_is_cut_short_is_refused_in_a_sentence(tmp_path: Path) -> No
 
 def test_a_known_data_set_counts_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the order of its images; and the page says on whose word."""
-    monkeypatch.setattr(array_file, "KNOWN", {"cifar10": array_file.content_digest(pixels(), LABELS)})
+    monkeypatch.setattr(
+        array_file, "KNOWN", {"cifar10": (array_file.content_digest(pixels(), LABELS), ("a", "b", "c"))}
+    )
     order = np.random.default_rng(0).permutation(60)
     dataset = loaded(saved(tmp_path, x_train=pixels()[order], y_train=LABELS[order], data_set="cifar10 3.0.2"))
     assert (dataset.name, dataset.version, dataset.kind) == ("cifar10", "3.0.2", "npz")
+    assert dataset.class_names == ("a", "b", "c")
     assert "The file says that it holds cifar10 3.0.2: its training images" in sentences.loaded_words(dataset)
 
 
