@@ -19,6 +19,7 @@ from bakeoff.claims.evidence import Evidence, UntestedError
 from bakeoff.claims.measured import compare_accuracies, test_accuracy
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, STATUSES, UNDECIDED
 from bakeoff.params import DIRECTORY, load_parameters
+from docs import speedrun
 from docs.records import RECORDS, Record, Row, read_records
 
 PAGE = Path(__file__).resolve().with_suffix(".md")
@@ -190,6 +191,16 @@ def _origins(groups: Sequence[Trainings]) -> list[str]:
     return [*lines, *(["", FIGURES_ALONE.format(names=_names(alone))] if alone else []), ""]
 
 
+def _tradeoff(path: Path = speedrun.FILE) -> list[str]:
+    """What more time brings speedrun_cnn, where that was measured."""
+    told = speedrun.read(path)
+    if not told:
+        return []
+    about = speedrun.ABOUT.format(images=told["images"])
+    figure = f"![Accuracy of speedrun_cnn against minutes]({speedrun.FIGURE.name})"
+    return ["## What more time brings speedrun_cnn", "", about, "", *table(speedrun.rows(told)), "", figure, ""]
+
+
 def _names(groups: Sequence[Trainings]) -> str:
     return ", ".join(sorted(dict.fromkeys(each.variant for each in groups)))
 
@@ -284,7 +295,7 @@ def page(groups: Sequence[Trainings]) -> str:
     if pairs:
         about = "On equal test images by each image; p values for each pair alone, not corrected for their number."
         lines += ["## Each variant and the next", "", about, "", *table(pairs), ""]
-    return "\n".join([*lines, *_audit(audited(judging)), *missing(judging)])
+    return "\n".join([*lines, *_audit(audited(judging)), *_tradeoff(), *missing(judging)])
 
 
 def short_form(groups: Sequence[Trainings]) -> list[str]:
@@ -304,6 +315,8 @@ def main(records: Path = RECORDS, target: Path = PAGE, readme: Path = README) ->
     """Write both files."""
     groups = grouped(read_records(records))
     target.write_text(page(groups), encoding="utf-8")
+    if told := speedrun.read():
+        speedrun.draw(told, target.with_name(speedrun.FIGURE.name))
     text = readme.read_text(encoding="utf-8")
     begin, end = (text.index(mark) for mark in MARKS)
     shown = "\n".join(["", *short_form(groups), ""])

@@ -14,7 +14,7 @@ import pytest
 
 from bakeoff.lab.tested import read_answers, read_losses
 from bakeoff.pipeline import Pipeline, Request
-from docs import records, report, results
+from docs import records, report, results, speedrun
 from docs.records import Finished, Record, RecordError, finished_trainings, read_records, read_table, write, write_table
 from tests.conftest import PROJECT, SMALL
 
@@ -161,6 +161,20 @@ def test_the_page_and_the_readme_are_what_the_records_say(tmp_path: Path) -> Non
         assert (tmp_path / name).read_text() == path.read_text(), "make results"
     text = (tmp_path / "results.md").read_text()
     assert all(f"**{status}:**" in text for status in ("Reproduced", "Not reproduced", "Undecided"))
+
+
+def test_what_more_time_brings_the_speedrun_is_a_table_and_a_figure(tmp_path: Path) -> None:
+    candidates = [
+        {"recipe": "long", "pflop": 2.0, "validation_accuracy": 0.95},
+        {"recipe": "short", "pflop": 0.5, "minutes": 30, "validation_accuracy": 0.94},
+    ]
+    found = speedrun.rows({"candidates": candidates})
+    assert [(row["recipe"], row["minutes on two cores"]) for row in found] == [("short", "30"), ("long", "about 120")]
+    for name in ("one.svg", "two.svg"):
+        speedrun.draw({"candidates": candidates}, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert "long" in (tmp_path / "one.svg").read_text()
+    assert speedrun.read(tmp_path / "none.json") == {}
 
 
 def test_records_are_small_and_where_their_names_say() -> None:
