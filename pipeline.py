@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 
 
 # What the command does in place of a run; one at a time.
-LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", "check_report")
+LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", "check_report", "compare")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -60,6 +60,13 @@ LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", 
 @click.option("--yes", is_flag=True, help="With --clean: remove it.")
 @click.option(
     "--check-report", metavar="FOLDER", type=click.Path(path_type=Path), help="Check a report by its digests."
+)
+@click.option(
+    "--compare",
+    metavar="A B",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    help="What changed between two reports' folders.",
 )
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
@@ -119,6 +126,10 @@ def _act(options: Mapping[str, Any]) -> int:
         from bakeoff.report.check import check_report
 
         return check_report(options["check_report"], click.echo)
+    if options["compare"]:
+        from bakeoff.report.compare import compare_reports
+
+        return compare_reports(*options["compare"], click.echo)
     request = _request(options, (options["explain"],) if options["explain"] else chosen)
     if options["clean"]:
         from bakeoff.inspect import clean
