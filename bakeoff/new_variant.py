@@ -13,7 +13,7 @@ import yaml
 from bakeoff import options, own_network, rules
 from bakeoff.code import PROJECT
 from bakeoff.errors import RequestError, nearest, shown
-from bakeoff.params import DIRECTORY, load_parameters, variant_names
+from bakeoff.params import DIRECTORY, load_parameters, own_values, variant_names
 
 _OF_THE_SOURCE = ("title", "source", "notes", "assumed")  # what a file says of its own origin
 _WIDTH = 118
@@ -61,9 +61,8 @@ def _refuse_airbench(like: str) -> None:
 def _variant(name: str, like: str) -> str:
     """The variant's file: what `like` sets, each line with the comment that base.yaml has for it."""
     comments = dict(re.findall(r"^ *(\w+):.*?# (.*)$", (DIRECTORY / "base.yaml").read_text(encoding="utf-8"), re.M))
-    path = next((DIRECTORY / "variants").glob(f"{like}.y*ml"))
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    run = {key: value for key, value in (content.pop("run", None) or {}).items() if key not in _OF_THE_SOURCE}
+    content, run = own_values(like)
+    run = {key: value for key, value in sorted(run.items()) if key not in _OF_THE_SOURCE}
     content.pop("published", None)
     content = {"builder": name} | {key: value for key, value in content.items() if key != "builder"}
     lines = [

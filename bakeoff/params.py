@@ -125,6 +125,14 @@ def load_parameters(
     return loaded
 
 
+def own_values(name: str, directory: Path = DIRECTORY) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a variant's own file sets: parameters of the stages, and those under `run:`."""
+    entries = _read(_variant_file(name, directory))
+    of_run = {key for key, entry in entries.items() if entry.where.startswith("run ")}
+    stage = {key: entry.value for key, entry in entries.items() if key not in of_run}
+    return stage, {key: entries[key].value for key in of_run}
+
+
 def _read_variant(name: str, base: Mapping[str, _Entry], directory: Path) -> dict[str, _Entry]:
     path = _variant_file(name, directory)
     if not rules.is_name(name):
