@@ -78,7 +78,8 @@ def _variant(name: str, like: str) -> str:
 
 
 def _line(key: str, value: Any, comments: dict[str, str]) -> str:
-    text = f"{key}: {yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10_000).strip()[1:-1]}"
+    listed = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10_000)
+    text = f"{key}: {listed.strip()[1:-1]}"
     comment = f"{text}  # {comments[key]}" if key in comments else text
     return comment if len(comment) <= _WIDTH else text
 
