@@ -76,7 +76,7 @@ def _name(record: Record) -> str:
 def merged(executed: Executed, records: Sequence[Record]) -> Merger:
     """The comparison's chapters, and the conclusion that follows from them."""
     merger, judged = Merger(), findings(newest(grouped(records)))
-    overrides = comparison(merger, executed, judged)
+    overrides = comparison(merger, executed)
     merger.heading(2, "Conclusion")
     paragraphs, fallen = conclusion(merger.standing, [record.row for record in records], judged)
     merger.paragraphs(*paragraphs)

@@ -122,29 +122,26 @@ def _cell(identifier: str, source: str, *outputs: str) -> nbformat.NotebookNode:
     return cell
 
 
-def test_the_answer_and_the_ranking_stand_before_how_they_were_found(tmp_path: Path) -> None:
+def test_the_answer_stands_before_the_contents_and_the_overrides_at_the_end(tmp_path: Path) -> None:
     table = "<table><tr><th>rank</th><th>variant</th></tr><tr><td>1</td><td>ann</td></tr></table>"
     why = "<table><tr><th>variant</th><th>why</th></tr><tr><td>late (seed 1)</td><td>too short</td></tr></table>"
     cells = [
-        _cell("about-answer", "## The answer\n\nThe method."),
+        _cell("about-answer", "## The answer"),
         _cell("answer", "1", "<p>ann wins</p>"),
+        _cell("claims", "1", "<p>a bar</p>"),
         _cell("about-ranking", "## The ranking\n\nHow it is ranked."),
         _cell("ranking", "1", table),
-        _cell("below", "1", why),
-        _cell("about-departures", "The end of what was before.\n\n## Overrides"),
+        _cell("about-unranked", "### Not ranked"),
+        _cell("unranked", "1", why),
+        _cell("about-overrides", "## Overrides"),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "compare.ipynb")
     merger = Merger()
     left = comparison(merger, Executed(tmp_path / "compare.ipynb", tmp_path))
-    shown = [
-        "".join(each["data"]["text/html"] for each in cell.get("outputs", [])) or cell.source for cell in merger.cells
-    ]
-    answer, ranking, method, heading, below, end = (
-        next(number for number, text in enumerate(shown) if part in text)
-        for part in ("ann wins", "<th>rank", "The method", "How it is ranked", "too short", "The end of what")
-    )
-    assert answer < ranking < method < heading < below < end
-    assert [text for level, _, text in merger.contents if level == 2] == ["The answer", "The ranking"]
+    marks = [cell.metadata["bakeoff"].get("mark") for cell in merger.cells]
+    shown = [cell.get("id").removeprefix("compare-") for cell in merger.cells[: marks.index("contents")]]
+    assert shown == ["about-answer", "answer", "claims"]
+    assert [text for _, _, text in merger.contents] == ["The answer", "The ranking", "Not ranked"]
     assert [cell.source for cell in left] == ["## Overrides"]
     assert merger.back == "ranking"
     assert merger.standing.ranked == {"ann": {"rank": "1", "variant": "ann"}}

@@ -15,9 +15,9 @@ from bakeoff.resolve import Source
 from bakeoff.store import Store
 
 RANKED = {
-    "a": {"rank": "1", "test accuracy": "61.0 %", "95 % interval": "60.0 to 62.0", "group": "a", "training": "3 min"},
-    "b": {"rank": "2", "test accuracy": "60.8 %", "95 % interval": "59.8 to 61.8", "group": "ab"},
-    "c": {"rank": "3", "test accuracy": "50.0 %", "95 % interval": "49.0 to 51.0", "group": "c"},
+    "a": {"rank": "1", "test accuracy": "61.0 % (60.0 to 62.0)", "group": "a", "training": "3 min"},
+    "b": {"rank": "2", "test accuracy": "60.8 % (59.8 to 61.8)", "group": "ab"},
+    "c": {"rank": "3", "test accuracy": "50.0 % (49.0 to 51.0)", "group": "c"},
 }
 FINISHED = {"dataset": "cifar10", "weights": "none", "limited": "", "status": "ok", "replicate": 0}
 
@@ -33,7 +33,7 @@ def _text(standing: Standing, table: list[dict[str, Any]]) -> str:
 
 def test_the_winner_its_interval_and_its_equals_are_named() -> None:
     text = _text(Standing(RANKED), _rows("a", "b", "c"))
-    assert "<code>a</code> leads 3 ranked variants" in text and "61.0 % (95 % interval 60.0 to 62.0)" in text
+    assert "<code>a</code> leads 3 ranked variants" in text and "61.0 % (60.0 to 62.0)" in text
     assert "Not significantly different from it on these images: <code>b</code>." in text
     assert "3 min of training" in text and "Take <code>a</code>" in text and "one seed each" in text
 

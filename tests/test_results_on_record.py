@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bakeoff.lab.tested import read_answers, read_losses
+from bakeoff.lab.tested import read_losses, read_predictions
 from bakeoff.pipeline import Pipeline, Request
 from docs import records, report, results, speedrun
 from docs.records import Finished, Record, RecordError, finished_trainings, read_records, read_table, write, write_table
@@ -49,8 +49,8 @@ def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finish
         assert record.about["result_keys"] == keys and set(keys) >= {"load", "build", "train", "evaluate"}
         stored = training.store.folder("evaluate", keys["evaluate"]) / "predictions.npz"
         accuracies = np.array([float(record.row["test_accuracy"])])
-        ours, theirs = (read_answers([path], accuracies) for path in (record.folder / "predictions.npz", stored))
-        assert ours and theirs and ours.same_images(theirs) and np.array_equal(ours.said, theirs.said)
+        ours, theirs = (read_predictions([path], accuracies) for path in (record.folder / "predictions.npz", stored))
+        assert ours and theirs and ours.same_images(theirs) and np.array_equal(ours.predicted, theirs.predicted)
         np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-3)
         loss = record.run.file("evaluate", "metrics.json")["loss_name"]
         short, whole = (read_losses([path], loss) for path in (record.folder / "predictions.npz", stored))

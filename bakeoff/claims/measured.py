@@ -157,11 +157,11 @@ def overfitting_steps() -> int:
 def _tested(runs: Sequence[Run]) -> Tested:
     import numpy as np
 
-    from bakeoff.lab.tested import Tested, read_answers
+    from bakeoff.lab.tested import Tested, read_predictions
 
     accuracies = np.array([run.number("test_accuracy") for run in runs])
-    answers = read_answers([_predictions(run) for run in runs], accuracies)
-    return Tested(accuracies, _test_images(runs), answers)
+    predictions = read_predictions([_predictions(run) for run in runs], accuracies)
+    return Tested(accuracies, _test_images(runs), predictions)
 
 
 def _test_images(runs: Sequence[Run]) -> int:

@@ -25,7 +25,7 @@ def read(path: str | Path) -> pd.DataFrame:
     audit = pd.read_csv(path, dtype=str, keep_default_na=False)
     missing = [name for name in COLUMNS if name not in audit]
     if missing:
-        raise ValueError(f"claims.csv lacks {', '.join(missing)}; make the report again")
+        raise ValueError(f"claims.csv lacks {', '.join(missing)}; rebuild the report")
     unknown = sorted(set(audit["status"]) - set(STATUSES))
     if unknown:
         raise ValueError(f"claims.csv has the status {unknown[0]!r}; known are {', '.join(STATUSES)}")
@@ -41,16 +41,26 @@ def of_kind(audit: pd.DataFrame, *kinds: str) -> pd.DataFrame:
     return audit[audit["kind"].isin(kinds)].reset_index(drop=True)
 
 
-def sources(audit: pd.DataFrame) -> list[str]:
-    """The sources that print figures, in the order of the audit."""
-    return [source for source in dict.fromkeys(of_kind(audit, "number")["source"]) if source]
+def logs(audit: pd.DataFrame) -> pd.DataFrame:
+    """What the sources printed by epoch: `variant`, `epoch` and a column a figure; NaN where one is not printed."""
+    rows = [
+        {"variant": row["variant"], "epoch": int(epoch), row["metric"]: float(value)}
+        for _, row in audit[audit["log"] != ""].iterrows()
+        for epoch, value in (pair.split(":") for pair in row["log"].split())
+    ]
+    frame = pd.DataFrame(rows, columns=["variant", "epoch"] if not rows else None)
+    return frame.groupby(["variant", "epoch"], as_index=False, sort=False).first()
 
 
-def logs(audit: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Variant -> what its source printed by epoch (rows), a column a figure; NaN where an epoch is not printed."""
-    series: dict[str, dict[str, pd.Series]] = {}
-    for _, row in audit[audit["log"] != ""].iterrows():
-        pairs = dict(pair.split(":") for pair in row["log"].split())
-        values = pd.Series({int(epoch): float(value) for epoch, value in pairs.items()})
-        series.setdefault(row["variant"], {})[row["metric"]] = values
-    return {variant: pd.DataFrame(columns).sort_index() for variant, columns in series.items()}
+def why_not_tested(audit: pd.DataFrame) -> pd.DataFrame:
+    """How many claims are not tested, by what a test of them would take."""
+    reasons = audit.loc[audit["status"] == NOT_TESTED, "reason"]
+    return reasons.map(_kind_of_reason).value_counts().rename_axis("a test would take").reset_index(name="claims")
+
+
+def _kind_of_reason(reason: str) -> str:
+    if reason.startswith("it would take"):
+        return "what no run of these variants has (see appendix B)"
+    if "is not part of this run" in reason:
+        return "a variant that is not part of this run"
+    return "a finished run on the source's data, with its whole schedule and its weights"

@@ -95,12 +95,12 @@ def trainings_difference(
 ) -> Difference:
     """Mean accuracy of the trainings `first` (t,) minus that of `second` (u,), where at least one has several.
 
-    McNemar's test knows one network a side and only the luck of the images; Welch's test over the trainings knows only
-    the luck of the seeds. This is Welch's with a third term, the variance of the difference over the images, and with
-    Satterthwaite's degrees of freedom, so a pair is told apart only when neither luck explains it. The part that is
-    both (what a seed does to single images) counts twice, which errs on the cautious side. A side with a single
-    training has no term of its own: its luck of the seed cannot be known. `image_variance` is that of the mean
-    difference, from `images` images.
+    McNemar's test knows one network a side and only the variance over the images; Welch's test over the trainings
+    knows only the seed-to-seed variance. This is Welch's with a third term, the variance of the difference over the
+    images, and with Satterthwaite's degrees of freedom, so a pair differs significantly only when neither explains it.
+    The part that is both (what a seed does to single images) counts twice, which errs on the cautious side. A side
+    with a single training has no term of its own: its seed-to-seed variance cannot be known. `image_variance` is that
+    of the mean difference, from `images` images.
     """
     from scipy.stats import t
 

@@ -16,6 +16,8 @@ from bakeoff.lab import files, statistics
 MINIMUM_SHOWN = 5000
 STAND_IN = "shapes10"  # drawn pictures, used where the data set named cannot be had
 
+HISTORY = ("variant", "training", "epoch", "train_accuracy", "validation_accuracy")  # what curves need
+
 # Name of a row -> stage -> folder; a variant's later trainings are named after it and their replicate: ann, ann-1, ...
 Folders = Mapping[str, Mapping[str, str]]
 
@@ -34,28 +36,28 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Results:
-    """The rows of results.csv, sorted apart.
+    """The rows of results.csv, split by status.
 
     rows: all, with `folder`, the name of a row in Folders, and `label`, its name for readers. trainings: the rows that
     may be ranked. ranked: their means, one row a variant, best first, with `rank`, `replicates` and `spread` (standard
-    deviation of the accuracy over replicates, NaN for one). below: finished but not to be ranked, with `reason`.
+    deviation of the accuracy over replicates, NaN for one). unranked: finished but not to be ranked, with `reason`.
     failed: failed and blocked rows with their `message`.
     """
 
     rows: pd.DataFrame
     trainings: pd.DataFrame
     ranked: pd.DataFrame
-    below: pd.DataFrame
+    unranked: pd.DataFrame
     failed: pd.DataFrame
 
 
 def read(path: str | Path) -> Results:
-    """Read results.csv and sort its rows apart; columns that it lacks are there, and empty."""
+    """Read results.csv and split its rows by status; columns that it lacks are there, and empty."""
     try:
         stored = pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         stored = pd.DataFrame(columns=["variant", "status"])
-    return sort_apart(complete(stored))
+    return split_by_status(complete(stored))
 
 
 def complete(stored: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +66,7 @@ def complete(stored: pd.DataFrame) -> pd.DataFrame:
     Two columns are added: see `rows` of Results.
     """
     if "variant" not in stored or "status" not in stored:
-        raise ValueError("results.csv needs at least the columns variant and status; make the report again")
+        raise ValueError("results.csv needs at least the columns variant and status; rebuild the report")
     rows = stored.copy()
     for name in TEXTS:
         rows[name] = rows[name].fillna("").astype(str).str.strip() if name in rows else ""
@@ -77,18 +79,18 @@ def complete(stored: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def sort_apart(rows: pd.DataFrame) -> Results:
-    """Split completed rows into ranked, below and failed; what is ranked was tested on the same images."""
+def split_by_status(rows: pd.DataFrame) -> Results:
+    """Split completed rows into ranked, unranked and failed; what is ranked was tested on the same images."""
     finished = rows[rows["status"] == "ok"]
     reasons = {at: reasons_not_to_rank(row) for at, row in finished.iterrows()}
     largest = _largest_group(finished.loc[[at for at in finished.index if not reasons[at]]])
     for at, images in zip(finished.index, _test_sets(finished), strict=True):
         if largest[1] and images[1] and images != largest:
             reasons[at] += _other_images(finished.loc[at], largest)
-    below = finished.loc[[at for at in finished.index if reasons[at]]]
-    trainings, failed = finished.drop(index=below.index), rows[rows["status"] != "ok"]
-    below = below.assign(reason=["; ".join(reasons[at]) for at in below.index])
-    return Results(rows, trainings, rank(trainings), below.reset_index(drop=True), failed.reset_index(drop=True))
+    unranked = finished.loc[[at for at in finished.index if reasons[at]]]
+    trainings, failed = finished.drop(index=unranked.index), rows[rows["status"] != "ok"]
+    unranked = unranked.assign(reason=["; ".join(reasons[at]) for at in unranked.index])
+    return Results(rows, trainings, rank(trainings), unranked.reset_index(drop=True), failed.reset_index(drop=True))
 
 
 def reasons_not_to_rank(row: pd.Series) -> list[str]:
@@ -96,7 +98,7 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
     if row["task"] == "labels_only":
         return ["its labels are not the data's classes, so it has no accuracy"]
     if not np.isnan(row["diverged_epoch"]):
-        return [f"its training diverged at epoch {row['diverged_epoch']:.0f}, so its answers are not numbers"]
+        return [f"its training diverged at epoch {row['diverged_epoch']:.0f}, so its predictions are not numbers"]
     reasons = [f"a hypothesis about {row['hypothesis_of']}"] if row["hypothesis_of"] else []
     if row["task"] == "binary":
         reasons.append("another task: one class against all others")
@@ -156,14 +158,6 @@ def rank(rows: pd.DataFrame) -> pd.DataFrame:
     return ranked
 
 
-def comparable(results: Results) -> pd.DataFrame:
-    """Ranked variants, best first, then the unranked ones of the same task: `ranked` says which is which."""
-    below = results.below[results.below["task"].isin(["classes", ""]) & results.below["test_accuracy"].notna()]
-    below = below.drop_duplicates("variant").sort_values("test_accuracy", ascending=False)
-    below = below[~below["variant"].isin(results.ranked["variant"])]
-    return pd.concat([results.ranked.assign(ranked=True), below.assign(ranked=False)], ignore_index=True)
-
-
 def of_equal_threads(rows: pd.DataFrame) -> pd.Series:
     """Which rows (bool) were trained on as many threads as most of them, so that their seconds compare.
 
@@ -179,33 +173,30 @@ def stored(folders: Folders, stage: str, name: str) -> dict[str, Path]:
     return {row: path for row, path in paths.items() if path.exists()}
 
 
-def histories(results: Results, folders: Folders) -> dict[str, list[pd.DataFrame]]:
-    """train/history.csv of each training of each variant that trained at least an epoch."""
-    found: dict[str, list[pd.DataFrame]] = {}
+def histories(results: Results, folders: Folders) -> pd.DataFrame:
+    """train/history.csv of every training, one below the other, with `variant` and the number of its `training`."""
     paths = stored(folders, "train", "history.csv")
-    for variant, folder in results.rows[["variant", "folder"]].itertuples(index=False):
-        history = pd.read_csv(paths[folder]) if folder in paths else pd.DataFrame()
-        if len(history):
-            found.setdefault(variant, []).append(history)
-    return found
+    rows = results.rows[results.rows["folder"].isin(list(paths))]
+    named = zip(rows["variant"], rows.groupby("variant").cumcount(), rows["folder"], strict=True)
+    every = [pd.read_csv(paths[folder]).assign(variant=name, training=number) for name, number, folder in named]
+    return pd.concat(every, ignore_index=True) if every else pd.DataFrame(columns=HISTORY)
 
 
-def recalls(results: Results, folders: Folders, variants: list[str]) -> pd.DataFrame:
-    """Recall of every class (columns) by variant (rows, in the order given), the mean over its finished trainings.
+def recalls(results: Results, folders: Folders) -> pd.DataFrame:
+    """Recall of every class (columns) by ranked variant (rows, best first), the mean over its trainings.
 
     NaN where no test image is of a class. Only variants with the same class names as most are kept; empty when none
     has a report of its classes.
     """
     found = stored(folders, "evaluate", "metrics.json")
-    finished = results.rows[(results.rows["status"] == "ok") & results.rows["variant"].isin(variants)]
     rows = {}
-    for folder in (each for each in finished["folder"] if each in found):
+    for folder in (each for each in results.trainings["folder"] if each in found):
         report = files.read_json(found[folder])["per_class"]
         rows[folder] = {row["class_name"]: row["recall"] if row["support"] else np.nan for row in report}
     names = pd.Series([tuple(row) for row in rows.values() if row], dtype=object).value_counts()
     if names.empty:
         return pd.DataFrame()
     kept = {folder: row for folder, row in rows.items() if tuple(row) == names.index[0]}
-    of_variant = finished.set_index("folder")["variant"]
+    of_variant = results.trainings.set_index("folder")["variant"]
     means = pd.DataFrame(kept).T.groupby(of_variant.reindex(list(kept)).to_numpy()).mean()
-    return means.loc[[each for each in variants if each in means.index], list(names.index[0])]
+    return means.loc[[each for each in results.ranked["variant"] if each in means.index], list(names.index[0])]

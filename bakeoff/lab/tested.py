@@ -26,24 +26,24 @@ ROUNDING = 1e-4  # of an accuracy in results.csv against the one in the predicti
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """The predictions of every training of a variant, in the order of the ids.
 
-    ids (n,) text and labels (n,): the test images. said (trainings, n): the likeliest class. confidence
+    ids (n,) text and labels (n,): the test images. predicted (trainings, n): the likeliest class. confidence
     (trainings, n): its predicted probability.
     """
 
     ids: np.ndarray
     labels: np.ndarray
-    said: np.ndarray
+    predicted: np.ndarray
     confidence: np.ndarray
 
     @cached_property
     def correct(self) -> np.ndarray:
         """Which training (of a panel: which network) got which image right, (trainings, n) bool."""
-        return self.said == self.labels
+        return self.predicted == self.labels
 
-    def same_images(self, other: Answers) -> bool:
+    def same_images(self, other: Predictions) -> bool:
         """Whether both were tested on the same images."""
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
 
@@ -54,10 +54,10 @@ class Tested:
 
     accuracies: np.ndarray
     images: int
-    answers: Answers | None = None
+    predictions: Predictions | None = None
 
 
-def read_answers(paths: Sequence[Path | None], accuracies: np.ndarray) -> Answers | None:
+def read_predictions(paths: Sequence[Path | None], accuracies: np.ndarray) -> Predictions | None:
     """The predictions of a variant's trainings from their predictions.npz, whose accuracies (t,) are known.
 
     None unless all are there, are those that the accuracies were computed from, and are of the same images.
@@ -65,21 +65,22 @@ def read_answers(paths: Sequence[Path | None], accuracies: np.ndarray) -> Answer
     each = [_one(path) for path in paths if path is not None and path.is_file()]
     if not each or len(each) < len(paths) or not _belong(each, accuracies):
         return None
-    said, confidence = (np.concatenate([getattr(one, name) for one in each]) for name in ("said", "confidence"))
-    return Answers(each[0].ids, each[0].labels, said, confidence)
+    names = ("predicted", "confidence")
+    predicted, confidence = (np.concatenate([getattr(one, name) for one in each]) for name in names)
+    return Predictions(each[0].ids, each[0].labels, predicted, confidence)
 
 
-def _one(path: Path) -> Answers:
+def _one(path: Path) -> Predictions:
     with np.load(path) as kept:
         if "said" in kept:
-            return Answers(_text(kept["ids"]), kept["labels"], kept["said"][None], kept["confidence"][None])
+            return Predictions(_text(kept["ids"]), kept["labels"], kept["said"][None], kept["confidence"][None])
         order = np.argsort(kept["ids"], kind="stable")
         probabilities = kept["probabilities"][order]
-        said, confidence = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
-        return Answers(kept["ids"][order], kept["labels"][order], said, confidence)
+        predicted, confidence = probabilities.argmax(axis=1)[None], probabilities.max(axis=1)[None]
+        return Predictions(kept["ids"][order], kept["labels"][order], predicted, confidence)
 
 
-def _belong(each: list[Answers], accuracies: np.ndarray) -> bool:
+def _belong(each: list[Predictions], accuracies: np.ndarray) -> bool:
     same = all(one.same_images(each[0]) for one in each)
     return same and all(abs(one.correct.mean() - own) < ROUNDING for one, own in zip(each, accuracies, strict=True))
 
@@ -102,7 +103,7 @@ def _losses(path: Path, loss: str, label_smoothing: float = 0.0) -> np.ndarray:
 
 
 def summary(path: Path, loss: str | None, label_smoothing: float | None = 0.0) -> dict[str, np.ndarray]:
-    """A predictions.npz in some 50 kB for 10 000 images, which `read_answers` and `read_losses` read as well.
+    """A predictions.npz in some 50 kB for 10 000 images, which `read_predictions` and `read_losses` read as well.
 
     In the order of the ids: labels, said (the likeliest class), confidence (its probability) and losses (see
     `losses`), each (n,), the last two with three digits; ids as bytes (length, n), which compress to nearly nothing.
@@ -113,7 +114,7 @@ def summary(path: Path, loss: str | None, label_smoothing: float | None = 0.0) -
     kept = {
         "ids": np.ascontiguousarray(letters.view(np.uint8).reshape(len(letters), -1).T),
         "labels": one.labels.astype(np.int16),
-        "said": one.said[0].astype(np.int16),
+        "said": one.predicted[0].astype(np.int16),
         "confidence": one.confidence[0].astype(np.float16),
     }
     if loss:
@@ -136,7 +137,7 @@ def compare(first: Tested, second: Tested, level: float = LEVEL) -> Difference:
     """
     single = len(first.accuracies) == len(second.accuracies) == 1
     images = min(first.images, second.images)
-    one, other = first.answers, second.answers
+    one, other = first.predictions, second.predictions
     if one is None or other is None or not one.same_images(other):
         if single:
             accuracies = float(first.accuracies[0]), float(second.accuracies[0])

@@ -40,8 +40,7 @@ def _winner(standing: Standing, table: Sequence[Mapping[str, Any]]) -> Iterator[
 
 
 def _accuracy(row: Mapping[str, str]) -> str:
-    interval = row.get("95 % interval", "")
-    return escape(row.get("test accuracy", "") + (f" (95 % interval {interval})" if interval else ""))
+    return escape(row.get("test accuracy", ""))
 
 
 def _cost(standing: Standing) -> Iterator[str]:

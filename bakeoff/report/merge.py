@@ -166,7 +166,7 @@ def merge(
     if store.complete_manifest(*compare.name):
         executed = Executed(store.folder(*compare.name) / NOTEBOOK, store.root)
         first = len(merger.contents)
-        overrides = comparison.comparison(merger, executed, findings)
+        overrides = comparison.comparison(merger, executed)
         merger.back = merger.back or next((each for _, each, _ in merger.contents[first:]), "")
     else:
         merger.back = merger.heading(2, "The answer")

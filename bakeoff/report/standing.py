@@ -21,10 +21,10 @@ class Standing:
 
 
 def read_standing(compare: Executed) -> Standing:
-    """The standing by the tables `ranking` and `below`; empty where the notebook has neither."""
+    """The standing by the tables `ranking` and `unranked`; empty where the notebook has neither."""
     ranked = {row["variant"]: row for row in _rows(compare, "ranking") if "variant" in row}
-    below = [(row.get("variant", ""), list(row.values())) for row in _rows(compare, "unranked", "below")]
-    return Standing(ranked, {label: values[-1] for label, values in below if values})
+    unranked = [(row.get("variant", ""), list(row.values())) for row in _rows(compare, "unranked")]
+    return Standing(ranked, {label: values[-1] for label, values in unranked if values})
 
 
 def _rows(notebook: Executed, *ids: str) -> list[dict[str, str]]:

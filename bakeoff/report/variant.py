@@ -127,9 +127,8 @@ class _Chapter:
         standing = self.results.standing.of(self._row.variant)
         accuracy = standing.get("test accuracy", "")
         if accuracy:
-            interval = standing.get("95 % interval", "")
             place = f"Rank {standing.get('rank', '')} of {len(self.results.standing.ranked)}"
-            return f"{place}: {accuracy} of the test images{f' ({interval})' if interval else ''}."
+            return f"{place}: test accuracy {accuracy}."
         return f"{_percent(result['test_accuracy'])} of the test images." if result.get("test_accuracy") else ""
 
     def network(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bakeoff.lab import answers, data, files, pairs, results
+from bakeoff.lab import data, files, pairs, predictions, results
 from tests.lab.cells import run_cell
 
 
@@ -26,11 +26,11 @@ class Made:
     def inputs(self) -> dict[str, Any]:
         return {"results": str(self.table), "variants": self.folders}
 
-    def read(self) -> tuple[results.Results, dict[str, answers.Answers], pd.DataFrame]:
+    def read(self) -> tuple[results.Results, dict[str, predictions.Predictions], pd.DataFrame]:
         """What the notebook's first cells make of it."""
         found = results.read(self.table)
-        said = answers.read(found, self.folders)
-        return found, said, pairs.every_pair(found, said)
+        predicted = predictions.read(found, self.folders)
+        return found, predicted, pairs.pairwise_tests(found, predicted)
 
 
 def made(
@@ -40,7 +40,7 @@ def made(
     trainings: Mapping[str, int] | None = None,
     **more: object,
 ) -> Made:
-    """Networks of these skills on the drawn pictures; some pictures are hard for all of them."""
+    """Networks of these skills on the synthetic images; some images are hard for all of them."""
     load = root / "load"
     data.load("shapes10", load, max_train_examples=10, max_test_examples=images, seed=0)
     test = data.open_dataset(load).test

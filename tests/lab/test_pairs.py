@@ -123,7 +123,7 @@ def test_trainings_without_any_variance() -> None:
     assert differences.trainings_difference(np.full(3, 1.0), np.full(3, 0.0), 0.0, 100).p_value == 0
 
 
-def test_equal_networks_are_rarely_told_apart_over_new_seeds_and_images() -> None:
+def test_equal_networks_are_rarely_significant_over_new_seeds_and_images() -> None:
     """McNemar's test on a training each, which knows no luck of the seeds, refuses far more often."""
     rng = np.random.default_rng(0)
     refused = {"trainings": 0, "exact": 0}
@@ -140,7 +140,7 @@ def test_equal_networks_are_rarely_told_apart_over_new_seeds_and_images() -> Non
 def marked(names: str, apart: str) -> pd.DataFrame:
     """All pairs of one-letter names; `apart` lists those told apart, as "ab cd"."""
     rows = [(one, two, one + two in apart.split()) for one, two in combinations(names, 2)]
-    return pd.DataFrame(rows, columns=["first", "second", "told_apart"])
+    return pd.DataFrame(rows, columns=["first", "second", "significant"])
 
 
 @pytest.mark.parametrize(
@@ -160,37 +160,37 @@ def test_letters(names: str, apart: str, expected: dict[str, str]) -> None:
 
 @settings(deadline=None)
 @given(st.sets(st.sampled_from([one + two for one, two in combinations("abcdefg", 2)])))
-def test_two_share_a_letter_exactly_when_they_are_not_told_apart(apart: set[str]) -> None:
+def test_two_share_a_letter_exactly_when_they_are_not_significant(apart: set[str]) -> None:
     table = marked("abcdefg", " ".join(apart))
     letters = pairs.letters(list("abcdefg"), table)
     for row in table.itertuples():
-        assert bool(set(letters[row.first]) & set(letters[row.second])) is not row.told_apart
+        assert bool(set(letters[row.first]) & set(letters[row.second])) is not row.significant
     found = [set(each) for each in pairs.groups(list("abcdefg"), table)]
     assert not any(one < two for one in found for two in found)
 
 
 def test_more_groups_than_letters_keep_marks_of_their_own() -> None:
     names = [f"v{at}" for at in range(30)]
-    table = pd.DataFrame([(*two, True) for two in combinations(names, 2)], columns=["first", "second", "told_apart"])
+    table = pd.DataFrame([(*two, True) for two in combinations(names, 2)], columns=["first", "second", "significant"])
     assert len(set(pairs.letters(names, table).values())) == 30 and pairs.letters(names, table)["v26"] == "a1"
 
 
-def test_every_pair_of_single_trainings_is_mcnemars_with_holm_over_all(tmp_path: Path) -> None:
-    found, said, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0}).read()
+def test_pairwise_tests_of_single_trainings_is_mcnemars_with_holm_over_all(tmp_path: Path) -> None:
+    found, predicted, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0}).read()
     assert list(table["first"] + table["second"]) == ["cb", "ca", "ba"] and set(table["test"]) == {differences.EXACT}
     for row in table.itertuples():
-        expected = differences.paired_difference(said[row.first].correct[0], said[row.second].correct[0])
+        expected = differences.paired_difference(predicted[row.first].correct[0], predicted[row.second].correct[0])
         assert (row.difference, row.p_value) == (expected.difference, expected.p_value)
     assert table["corrected"].to_numpy() == pytest.approx(pairs.holm(table["p_value"].to_numpy()))
-    assert pairs.against_best(table)["variant"].tolist() == ["b", "a"]
+    assert pairs.versus_best(table)["variant"].tolist() == ["b", "a"]
     accuracies = found.ranked.set_index("variant")["test_accuracy"]
     assert table["difference"][1] == pytest.approx(accuracies["c"] - accuracies["a"])
 
 
 def test_trainings_that_differ_in_number(tmp_path: Path) -> None:
-    found, said, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 2.1}, trainings={"a": 3, "b": 2}).read()
+    found, predicted, table = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 2.1}, trainings={"a": 3, "b": 2}).read()
     assert found.ranked.set_index("variant")["replicates"].to_dict() == {"a": 3, "b": 2, "c": 1}
-    assert set(table["test"]) == {differences.TRAININGS} and said["a"].said.shape == (3, 400)
+    assert set(table["test"]) == {differences.TRAININGS} and predicted["a"].predicted.shape == (3, 400)
     accuracies = found.ranked.set_index("variant")["test_accuracy"]
     for row in table.itertuples():
         assert row.difference == pytest.approx(accuracies[row.first] - accuracies[row.second])
@@ -200,7 +200,7 @@ def test_trainings_that_differ_in_number(tmp_path: Path) -> None:
 def test_accuracies_without_predictions_are_compared_as_independent(tmp_path: Path) -> None:
     stores = made(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0}, trainings={"c": 3})
     found = results.read(stores.table)
-    table = pairs.every_pair(found, {})
+    table = pairs.pairwise_tests(found, {})
     assert table["test"].tolist() == [differences.TRAININGS_ALONE, differences.TRAININGS_ALONE, differences.ALONE]
     with_answers = stores.read()[2]
     wider = (table["high"] - table["low"]) > (with_answers["high"] - with_answers["low"])

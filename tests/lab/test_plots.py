@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import confusion_matrix
 
 from bakeoff.lab import pairs, results
 from bakeoff.lab.evaluation import Evaluation
-from bakeoff.lab.plots import comparison, comparison_figures, pair_figures, predictions, verdict
+from bakeoff.lab.plots import describe, predictions, verdict
 from bakeoff.lab.plots import evaluation as pages
 from tests.lab.cells import run_cell
 from tests.lab.made import measure
@@ -214,122 +214,75 @@ def test_storage_words_follow_the_round_trip() -> None:
     assert all("1.2 ms" in text for text in words)
 
 
-def compared(count: int, *, equal: bool = False, failed: int = 0, few_steps: int = 0) -> results.Results:
-    """Results of `count` variants, the first `failed` of them failed, the next `few_steps` barely trained."""
+ODD = "a_name_of_some_length"
+KINDS = {"one": 1, "two": 2, "none ranked": 0, "twenty-five": 25}
+
+
+def compared(count: int) -> results.Results:
+    """Results of `count` ranked variants, one that is not, and one that failed."""
     rng = np.random.default_rng(count)
-    at = np.arange(count)
-    frame = pd.DataFrame({"variant": [f"some_long_variant_{k}" for k in at], "status": "ok", "task": "classes"})
-    frame["family"] = np.array(["dense", "convolutional", "transfer"])[at % 3]
-    frame = frame.assign(dataset="cifar10", weights="none", test_images=1000, optimizer_steps=5000, limited="")
-    frame["test_accuracy"] = 0.7 if equal else 0.3 + 0.6 * rng.random(count)
-    frame["train_accuracy"] = frame["test_accuracy"] + 0.1 * rng.random(count)
-    frame["train_seconds"] = 10 ** (1 + 3 * rng.random(count))
-    frame["parameters"] = 10 ** (4 + 3 * rng.random(count))
-    frame.loc[at < failed, ["status", "test_accuracy"]] = ["failed", np.nan]
-    barely = (at >= failed) & (at < failed + few_steps)
-    frame.loc[barely, ["train_images", "epochs", "limited"]] = [16, 1, "epochs 1 (catalogue: 5)"]
-    return results.sort_apart(results.complete(frame))
+    frame = pd.DataFrame({"variant": [f"{ODD}_{k}" for k in range(count + 2)], "status": "ok", "task": "classes"})
+    frame = frame.assign(dataset="cifar10", weights="none", test_images=1000, limited="", train_seconds=9.0)
+    frame["test_accuracy"] = np.sort(rng.random(count + 2))
+    frame["parameters"] = 10 ** (4 + 3 * rng.random(count + 2))
+    frame["train_accuracy"] = 1.0
+    frame.loc[0, "weights"] = "random"
+    frame.loc[1, ["status", "test_accuracy"]] = ["failed", np.nan]
+    return results.split_by_status(results.complete(frame))
 
 
-HOSTILE = {
-    "one": compared(1),
-    "two equal": compared(2, equal=True),
-    "forty": compared(40),
-    "forty equal": compared(40, equal=True),
-    "some failed": compared(7, failed=3, few_steps=2),
-    "none ranked": compared(5, few_steps=5),
-    "all failed": compared(3, failed=3),
-    "only two columns": results.sort_apart(results.complete(pd.DataFrame({"variant": ["a"], "status": ["ok"]}))),
-    "nothing": results.sort_apart(results.complete(pd.DataFrame({"variant": [], "status": []}))),
-}
-
-
-@pytest.mark.parametrize("found", HOSTILE.values(), ids=HOSTILE.keys())
-def test_the_comparison_bears_every_hostile_case(found: results.Results) -> None:
-    names, compared_pairs = list(found.ranked["variant"]), pairs.every_pair(found, {})
-    against, letters = pairs.against_best(compared_pairs), pairs.letters(names, compared_pairs)
-    if len(names) > 1:
-        drawn(pair_figures.differences(compared_pairs, names))
-    for column in comparison_figures.COST_LABELS:
-        drawn(comparison_figures.accuracy_against(found, column))
-    drawn(comparison_figures.gaps(found, comparison_figures.gap_rows(found)))
-    for table in (comparison.below(found), comparison.failed(found)):
-        assert not table.isna().any().any()
-    assert len(comparison.ranking(found, against, letters)) == len(found.ranked)
-    assert comparison.departures(found).empty == (found.rows["limited"] == "").all()
-    assert pair_figures.words(compared_pairs, names) and len(pair_figures.table(compared_pairs, names)) < 40
-    assert verdict.answer(found, against) and verdict.gap_words(comparison_figures.gap_rows(found))
-
-
-def history(epochs: int, validated: bool) -> pd.DataFrame:
-    accuracy = 1 - 1 / (2 + np.arange(epochs))
-    validation = accuracy - 0.05 if validated else np.nan
-    return pd.DataFrame({"epoch": 1 + np.arange(epochs), "train_accuracy": accuracy, "validation_accuracy": validation})
-
-
-@pytest.mark.parametrize("count", [1, 3, 40])
-def test_training_curves_show_every_variant_that_has_a_history(count: int) -> None:
+@pytest.mark.parametrize("count", KINDS.values(), ids=KINDS.keys())
+def test_the_comparison_bears_any_number_of_ranked_variants(count: int) -> None:
     found = compared(count)
-    histories = {name: [history(1 + at, at % 2 == 0)] * (1 + at % 3) for at, name in enumerate(found.rows["variant"])}
-    figure = drawn(comparison_figures.training_curves(found, histories))
-    named = {text.get_text() for axes in figure.axes if axes.legend_ for text in axes.legend_.get_texts()}
-    assert named == set(histories)
+    names, tests = list(found.ranked["variant"]), pairs.pairwise_tests(found, {})
+    versus, letters = pairs.versus_best(tests), pairs.letters(names, tests)
+    space = {"found": found, "ranked": found.ranked, "names": names, "tests": tests, "versus": versus}
+    space |= {"letters": letters, "percents": PercentFormatter(1), "page": Shown()}
+    for cell in ("answer", "ranking", "unranked", "pairs", "cost", "gaps", "overrides"):
+        space = run_cell("7_compare", cell, space)
+    figures = space["page"].figures
+    for figure in figures:
+        width, height = drawn(figure).get_size_inches()
+        assert width <= 7.5 and height <= 9
+    assert len(figures) == (0 if count == 0 else 4 if count == 1 else 5)
 
 
-def test_training_curves_of_nothing_and_of_a_history_without_numbers() -> None:
-    found = compared(2)
-    assert "No variant has a training history." in texts(drawn(comparison_figures.training_curves(found, {})))
-    empty = pd.DataFrame({"epoch": [1], "train_accuracy": [np.nan], "validation_accuracy": [np.nan]})
-    drawn(comparison_figures.training_curves(found, {found.rows["variant"][0]: [empty]}))
+class Shown:
+    """Takes the place of `page`: keeps what a cell shows."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figure] = []
+
+    def show(self, figure: Figure, caption: str, alt: str) -> None:
+        assert caption and "nan" not in alt
+        self.figures.append(figure)
+
+    def table(self, frame: pd.DataFrame, caption: str) -> None:
+        assert caption and len(frame) and not frame.isna().any().any()
+
+    def say(self, words: str) -> None:
+        assert words
 
 
-@pytest.mark.parametrize(("variants", "classes"), [(1, 2), (3, 10), (40, 40), (2, 130)])
-def test_recall_map_of_any_size(variants: int, classes: int) -> None:
-    found = compared(variants)
-    table = pd.DataFrame(
-        np.random.default_rng(0).random((variants, classes)),
-        index=list(found.ranked["variant"]),
-        columns=[f"class {at}" for at in range(classes)],
+def test_results_without_columns_or_rows_have_no_winner() -> None:
+    nothing = pd.DataFrame({"variant": [], "status": []})
+    for frame in (pd.DataFrame({"variant": ["a"], "status": ["ok"]}), nothing):
+        found = results.split_by_status(results.complete(frame))
+        assert "There is no" in verdict.answer(found, pairs.versus_best(pairs.pairwise_tests(found, {})))
+
+
+def test_alternative_texts_are_written_from_the_data() -> None:
+    frame = pd.DataFrame({"name": ["a", "b", "a"], "x": [1, 2, 3], "y": [0.5, 0.9, 0.7]})
+    assert describe.bars(pd.Series({"a": 1, "$b": 2.5})) == "a 1 and \\$b 2.5."
+    assert (
+        describe.points(frame, "name", "x", "y")
+        == "3 points of x and y: from a (1, 0.5) to a (3, 0.7); highest b (2, 0.9)."
     )
-    table.iloc[0, 0] = np.nan
-    drawn(comparison_figures.recall_map(found, table))
-    assert "Hardest on average" in verdict.recall_words(table)
-
-
-def test_no_recalls_at_all() -> None:
-    drawn(comparison_figures.recall_map(compared(1), pd.DataFrame()))
-    assert verdict.recall_words(pd.DataFrame()) == "No variant has a report of its classes."
-
-
-def test_a_variant_looks_the_same_in_every_figure_and_no_two_look_alike() -> None:
-    found = compared(40)
-    look = comparison_figures.styles(found)
-    assert len(set(look.values())) == 40
-    name = found.rows["variant"][5]
-    figure = comparison_figures.accuracy_against(found, "parameters")
-    points = [line for line in figure.axes[0].lines if (line.get_color(), line.get_marker()) == look[name]]
-    row = found.rows.iloc[5]
-    drawn_at = [(line.get_xdata()[0], line.get_ydata()[0]) for line in points]
-    assert drawn_at == [(row["parameters"], row["test_accuracy"])]
-
-
-def test_the_frontier_has_no_point_that_a_cheaper_one_reaches() -> None:
-    costs, accuracies = np.array([5.0, 1, 2, 3, 2]), np.array([0.9, 0.5, 0.7, 0.7, 0.6])
-    assert comparison_figures.frontier(costs, accuracies).tolist() == [1, 2, 0]
-    assert comparison_figures.frontier(np.array([]), np.array([])).size == 0
-
-
-def test_unranked_points_are_hollow_and_off_the_frontier() -> None:
-    found = compared(3, few_steps=3)
-    axes = comparison_figures.accuracy_against(found, "parameters").axes[0]
-    markers = [line for line in axes.lines if line.get_marker() not in ("None", "")]
-    assert len(markers) == 3 and {line.get_markerfacecolor() for line in markers} == {"none"}
-
-
-def test_names_of_points_do_not_cover_each_other() -> None:
-    found = compared(12)
-    figure = drawn(comparison_figures.accuracy_against(found, "train_seconds"))
-    boxes = [Text.get_window_extent(name) for name in figure.axes[0].texts]  # without the line to its point
-    assert len(boxes) == 12
-    covered = [comparison_figures._overlap(one, two) for at, one in enumerate(boxes) for two in boxes[:at]]
-    assert max(covered) < 0.1 * boxes[0].width * boxes[0].height
+    assert describe.curves(frame, "name", "x", "y").endswith("last values: a 0.7 and b 0.9.")
+    matrix = frame.set_index("name")[["x", "y"]]
+    assert (
+        describe.matrix(matrix) == "3 rows, 2 columns; largest 3 in row a, column x; smallest 0.5 in row a, column y."
+    )
+    for words in (describe.bars(pd.Series(dtype=float)), describe.points(frame[:0], "name", "x", "y")):
+        assert words == "It is empty."
+    assert describe.matrix(matrix * np.nan) == "It is empty."

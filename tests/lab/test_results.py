@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bakeoff.lab import files, pairs, results
-from bakeoff.lab.plots import comparison, comparison_figures, pair_figures, verdict
+from bakeoff.lab.plots import comparison, verdict
 
 Row = dict[str, object]
 
@@ -53,14 +53,14 @@ def test_interval_is_computed_where_the_file_has_none(tmp_path: Path) -> None:
 def test_says_why_a_row_is_not_ranked(tmp_path: Path, change: Row, reason: str) -> None:
     found = read(tmp_path, row("a", 0.6), row("b", 0.7), row("odd", 0.9) | change)
     assert found.ranked["variant"].tolist() == ["b", "a"]
-    assert reason in found.below.set_index("variant").loc["odd", "reason"]
+    assert reason in found.unranked.set_index("variant").loc["odd", "reason"]
 
 
 def test_every_reason_is_given(tmp_path: Path) -> None:
     found = read(tmp_path, row("a", 0.6, weights="random", train_images=16, **CUT))
-    assert found.below["reason"][0].count(";") == 1 and found.ranked.empty
+    assert found.unranked["reason"][0].count(";") == 1 and found.ranked.empty
     others = row("b", 0.6, weights="random", train_images=16, test_images=177, **CUT)
-    reason = read(tmp_path, row("a", 0.6), others).below["reason"][0]
+    reason = read(tmp_path, row("a", 0.6), others).unranked["reason"][0]
     assert reason.count(";") == 2 and "tested on 177 images of cifar10, the ranking is on 1000" in reason
 
 
@@ -81,7 +81,7 @@ def test_failed_and_blocked_rows_keep_their_message(tmp_path: Path) -> None:
 
 def test_only_the_named_columns_are_needed(tmp_path: Path) -> None:
     found = read(tmp_path, {"variant": "a", "status": "ok"}, {"variant": "b", "status": "failed"})
-    assert len(found.below) == 1 and len(found.failed) == 1 and found.rows["title"].tolist() == ["a", "b"]
+    assert len(found.unranked) == 1 and len(found.failed) == 1 and found.rows["title"].tolist() == ["a", "b"]
 
 
 def test_a_file_without_variants_is_refused_kindly(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_file_without_variants_is_refused_kindly(tmp_path: Path) -> None:
 def test_an_empty_file_has_no_rows_and_no_winner(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.csv").write_text(content)
     found = results.read(tmp_path / "results.csv")
-    assert found.ranked.empty and found.below.empty and found.failed.empty
-    assert "no result yet" in verdict.answer(found, pairs.against_best(pairs.every_pair(found, {})))
+    assert found.ranked.empty and found.unranked.empty and found.failed.empty
+    assert "no result yet" in verdict.answer(found, pairs.versus_best(pairs.pairwise_tests(found, {})))
 
 
 def test_replicates_become_one_row_with_their_mean_and_spread(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_recalls_keep_the_classes_that_most_variants_have(tmp_path: Path) -> Non
         classes = [{"class_name": name, "recall": 0.5, "support": int(name != "z")} for name in names]
         files.write_json(tmp_path / variant / "metrics.json", {"per_class": classes})
         folders[variant] = {"evaluate": str(tmp_path / variant)}
-    rows = read(tmp_path, *(row(variant, 0.5) for variant in "abc"))
-    found = results.recalls(rows, folders, ["b", "a", "c"])
+    rows = read(tmp_path, *(row(variant, accuracy) for variant, accuracy in zip("bac", (0.7, 0.6, 0.5), strict=True)))
+    found = results.recalls(rows, folders)
     assert list(found.index) == ["b", "a"] and found["z"].isna().all() and (found["x"] == 0.5).all()
 
 
@@ -132,14 +132,15 @@ def test_trainings_of_a_variant_are_found_by_their_folders(tmp_path: Path) -> No
         files.write_csv(tmp_path / folder / "history.csv", pd.DataFrame({"epoch": range(number)}))
         classes = [{"class_name": "x", "recall": number / 4, "support": 9}]
         files.write_json(tmp_path / folder / "metrics.json", {"per_class": classes})
-    assert [len(history) for history in results.histories(found, folders)["a"]] == [1, 2]
-    assert results.recalls(found, folders, ["b", "a"]).to_dict() == {"x": {"a": 0.25}}
+    assert results.histories(found, folders).groupby(["variant", "training"]).size().tolist() == [1, 2]
+    assert results.recalls(found, folders).to_dict() == {"x": {"a": 0.25}}
+    assert list(results.histories(found, {}).columns) == list(results.HISTORY)
 
 
 def test_rows_that_are_not_ranked_say_which_training_they_are(tmp_path: Path) -> None:
     few = [row("a", 0.6, replicate=seed, seed=seed, train_images=9, **CUT) for seed in range(2)]
     found = read(tmp_path, *few, {"variant": "x", "status": "failed", "replicate": 1, "seed": 1})
-    assert comparison.below(found)["variant"].tolist() == ["a", "a (seed 1)"]
+    assert comparison.unranked(found)["variant"].tolist() == ["a", "a (seed 1)"]
     assert comparison.failed(found)["variant"].tolist() == ["x (seed 1)"]
 
 
@@ -149,34 +150,30 @@ def test_seconds_of_other_numbers_of_threads_are_marked_and_not_compared(tmp_pat
     quick = read(tmp_path, *rows, row("c", 0.75, threads=1, train_seconds=5, parameters=500))
     for found, caption in ((alike, "trained on 2 threads."), (quick, "different numbers of threads do not compare.")):
         assert comparison.ranking_caption(found).endswith(caption)
-    compared = pairs.every_pair(quick, {})
-    table = comparison.ranking(quick, pairs.against_best(compared), pairs.letters(["a", "c", "b"], compared))
+    compared = pairs.pairwise_tests(quick, {})
+    table = comparison.ranking(quick, pairs.versus_best(compared), pairs.letters(["a", "c", "b"], compared))
     assert table["training"].tolist() == ["90 s on 2 threads", "5.0 s on 1 thread", "50 s on 2 threads"]
-    words = comparison_figures.frontier_words(quick, "train_seconds")
-    assert "first: b (50 s, 70.0 %), a (90 s, 80.0 %)." in words and "on 2 threads; those of c had another" in words
-    assert "c (" in comparison_figures.frontier_words(quick, "parameters")
-    legend = comparison_figures.accuracy_against(quick, "train_seconds").axes[0].get_legend()
-    assert legend is not None and "hollow: other threads" in [text.get_text() for text in legend.get_texts()]
+    assert results.of_equal_threads(quick.ranked).tolist() == [True, False, True]
 
 
 def test_ranking_says_how_many_trainings_and_how_they_spread(tmp_path: Path) -> None:
     rows = [row("a", accuracy, replicate=at, seed=at) for at, accuracy in enumerate((0.6, 0.7, 0.8))]
     found = read(tmp_path, *rows, row("b", 0.5))
-    compared = pairs.every_pair(found, {})
+    compared = pairs.pairwise_tests(found, {})
     letters = pairs.letters(["a", "b"], compared)
-    table = comparison.ranking(found, pairs.against_best(compared), letters)
+    table = comparison.ranking(found, pairs.versus_best(compared), letters)
     assert table["trainings"].tolist() == [3, 1] and table["standard deviation"].tolist() == ["10.00", ""]
     assert "1 000 test images, means of 1 to 3 trainings" in comparison.ranking_caption(found)
     assert "the mean of 3 trainings" in answer(found) and "100 s of training each time" in answer(found)
 
 
 def answer(found: results.Results) -> str:
-    return verdict.answer(found, pairs.against_best(pairs.every_pair(found, {})))
+    return verdict.answer(found, pairs.versus_best(pairs.pairwise_tests(found, {})))
 
 
 def test_answer_names_a_clear_winner_and_its_cost(tmp_path: Path) -> None:
     text = answer(read(tmp_path, row("a", 0.9, title="Deep", parameters=1_500_000), row("b", 0.5)))
-    assert "**Deep (`a`) is first**" in text and "40.0 percentage points more" in text
+    assert "**Deep (`a`) leads 2 ranked variants**" in text and "40.0 percentage points above `b`" in text
     assert "1 500 000 parameters" in text and "100 s of training" in text
     assert "does not differ significantly" not in text
     assert "The difference is significant on these images; where there is one training" in text
@@ -192,86 +189,65 @@ def test_answer_does_not_name_a_winner_where_chance_could_order_them(tmp_path: P
 
 
 def test_answer_for_equal_accuracies_one_row_and_none(tmp_path: Path) -> None:
-    assert "`a` and `b` share the first place" in answer(read(tmp_path, row("a", 0.7), row("b", 0.7)))
+    assert "`a` and `b` share the first place of 2" in answer(read(tmp_path, row("a", 0.7), row("b", 0.7)))
     alone = answer(read(tmp_path, row("a", 0.7)))
-    assert "There is no ranking:" in alone and "only variant that can be ranked" in alone and "first" not in alone
+    assert "There is no ranking:" in alone and "only variant that can be ranked" in alone and "leads" not in alone
     none = answer(read(tmp_path, *(row(name, 0.7, train_images=3, **CUT) for name in "ab")))
-    assert "There is no winner" in none and "is first" not in none
+    assert "There is no winner" in none and "leads" not in none
     assert "no variant has finished" in answer(read(tmp_path, {"variant": "a", "status": "failed"}))
 
 
 def test_a_limited_run_names_its_leader_with_its_limits(tmp_path: Path) -> None:
     cut: Row = {"dataset": "shapes10", "limited": "epochs 3 (catalogue: 10)", "train_images": 4000, "epochs": 3}
     text = answer(read(tmp_path, row("a", 0.9, **cut), row("b", 0.5, **cut)))
-    assert text.startswith("**On synthetic images and cut schedules, `a` leads 2 ranked variants**"), text
-    assert (
-        "With whole schedules on the data set itself the order may be another one." in text and "is first" not in text
+    assert text.startswith(
+        "**On synthetic images and cut schedules, `a` leads 2 ranked variants; CIFAR-10 may differ**"
     )
+    text = answer(read(tmp_path, row("a", 0.9, **LONG, limited="epochs 3 (published: 10)"), row("b", 0.5)))
+    assert text.startswith("**On cut schedules, `a` leads 2 ranked variants; whole schedules may differ**")
 
 
 def test_a_lead_is_the_difference_of_the_accuracies_as_printed(tmp_path: Path) -> None:
     """12.6 and 11.9 % are 0.7 points apart for whoever reads them, in every table."""
     found = read(tmp_path, row("a", 0.1264, test_images=10000), row("b", 0.1186, test_images=10000))
-    compared = pairs.every_pair(found, {})
-    against = pairs.against_best(compared)
-    assert "That is 0.7 percentage points more" in answer(found)
+    compared = pairs.pairwise_tests(found, {})
+    against = pairs.versus_best(compared)
+    assert "That is 0.7 percentage points above `b`" in answer(found)
     ranking = comparison.ranking(found, against, pairs.letters(["a", "b"], compared))
     assert ranking["points behind the first"][1].startswith("0.7 (")
-    assert pair_figures.table(compared, ["a", "b"])["difference"].tolist() == ["+0.7"]
+    assert comparison.pairs(compared, ["a", "b"])["difference in points"][0].startswith("+0.7 (")
 
 
 def test_a_pair_of_single_trainings_is_marked(tmp_path: Path) -> None:
     rows = [row("a", 0.9 + at / 1000, replicate=at, seed=at) for at in range(3)]
     rows += [row("b", 0.7 + at / 1000, replicate=at, seed=at) for at in range(3)]
     found = read(tmp_path, *rows, row("c", 0.3), row("d", 0.301))
-    compared = pairs.every_pair(found, {})
-    table = pair_figures.table(compared, list(found.ranked["variant"])).set_index("pair")["significantly different"]
+    compared = pairs.pairwise_tests(found, {})
+    table = comparison.pairs(compared, list(found.ranked["variant"])).set_index("pair")["significantly different"]
     assert table["a and b"] == "yes" and table["a and c"] == "on these images" and table["d and c"] == "no"
-    assert "another seed could reverse it" in pair_figures.caption(compared)
-    assert "Of 4 of them that holds on these images" in pair_figures.words(compared, list("abdc"))
+    assert "another seed could reverse it" in comparison.pairs_caption(compared)
 
 
-def test_gaps_are_those_of_the_figure_and_the_narrowest_is_nearest_to_zero(tmp_path: Path) -> None:
-    rows = [
-        row("a", 0.6, train_accuracy=0.641),
-        row("b", 0.5, train_accuracy=0.371),
-        row("c", 0.5, train_accuracy=0.49),
-    ]
-    unranked = row("d", 0.2, train_accuracy=0.403, weights="random")
-    words = verdict.gap_words(comparison_figures.gap_rows(read(tmp_path, *rows, unranked)))
-    assert words == "The widest gap, in points, is that of d (+20.3); nearest to zero, c (-1.0)."
-
-
-@pytest.mark.parametrize(
-    ("sources", "words"),
-    [
-        (["s", "s"], "2 variants used the test set for validation, as their sources do."),
-        (["s", ""], "2 variants used the test set for validation, 1 of them as its source does."),
-        ([""], "1 variant used the test set for validation."),
-    ],
-)
-def test_a_leak_is_a_sources_only_where_there_is_one(tmp_path: Path, sources: list[str], words: str) -> None:
-    rows = [row(f"v{at}", 0.6, source=source, validation_source="test") for at, source in enumerate(sources)]
-    assert words in answer(read(tmp_path, *rows))
-
-
-def test_answer_says_what_the_figures_are_not(tmp_path: Path) -> None:
-    odd = {"dataset": "shapes10", "limited": "epochs 3 of 10", "weights": "random", "validation_source": "test"}
-    text = answer(read(tmp_path, row("a", 0.7, **odd), {"variant": "x", "status": "blocked"}))
-    for word in ("Stand-in data", "Limited runs", "Weights missing", "A leak", "Not finished"):
-        assert word in text
-    assert answer(read(tmp_path, row("a", 0.7))).count("\n\n") == 0
+def test_notes_are_symbols_and_one_that_all_share_stands_in_the_caption(tmp_path: Path) -> None:
+    cut: Row = {"limited": "epochs 3 (published: 10)", **LONG}
+    found = read(tmp_path, row("a", 0.9, **cut, validation_source="test"), row("b", 0.5, search_seconds=9, **cut))
+    compared = pairs.pairwise_tests(found, {})
+    table = comparison.ranking(found, pairs.versus_best(compared), pairs.letters(["a", "b"], compared))
+    assert table["note"].tolist() == ["‡", "§"]
+    caption = comparison.ranking_caption(found)
+    assert "All with overrides of the published schedule." in caption and "‡ validated on the test images" in caption
+    plain = read(tmp_path, row("a", 0.9), row("b", 0.5))
+    assert "note" not in comparison.ranking(plain, pairs.versus_best(compared), pairs.letters(["a", "b"], compared))
 
 
 def test_tables_of_forty_variants_are_whole(tmp_path: Path) -> None:
     rows = [row(f"v{at}", 0.5 + at / 100, limited="epochs 3 of 10" if at % 2 else "", **LONG) for at in range(40)]
     found = read(tmp_path, *rows)
-    compared = pairs.every_pair(found, {})
-    against, letters = pairs.against_best(compared), pairs.letters(list(found.ranked["variant"]), compared)
-    assert len(comparison.ranking(found, against, letters)) == 40 and len(comparison.departures(found)) == 20
+    compared = pairs.pairwise_tests(found, {})
+    against, letters = pairs.versus_best(compared), pairs.letters(list(found.ranked["variant"]), compared)
+    assert len(comparison.ranking(found, against, letters)) == 40 and len(comparison.overrides(found)) == 20
     assert comparison.ranking(found, against, letters)["points behind the first"][0] == ""
-    assert comparison.below(found).empty and comparison.failed(found).empty
-    assert "widest gap" not in verdict.gap_words(comparison_figures.gap_rows(found))
+    assert comparison.unranked(found).empty and comparison.failed(found).empty
 
 
 DURATIONS = [(0.5, "500 ms"), (4.2, "4.2 s"), (100, "100 s"), (1800, "30 min"), (9000, "2.5 h")]
@@ -285,4 +261,4 @@ def test_durations_read_as_one_would_say_them(seconds: float, text: str) -> None
 def test_a_network_that_diverged_is_not_ranked_and_the_reason_says_so(tmp_path: Path) -> None:
     found = read(tmp_path, row("a", 0.6), row("b", float("nan"), diverged_epoch=2, test_images=0))
     assert found.ranked["variant"].tolist() == ["a"]
-    assert found.below["reason"].tolist() == ["its training diverged at epoch 2, so its answers are not numbers"]
+    assert found.unranked["reason"].tolist() == ["its training diverged at epoch 2, so its predictions are not numbers"]

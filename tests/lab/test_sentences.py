@@ -23,8 +23,8 @@ from sklearn.metrics import confusion_matrix
 
 from bakeoff.lab import evaluation as scoring
 from bakeoff.lab import files, results
-from bakeoff.lab.plots import comparison_figures, fonts, images, page, predictions, verdict, words
 from bakeoff.lab.plots import evaluation as figures
+from bakeoff.lab.plots import fonts, images, page, predictions, words
 from tests.lab.cells import run_cells
 from tests.lab.made import measure
 from tests.lab.test_results import read, row
@@ -79,7 +79,7 @@ PAIRS = [(path.stem, rows, figure) for path in NOTEBOOKS for tree in _cells(path
 
 
 def test_there_are_pairs_of_a_figure_and_its_sentence() -> None:
-    assert len(PAIRS) >= 12
+    assert len(PAIRS) >= 10
 
 
 @pytest.mark.parametrize(("notebook", "rows", "figure"), PAIRS)
@@ -89,22 +89,6 @@ def test_a_figure_and_its_sentence_get_the_same_rows(notebook: str, rows: str, f
         root = root.value
     assert isinstance(root, ast.Name), f"{notebook}: the sentence is computed from {rows}, the figure is {figure}"
     assert root.id in {each.id for each in ast.walk(ast.parse(figure)) if isinstance(each, ast.Name)}, notebook
-
-
-def test_the_widest_gap_is_furthest_from_zero_among_all_that_are_drawn(tmp_path: Path) -> None:
-    found = read(
-        tmp_path,
-        row("ann", 0.484, train_accuracy=0.525),
-        row("cnn", 0.50, train_accuracy=0.498),
-        row("shallow", 0.30, train_accuracy=0.403, optimizer_steps=51),
-        row("scratch", 0.40, train_accuracy=0.271, optimizer_steps=51),
-    )
-    rows = comparison_figures.gap_rows(found)
-    said = verdict.gap_words(rows)
-    assert "widest gap, in points, is that of scratch (-12.9)" in said
-    assert "nearest to zero, cnn (-0.2)" in said
-    drawn = [text.get_text() for text in comparison_figures.gaps(found, rows).axes[0].texts]
-    assert drawn == [f"{gap:+.1f}" for gap in rows["gap"]] == ["-12.9", "-0.2", "+4.1", "+10.3"]
 
 
 def _balance_page(folder: Path, class_names: list[str], labels: np.ndarray) -> dict[str, Any]:
@@ -259,4 +243,4 @@ def test_nothing_that_was_done_took_no_milliseconds(tmp_path: Path) -> None:
     from bakeoff.lab.plots import comparison
 
     found: results.Results = read(tmp_path, row("imagenet", 0.1, task="labels_only", train_seconds=0.0))
-    assert comparison.below(found)["training"].tolist() == ["none"]
+    assert comparison.unranked(found)["training"].tolist() == ["none"]

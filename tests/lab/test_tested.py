@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bakeoff.lab import files
-from bakeoff.lab.tested import read_answers, read_losses, summary
+from bakeoff.lab.tested import read_losses, read_predictions, summary
 
 IDS = np.array(["test_more_2", "é/1.png", "test_10", "test_9"])
 LABELS = np.array([2, 0, 1, 1])
@@ -22,8 +22,8 @@ def whole(tmp_path: Path) -> Path:
 def test_a_summary_is_read_as_the_predictions_are(whole: Path, smoothing: float) -> None:
     short = whole.with_name("short.npz")
     np.savez_compressed(short, **summary(whole, LOSS, smoothing))  # type: ignore[arg-type]
-    one, other = (read_answers([path], np.array([0.75])) for path in (whole, short))
-    assert one and other and one.same_images(other) and np.array_equal(one.said, other.said)
+    one, other = (read_predictions([path], np.array([0.75])) for path in (whole, short))
+    assert one and other and one.same_images(other) and np.array_equal(one.predicted, other.predicted)
     assert other.ids.tolist() == sorted(IDS.tolist())
     np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-3)
     first, second = (read_losses([path], LOSS, smoothing) for path in (whole, short))
