@@ -62,7 +62,7 @@ def binary_accuracy(runs: Sequence[Run]) -> Measured:
     """
     import numpy as np
 
-    found = _tested(runs).answers
+    found = _tested(runs).predictions
     if found is None:
         raise UntestedError(f"the predictions of {runs[0].row['variant']} are not stored")
     from bakeoff.lab.statistics import mean_interval
