@@ -42,6 +42,7 @@ RENAMED: dict[str, str] = {
 # run limit -> the parameter that it caps
 _CAPS = {
     "max_epochs": "epochs",
+    "max_batch_size": "batch_size",
     "max_image_size": "image_size",
     "max_search_epochs": "search_epochs",
     "max_replicates": "replicates",

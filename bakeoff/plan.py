@@ -299,6 +299,8 @@ class _Maker:
         for replicate in range(parameters.run["replicates"]):
             seed = parameters.stage["seed"] + replicate
             values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
+            if weights == "random":
+                _limit_arithmetic(values, parameters.run["max_random_tflop"])
             steps = {} if blocked else self._steps(values, parameters, resolved, dataset)
             trial = steps.pop("trial", None)
             file_name = file.name if file else ""
@@ -375,6 +377,12 @@ class _Maker:
 
     def _packages(self, stage: Stage) -> list[str]:
         return [*stage.packages, *(BACKEND_PACKAGES[self.machine.backend] if stage.computes else [])]
+
+
+def _limit_arithmetic(values: dict[str, Any], most: float | None) -> None:
+    """Cap the arithmetic of training and evaluation: a network on random weights need only show that it runs."""
+    for name in ("max_training_tflop", "max_evaluation_tflop") if most is not None else ():
+        values[name] = most if values[name] is None else min(values[name], most)
 
 
 def _missing_class(values: Mapping[str, Any], dataset: Source) -> str:

@@ -34,7 +34,7 @@ COLUMNS = (
         "gflop_per_image",
     ),
     *("search_seconds", "validation_source", "published_test_accuracy", "assumed", "notes", "message"),
-    *("unseen_classes", "diverged_epoch", "threads", "backend", "hypothesis_of"),
+    *("unseen_classes", "diverged_epoch", "threads", "backend", "hypothesis_of", "baseline_accuracy"),
 )
 
 
@@ -133,9 +133,15 @@ def _measured(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "gflop_per_image": build["forward_gflop"],
         "validation_source": train.get("validation_source"),
         "unseen_classes": sum(map(len, train.get("unseen_classes", {}).values())),
+        "baseline_accuracy": _most_frequent([each["support"] for each in metrics.get("per_class", ())]),
         **{name: train.get(name) for name in trained},
         **{name: metrics.get(name) for name in names},
     }
+
+
+def _most_frequent(images: Sequence[int]) -> float | None:
+    """The accuracy of naming the most frequent class always, from the test images of each class."""
+    return max(images) / sum(images) if sum(images) else None
 
 
 def _setting(row: Row, *names: str) -> dict[str, Any]:

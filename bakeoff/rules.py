@@ -45,6 +45,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "replicates": (1, 1000),
     "stage_timeout_seconds": (1, 1e8),
     "max_epochs": (1, 1e6),
+    "max_batch_size": (1, 1e6),
     "max_image_size": (8, 4096),
     "max_trials": (1, 1e6),
     "max_grid_points": (1, 1e6),
@@ -54,6 +55,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "gpu_share": (0.01, 1),
     "max_training_tflop": (1e-6, 1e12),
     "max_evaluation_tflop": (1e-6, 1e12),
+    "max_random_tflop": (1e-6, 1e12),
 }
 OWN_IMAGES = ("folder:PATH", "npz:FILE", "csv:FILE", "hf:OWNER/NAME")
 # Texts that become parts of paths and addresses: none leads out of its folder.

@@ -30,7 +30,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
 LONGEST = ("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_inspect.py", "test_report.py")
 # The settings of `small_report`.
-SMALL = ("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_epochs=2", "max_training_tflop=10")
+SMALL = (
+    *("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_test_examples=300"),
+    *("max_epochs=2", "max_training_tflop=10"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

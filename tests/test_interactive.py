@@ -35,7 +35,7 @@ def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], mo
     small = {"epochs": 1}
     printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
     assert "Making load first" in printed and "Making build first" in printed
-    assert "max_training_tflop = 3" in printed, "what the profile limits is said"
+    assert "max_training_tflop = 1.5" in printed, "what the profile limits is said"
     assert "epochs = 3" not in printed, "what the reader set stays"
     assert "Making" not in "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, **small))
     outputs = list((project / "runs" / "by_hand").glob("5_train-*"))

@@ -60,6 +60,12 @@ def test_a_setting_wins_over_the_limit_and_is_named() -> None:
     assert ann.departures == ("epochs 7 (catalogue: 5)",)
 
 
+def test_large_batches_are_cut_to_more_steps() -> None:
+    gray, small = load_parameters(["gray_cnn", "inceptionv3_transfer"], "quick")
+    assert (gray.stage["batch_size"], small.stage["batch_size"]) == (32, 20)
+    assert "batch_size 32 (catalogue: 500)" in gray.departures
+
+
 def test_a_grid_of_all_points_is_counted_and_limited() -> None:
     (full,), (quick,) = load_parameters(["gray_grid"], "full"), load_parameters(["gray_grid"], "quick")
     assert full.stage["search_trials"] == 144

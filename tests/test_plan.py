@@ -391,8 +391,22 @@ def test_data_and_weights_change_what_uses_them(project: Path, monkeypatch: pyte
     before = _keys(_plan(project, ("ann", "mobilenetv2_transfer")))
     (project / "keras" / "models").mkdir(parents=True)
     (project / "keras" / "models" / name).write_text("weights")
-    results, _ = _changed(before, _keys(_plan(project, ("ann", "mobilenetv2_transfer"))))
+    plan = _plan(project, ("ann", "mobilenetv2_transfer"))
+    results, _ = _changed(before, _keys(plan))
+    assert plan.rows[1].steps["train"].parameters["max_training_tflop"] == 1.5
     assert results == {("mobilenetv2_transfer", stage) for stage in ("build", "train", "evaluate")}
+
+
+def test_random_weights_have_a_small_budget(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
+
+    def budgets(*settings: str) -> list[float]:
+        own, base = _plan(project, ("ann", "mobilenetv2_transfer"), settings).rows
+        return [row.steps["train"].parameters["max_training_tflop"] for row in (own, base)]
+
+    assert budgets() == [1.5, 0.05]
+    assert budgets("max_random_tflop=0.01", "max_training_tflop=0.5") == [0.5, 0.01]
+    assert budgets("max_training_tflop=0.04") == [0.04, 0.04]
 
 
 def test_replicates_share_what_the_seed_does_not_touch(project: Path) -> None:

@@ -32,6 +32,12 @@ def test_the_validation_accuracy_is_the_one_of_the_training_s_page() -> None:
     assert _measured({"build": BUILD, "train": train, "evaluate": evaluate})["validation_accuracy"] == 0.166
 
 
+def test_the_baseline_is_the_most_frequent_class() -> None:
+    classes = [{"support": 30}, {"support": 50}, {"support": 20}]
+    assert _measured({"build": BUILD, "evaluate": {"per_class": classes}})["baseline_accuracy"] == 0.5
+    assert _measured({"build": BUILD, "evaluate": {"per_class": []}})["baseline_accuracy"] is None
+
+
 @pytest.mark.parametrize(
     ("task", "data", "title"),
     [

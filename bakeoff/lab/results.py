@@ -30,7 +30,7 @@ NUMBERS = (
     *("validation_accuracy", "test_images", "test_accuracy", "test_loss", "accuracy_low", "accuracy_high"),
     *("top_k_accuracy", "balanced_accuracy", "expected_calibration_error", "train_seconds", "search_seconds"),
     *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy", "unseen_classes", "diverged_epoch"),
-    "threads",
+    *("threads", "baseline_accuracy"),
 )
 
 
@@ -106,7 +106,7 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
         reasons.append(f"another task: {row['task']}")
     if row["weights"] == "random":
         reasons.append("random weights in place of ImageNet's")
-    reasons += _too_short(row)
+    reasons += _too_short(row) or _at_chance(row)
     if row["unseen_classes"] > 0:
         reasons.append("its training images lack classes that its validation or test images show")
     if np.isnan(row["test_accuracy"]) or not row["test_images"] > 0:
@@ -124,6 +124,14 @@ def _too_short(row: pd.Series) -> list[str]:
     if shown >= MINIMUM_SHOWN:
         return []
     return [f"a limited run that was shown {shown:.0f} training images in all its epochs, fewer than {MINIMUM_SHOWN}"]
+
+
+def _at_chance(row: pd.Series) -> list[str]:
+    """Why a limited training shows nothing, however long; of a whole schedule, an accuracy at chance is a finding."""
+    if not row["limited"] or not row["accuracy_low"] <= row["baseline_accuracy"]:
+        return []
+    always = f"naming the most frequent class always ({row['baseline_accuracy']:.3f})"
+    return [f"a limited run whose test accuracy ({row['test_accuracy']:.3f}) cannot be told from {always}"]
 
 
 def _test_sets(rows: pd.DataFrame) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ Row = dict[str, object]
 
 LONG: Row = {"train_images": 4000, "epochs": 3}
 CUT: Row = {"limited": "epochs 2 (catalogue: 10)", "epochs": 2}
+AT_CHANCE: Row = {"test_accuracy": 0.112, "accuracy_low": 0.094, "baseline_accuracy": 0.1}
 
 
 def row(variant: str, accuracy: float, **more: object) -> Row:
@@ -41,6 +42,7 @@ def test_interval_is_computed_where_the_file_has_none(tmp_path: Path) -> None:
     [
         (CUT | {"train_images": 2499}, "was shown 4998 training images in all its epochs, fewer than 5000"),
         (CUT | {"train_images": ""}, "not known"),
+        (CUT | LONG | AT_CHANCE, "accuracy (0.112) cannot be told from naming the most frequent class always (0.100)"),
         ({"unseen_classes": 2}, "training images lack classes"),
         ({"weights": "random"}, "random weights in place of ImageNet's"),
         ({"task": "binary"}, "another task"),
@@ -70,6 +72,10 @@ def test_a_rank_does_not_hang_on_the_batch_size(tmp_path: Path, steps: int) -> N
     limited = row("a", 0.372, train_images=4000, optimizer_steps=steps, limited="epochs 3 (catalogue: 30)", epochs=3)
     assert read(tmp_path, limited, row("b", 0.175)).ranked["variant"].tolist() == ["a", "b"]
     assert len(read(tmp_path, row("own", 0.6, train_images=90, epochs=1, optimizer_steps=steps)).ranked) == 1
+
+
+def test_a_whole_schedule_may_end_at_chance(tmp_path: Path) -> None:
+    assert read(tmp_path, row("a", 0.6), row("b", 0.2) | AT_CHANCE).ranked["variant"].tolist() == ["a", "b"]
 
 
 def test_failed_and_blocked_rows_keep_their_message(tmp_path: Path) -> None:

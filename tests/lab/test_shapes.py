@@ -8,7 +8,7 @@ import pytest
 
 from bakeoff.lab import shapes
 
-DIGEST = "653e9bf07c4c21ebfe320984526b9d1d5896f51e54c1754103f20ef1f2c98f7f"
+DIGEST = "a0811248ad41fb8c9f598e4457a653d03c3b3795dc0f17a9097e4d88d0968880"
 
 
 def test_pictures_are_the_same_bits_everywhere() -> None:
