@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters test lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters test test-jax test-backends backends lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -49,6 +49,29 @@ lint: setup ## Check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+# Environments of their own, without TensorFlow; what requirements.lock has no version of is pinned in tests/backends.txt.
+test-jax: BACKENDS := jax
+test-jax: VARIANTS := --variants ann,simple_cnn,gray_cnn,augmented_cnn,tuner_cnn_shallow,vgg16_transfer,speedrun_cnn
+test-jax: backends ## Run a variant of each family on JAX, where TensorFlow is not installed
+
+test-backends: BACKENDS := jax torch
+test-backends: VARIANTS := --all
+test-backends: backends ## Run every variant on JAX and on PyTorch (gigabytes, an hour): by hand
+
+backends: setup
+	@for backend in $(BACKENDS); do \
+		echo "Running on $$backend, in $(VENV)/$$backend."; \
+		test -x $(VENV)/$$backend/bin/python || "$(PYTHON)" -m venv $(VENV)/$$backend; \
+		$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/$$backend/bin/python --torch-backend cpu \
+			--constraint requirements.lock --constraint tests/backends.txt --requirement pyproject.toml --extra $$backend \
+			pytest pytest-xdist && \
+		rm -rf $(VENV)/$$backend/runs && export KERAS_BACKEND=$$backend JAX_COMPILATION_CACHE_DIR="$(CURDIR)/$(VENV)/jax/compiled" \
+			JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 && \
+		$(VENV)/$$backend/bin/python -m pytest tests/lab/test_checkpoint.py && \
+		$(VENV)/$$backend/bin/python pipeline.py $(VARIANTS) --profile smoke --set dataset=shapes10 \
+			--no-pdf --runs-dir $(VENV)/$$backend/runs --reports-dir $(VENV)/$$backend/reports || exit 1; \
+	done
+
 test-faults: setup ## Kill runs, kernels, workers, fork servers at random moments and count what is lost or false
 	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."
 	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
@@ -59,8 +82,8 @@ bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; 
 
 lock: setup ## Resolve the versions anew into requirements.lock
 	@echo "Resolving versions."
-	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --extra dev --no-header \
-		--no-annotate --upgrade pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --extra dev --extra tensorflow \
+		--no-header --no-annotate --upgrade pyproject.toml --output-file requirements.lock
 
 AUDIT := $(VENV)/audit
 audit: ## Ask PyPI's vulnerability service about every locked version (needs the network)

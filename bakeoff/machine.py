@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,10 @@ def find_backend() -> str:
     backend = os.environ.get("KERAS_BACKEND") or read_keras_settings().get("backend") or "tensorflow"
     if backend not in BACKEND_PACKAGES:
         raise RequestError(f"KERAS_BACKEND is {backend!r}; set it to one of {', '.join(BACKEND_PACKAGES)}")
+    if find_spec(backend) is None:
+        there = [name for name in BACKEND_PACKAGES if find_spec(name)]
+        mend = f"set KERAS_BACKEND={there[0]}, which is" if there else f"pip install 'bakeoff[{backend}]'"
+        raise RequestError(f"Keras is to compute with {backend}, which is not installed here; {mend}")
     return str(backend)
 
 

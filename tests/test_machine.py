@@ -10,6 +10,7 @@ import pytest
 
 from bakeoff import machine
 from bakeoff.digests import DigestCache
+from bakeoff.errors import RequestError
 
 Find = Callable[[], tuple[str, ...]]
 
@@ -25,6 +26,18 @@ def find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Find, Path, l
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     digests = DigestCache(tmp_path / "digests.sqlite")
     return lambda: machine.find_gpus("tensorflow", digests, said.append)[0], answer, said
+
+
+def test_a_backend_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the code before, the first kernel failed with a ModuleNotFoundError."""
+    there = {"jax"}
+    monkeypatch.setattr(machine, "find_spec", lambda name: name in there or None)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(RequestError, match="compute with torch, which is not installed here; set KERAS_BACKEND=jax"):
+        machine.find_backend()
+    there.clear()
+    with pytest.raises(RequestError, match=r"pip install 'bakeoff\[torch\]'"):
+        machine.find_backend()
 
 
 def test_gpus_are_remembered_for_each_host_of_a_store(

@@ -210,4 +210,5 @@ def encode_labels(labels: np.ndarray, num_outputs: int, one_hot: bool) -> np.nda
         )
     if num_outputs == 1:
         return labels.astype(np.float32)[:, None]
-    return np.eye(num_outputs, dtype=np.float32)[labels] if one_hot else labels.astype(np.int64)
+    whole = np.int32 if keras.backend.backend() == "jax" else np.int64  # JAX has no 64 bits unless asked for
+    return np.eye(num_outputs, dtype=np.float32)[labels] if one_hot else labels.astype(whole)

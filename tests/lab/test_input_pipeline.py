@@ -129,6 +129,14 @@ def test_a_feed_gives_the_same_items_to_every_reader(monkeypatch: pytest.MonkeyP
                 assert keras.ops.convert_to_numpy(part).dtype == expected.dtype
 
 
+def test_what_jax_and_pytorch_read_are_the_same_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_pipeline, "BLOCK_IMAGES", 24)  # blocks of three batches, the last one shorter
+    items = numbered()
+    for index, (inputs, labels) in zip(range(3 * len(items)), items._batches(), strict=False):
+        np.testing.assert_array_equal(inputs, items[index][0])
+        np.testing.assert_array_equal(labels, items[index][1])
+
+
 def test_a_feed_of_augmented_images_gives_the_same_items(stages: Callable[..., Any]) -> None:
     items = Batches(stages().prepared.train, 32, num_outputs=10, shuffle=True, augmentation=AUGMENTATION)
     reader = iter(items.dataset())
