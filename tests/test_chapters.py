@@ -21,7 +21,10 @@ from bakeoff.store import Store
 from tests.conftest import PROJECT
 
 CHAPTERS = PROJECT / "bakeoff" / "report" / "chapters"
-ORDER = ["The answer", "The data, and how they are prepared", "The variants", "Conclusion", "References", "Background"]
+ORDER = [
+    *("1 The answer", "2 The data, and how they are prepared", "3 The variants", "4 Conclusion", "5 References"),
+    "A Background",
+]
 
 
 def _code(store: Store, project: Path = PROJECT) -> Code:
@@ -141,7 +144,7 @@ def test_the_answer_stands_before_the_contents_and_the_overrides_at_the_end(tmp_
     marks = [cell.metadata["bakeoff"].get("mark") for cell in merger.cells]
     shown = [cell.get("id").removeprefix("compare-") for cell in merger.cells[: marks.index("contents")]]
     assert shown == ["about-answer", "answer", "claims"]
-    assert [text for _, _, text in merger.contents] == ["The answer", "The ranking", "Not ranked"]
+    assert [text for _, _, text in merger.contents] == ["1 The answer", "2 The ranking", "2.1 Not ranked"]
     assert [cell.source for cell in left] == ["## Overrides"]
     assert merger.back == "ranking"
     assert merger.standing.ranked == {"ann": {"rank": "1", "variant": "ann"}}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from bakeoff.params import Parameters
+from bs4 import BeautifulSoup
+
+from bakeoff.claims import read_claims
+from bakeoff.claims.audit import Finding
+from bakeoff.claims.outcomes import NOT_TESTED, Outcome
+from bakeoff.params import DIRECTORY, Parameters
 from bakeoff.plan import Row
 from bakeoff.report.conclusion import conclusion
 from bakeoff.report.merge import Merger
 from bakeoff.report.standing import Standing
-from bakeoff.report.variant import Results, chapter, printed_in
+from bakeoff.report.untested import appendix
+from bakeoff.report.variant import Results, _Chapter, chapter, printed_in
 from bakeoff.resolve import Source
 from bakeoff.store import Store
 
@@ -89,3 +96,31 @@ def test_of_several_seeds_the_facts_give_the_mean(tmp_path: Path) -> None:
     html = "".join(output["data"]["text/html"] for cell in merger.cells for output in cell.get("outputs", []))
     assert "55.0 (mean of 2)" in html
     assert merger.chapters == {"a": "variant-a", "a (seed 1)": "variant-a"}
+
+
+def test_the_log_shows_the_first_the_best_and_the_last_epoch(tmp_path: Path) -> None:
+    history = [{"epoch": str(at), "train_accuracy": "0.5", "validation_accuracy": v} for at, v in enumerate("132", 1)]
+    merger = Merger()
+    made = _Chapter(merger, [_row("a", "x")], Results(), Store(tmp_path))
+    made.log(history)
+    html = merger.cells[0].outputs[0]["data"]["text/html"]
+    rows = [
+        [cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser")("tr")
+    ]
+    assert rows[0] == ["", "epoch", "train accuracy", "validation accuracy"]
+    assert [row[:2] for row in rows[1:]] == [["first", "1"], ["best", "2"], ["last", "3"]]
+    made.log(history[:1])
+    assert len(merger.cells) == 1
+
+
+def test_untested_claims_stand_in_an_appendix_with_the_tolerances_in_use() -> None:
+    claims = [claim for claim in read_claims(DIRECTORY) if claim.variant == "ann"]
+    findings = [Finding(claim, Outcome(NOT_TESTED, "ann: epochs 1 (catalogue: 5)")) for claim in claims]
+    merger = Merger()
+    appendix(merger, findings)
+    assert [text for _, _, text in merger.contents][-1].endswith("Tolerances")
+    shown = "".join(output["data"]["text/html"] for cell in merger.cells for output in cell.get("outputs", []))
+    assert shown.count("epochs 1 (catalogue: 5)") == len({claim.source for claim in claims})
+    assert all(escape(name.replace("_", " ")) in shown for claim in claims for _, name in claim.checks)
+    appendix(merger := Merger(), [])
+    assert not merger.cells

@@ -132,7 +132,7 @@ def test_the_contents_name_every_chapter_of_the_page_with_its_page_number(made: 
 def test_the_cover_says_what_the_numbers_are_not(report: Reader) -> None:
     cover = report.pages()[0]
     assert "Model bake-off: shapes10" in cover and "Read this first." in cover
-    assert "stand-in of drawn shapes" in cover and "departures from the catalogue" in cover
+    assert "synthetic fallback data set" in cover and "overrides of the published schedule" in cover
     assert "smoke" in cover and "Code revision" in cover and "executed notebooks" in cover
 
 
@@ -140,7 +140,7 @@ def test_each_later_page_has_a_running_head_and_its_number(report: Reader) -> No
     pages = [page for page in report.pages() if page]
     for number, page in enumerate(pages[2:], start=3):
         assert page.endswith(f"{number} of {len(pages)}")
-    assert pages[2].startswith("The ranking")
+    assert pages[2].startswith("2 The ranking")
 
 
 def test_it_is_tagged_and_every_picture_has_its_alternative_text(made: Workplace, report: Reader) -> None:

@@ -16,7 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from bakeoff.report.clean import inert, linked, prose, terminal
+from bakeoff.report.clean import assumed, inert, linked, prose, terminal
 from bakeoff.report.facts import banner
 from bakeoff.report.formulas import Formulas
 from bakeoff.report.html import to_html
@@ -344,3 +344,11 @@ def test_a_chapter_shows_facts_curves_and_confusions(page: BeautifulSoup) -> Non
         alts = [picture["alt"] for picture in chapter.find_all("img")]
         assert any("Heat map" in alt for alt in alts) and len(alts) >= 3
         assert chapter.find("a", href=f"notebooks/{name.replace('-', '_')}/train.ipynb")
+
+
+def test_what_is_assumed_is_marked_in_a_listing() -> None:
+    html = '<span class="c1"># rate assumed</span> <span class="c1"># as in the source</span>'
+    assert (
+        assumed(html)
+        == '<mark><span class="c1"># rate assumed</span></mark> <span class="c1"># as in the source</span>'
+    )

@@ -14,7 +14,7 @@ from bakeoff.errors import RequestError
 from bakeoff.machine import package_version
 from bakeoff.plan import Name, Plan, Step
 from bakeoff.report import crate
-from bakeoff.report.facts import banner, facts
+from bakeoff.report.facts import banner, facts, missing_images
 from bakeoff.report.masks import masked_notebook
 from bakeoff.report.pages import Pages
 from bakeoff.results import stage_folders
@@ -91,13 +91,13 @@ class Report:
         write_atomically(self.folder / "claims.csv", to_csv(self.findings()))
         self._copy_notebooks(store)
         merged = self._merged(store)
-        write_atomically(self.folder / PAGE, to_html(merged, self._title(), banner(self.table), told))
+        write_atomically(self.folder / PAGE, to_html(merged, self._title(), self._banner(store), told))
         return merged
 
     def _write_crate(self, store: Store, told: Mapping[str, Any]) -> str:
         """Where everything in the folder comes from, under both names; returns the digest."""
         made = crate.Crate(self.folder, self.plan, store, self.compare, told, self.failures)
-        text = made.text(self._title(), banner(self.table))
+        text = made.text(self._title(), self._banner(store))
         for name in (crate.METADATA, crate.COPY):
             write_atomically(self.folder / name, text)
         return digest_file(self.folder / crate.METADATA)
@@ -108,7 +108,7 @@ class Report:
         try:
             from bakeoff.report.pdf import make_pdf
 
-            temporary.write_bytes(make_pdf(self._title(), banner(self.table), self._merged(store).cells, told))
+            temporary.write_bytes(make_pdf(self._title(), self._banner(store), self._merged(store).cells, told))
             temporary.replace(self.folder / PDF)
             return digest_file(self.folder / PDF)
         except Exception as error:  # Whatever it is, the HTML is there, and the run was what it was.
@@ -122,6 +122,9 @@ class Report:
         from bakeoff.report.merge import merge
 
         return merge(self.compare, self.plan.background, self.plan.rows, self.table, store, self.findings())
+
+    def _banner(self, store: Store) -> list[str]:
+        return banner(self.table, missing_images(self.plan, store))
 
     def _title(self) -> str:
         return f"Model bake-off: {', '.join(sorted({row.dataset.name for row in self.plan.rows}))}"

@@ -30,6 +30,7 @@ _CONTROLS = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _TABLE_HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
 _EMPTY_HEADER = re.compile(r"<th\b([^>]*)>\s*</th>")
+_ASSUMED = re.compile(r'(<span class="c1">[^<]*\bassumed\b[^<]*</span>)')
 _NAME = re.compile(r"<(td|code)>([^<]+)</\1>")
 
 
@@ -98,6 +99,11 @@ def linked(html: str, chapters: Mapping[str, str]) -> str:
         return f'<{tag}><a href="{escape(leads)}">{text}</a></{tag}>' if target else found[0]
 
     return _NAME.sub(link, html)
+
+
+def assumed(html: str) -> str:
+    """Highlighted Python in which each comment that says what a source leaves open is marked."""
+    return _ASSUMED.sub(r"<mark>\1</mark>", html)
 
 
 def terminal(text: str) -> str:

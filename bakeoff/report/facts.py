@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bakeoff.plan import Plan
+from bakeoff.report.cells import Executed
 from bakeoff.resolve import STAND_IN
 from bakeoff.software import package_versions, revision
-from bakeoff.store import Store
+from bakeoff.store import NOTEBOOK, Store
 
 
-def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences that a reader must see before any number: stand-in data, missing weights, limits, failures."""
-    sentences = []
+def banner(table: Sequence[Mapping[str, Any]], missing: Iterable[str] = ()) -> list[str]:
+    """Sentences that a reader must see before any number: synthetic data, missing images and weights, limits, failures.
+
+    `missing`: what the load notebooks say of images that a copy of the data lacks.
+    """
+    sentences = [*missing]
     if any(row["dataset"] == STAND_IN for row in table):
         sentences.append(
-            f"These numbers were computed on {STAND_IN}, the built-in stand-in of drawn shapes, not on a public "
-            "data set. They say nothing about any published figure."
+            f"These numbers were computed on {STAND_IN}, the synthetic fallback data set, not on photographs. They say "
+            "nothing about any published figure."
         )
     for condition, text in (
         (
@@ -27,7 +32,7 @@ def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
         ),
         (
             lambda row: bool(row["limited"]) and row["status"] != "blocked",
-            "with departures from the catalogue's schedule, named in the column “limited”",
+            "with overrides of the published schedule, named in the last table",
         ),
         (lambda row: row["status"] in ("failed", "blocked"), "not finished: they failed or could not be run"),
     ):
@@ -35,6 +40,14 @@ def banner(table: Sequence[Mapping[str, Any]]) -> list[str]:
         if count:
             sentences.append(f"{count} of {len(table)} rows: {text}.")
     return sentences
+
+
+def missing_images(plan: Plan, store: Store) -> list[str]:
+    """What the load notebooks of a plan say of images that the copy of the data lacks."""
+    steps = [step for step in plan.steps if step.stage.name == "load" and store.complete_manifest(*step.name)]
+    notebooks = [Executed(store.folder(*step.name) / NOTEBOOK, store.root) for step in steps]
+    outputs = [each for notebook in notebooks for each in notebook.outputs("missing", kind="text/markdown")]
+    return list(dict.fromkeys(re.sub(r"\\(.)", r"\1", output["data"]["text/markdown"]) for output in outputs))
 
 
 def facts(plan: Plan, profile: str, store: Store) -> dict[str, Any]:

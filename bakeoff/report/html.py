@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 from nbconvert.exporters import HTMLExporter
 
-from bakeoff.report.clean import inert, linked, prose, terminal
+from bakeoff.report.clean import assumed, inert, linked, prose, terminal
 from bakeoff.report.formulas import Formulas
 from bakeoff.report.merge import Merger
 from bakeoff.report.pictures import RASTER, SVG, Pictures
@@ -59,6 +59,7 @@ def _exporter(merged: Merger, formulas: Formulas) -> HTMLExporter:
         "prose": lambda markdown, ids: prose(formulas.html(markdown), set(ids)),
         "linked": lambda html: linked(html, merged.chapters),
         "terminal": terminal,
+        "assumed": assumed,
         "picture": Pictures(outputs),
         "words": _words,
     }.items():

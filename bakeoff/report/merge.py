@@ -14,7 +14,7 @@ from nbformat.notebooknode import NotebookNode
 
 from bakeoff.claims.audit import Finding
 from bakeoff.plan import Row, Step
-from bakeoff.report import comparison, preparation, variant
+from bakeoff.report import comparison, preparation, untested, variant
 from bakeoff.report.cells import Executed
 from bakeoff.report.conclusion import conclusion
 from bakeoff.report.masks import sound
@@ -31,6 +31,10 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 # Ids that the page itself uses.
 TAKEN = ("main", "ranking", "ranking-filter", "ranking-count", "theme", "open-code", "open-variants", "how-it-was-made")
 _BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
+
+
+def _letter(number: int) -> str:
+    return chr(ord("A") + number - 1)
 
 
 @dataclass
@@ -52,12 +56,18 @@ class Merger:
     ids: set[str] = field(default_factory=lambda: set(TAKEN))
     standing: Standing = field(default_factory=Standing)
     said: dict[str, str] = field(default_factory=dict)  # a note -> the variant in whose chapter it stands
+    number: tuple[int, int] | None = (0, 0)  # of the latest chapter and of the latest section in it; None: no numbers
+    appendix: bool = False  # chapters from here on have letters
 
     def heading(self, level: int, text: str, identifier: str | None = None) -> str:
         """A heading of the report's own, and its id; levels 2 and 3 stand in the list of contents."""
         found, html = self._heading(level, text, identifier or text)
         self.markdown(html, ids=[found], formulas=False)
         return found
+
+    def appendices(self) -> None:
+        """Chapters from here on are appendices: A, B, ..."""
+        self.number, self.appendix = (0, 0), True
 
     def paragraphs(self, *texts: str) -> None:
         """HTML, a paragraph each; no Markdown and no formula in them."""
@@ -135,6 +145,16 @@ class Merger:
             lines.append(line)
         return "\n".join(lines), sorted(ids)
 
+    def _next_number(self, level: int) -> str:
+        """The number of a chapter (level 2) or section that begins: 7, 7.3, A.1."""
+        if self.number is None:
+            return ""
+        chapter, section = self.number
+        self.number = (chapter + 1, 0) if level == 2 else (chapter, section + 1)
+        chapter, section = self.number
+        first = _letter(chapter) if self.appendix else str(chapter)
+        return f"{first}.{section}" if section else first
+
     def _heading(self, level: int, text: str, wish: str) -> tuple[str, str]:
         text = " ".join(sound(text).split())
         identifier = base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-") or "section"
@@ -144,6 +164,7 @@ class Merger:
             identifier = f"{base}-{number}"
         self.ids.add(identifier)
         if level <= 3:
+            text = f"{self._next_number(level)} {text}".strip()
             self.contents.append((level, identifier, text))
         return identifier, f'\n<h{level} id="{identifier}">{escape(text)}</h{level}>\n'
 
@@ -183,11 +204,13 @@ def merge(
         variant.chapter(merger, trainings, results, store)
     _lead_to_pages(merger, rows[MOST_CHAPTERS:])
     _end(merger, results, table, executed, overrides)
+    merger.appendices()
     merger.heading(2, "Background")
     if store.complete_manifest(*background.name):
         merger.notebook(store.folder(*background.name) / NOTEBOOK, background.stage.name, 2)
     else:
         merger.paragraphs(_failed(background))
+    untested.appendix(merger, findings)
     return merger
 
 
@@ -243,7 +266,7 @@ def merge_page(row: Row, results: Results, shown_rows: Sequence[Row], back: str,
 
     `shown_rows` are those of the report itself; `back` is the place in the page `report` that it leads back to.
     """
-    merger = Merger(store.root, back=back, top="../", report=report)
+    merger = Merger(store.root, back=back, top="../", report=report, number=None)
     shown = {step for other in shown_rows for step in other.steps.values()}
     merger.heading(2, "The data, and how they are prepared")
     if row.steps.get("load") not in shown:

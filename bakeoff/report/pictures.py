@@ -18,8 +18,9 @@ RASTER = ("image/png", "image/jpeg", "image/webp")
 FORMATS = ("PNG", "JPEG", "WEBP")  # what is opened, whatever an output calls itself: others start programs
 LARGEST_SIDE = 16_000  # pixels; WebP ends at 16 383
 LARGEST_SVG = 150_000  # bytes; beyond, a raster picture is smaller and drawn faster
-# A lossless picture may be this many times as large as one of quality 90: flat figures stay sharp, photographs small.
-LOSSLESS_FACTOR = 1.5
+# A lossless image may be this many times as large as a lossy one: flat figures stay sharp, photographs small.
+LOSSLESS_FACTOR = 1.3
+QUALITY = 75
 _LENGTH = re.compile(r"^\s*([\d.]+)\s*(px|pt|in|cm|mm)?\s*$")
 _PIXELS = {None: 1.0, "px": 1.0, "pt": 96 / 72, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 
@@ -76,7 +77,7 @@ def _raster(content: bytes) -> Picture | None:
     if image.getchannel("A").getextrema()[0] == 255:
         image = image.convert("RGB")
     exact = _webp(image, lossless=True, quality=60)
-    lossy = _webp(image, lossless=False, quality=90)
+    lossy = _webp(image, lossless=False, quality=QUALITY)
     smaller = exact if len(exact) < LOSSLESS_FACTOR * len(lossy) else lossy
     return Picture(_address("image/webp", smaller), image.width, image.height)
 

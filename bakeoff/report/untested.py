@@ -24,7 +24,7 @@ def appendix(merger: Merger, findings: Sequence[Finding]) -> None:
     if not findings:
         return
     merger.heading(2, "Untested claims, and the tolerances")
-    untested = [finding for finding in findings if finding.outcome.status == NOT_TESTED]
+    untested = [each for each in findings if each.outcome.status == NOT_TESTED and not each.about]
     for source, group in groupby(sorted(untested, key=_source), key=_source):
         caption = f"{source}: claims that were not tested, and why."
         head = ("variant", "what the source states", "ours", "not tested, because")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +29,12 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 _SOURCE = re.compile(r"^- `(\w+)`: (.+)$", re.MULTILINE)
 _REFERENCES = Path(__file__).parent / "chapters" / "references.md"
 PNG = "image/png"
+_MOST_LINES = 70  # of Keras' table of layers
+_LOG = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 # Ids of the cells that a chapter is made of, for each stage; the names after the first are those of older notebooks.
 _PICKED: Mapping[str, Sequence[Sequence[str]]] = {
     "search": (("coordinates", "parallel"), ("best",)),
-    "build": (("listing",),),
+    "build": (("listing",), ("picture",), ("summary",)),
     "train": (("compile",), ("fit",), ("curves",)),
     "evaluate": (("confusion",), ("examples", "singles")),
 }
@@ -119,7 +122,7 @@ class _Chapter:
         notes = _BLANK_LINE.split(str(self._row.parameters.run["notes"] or ""))
         self.merger.once(self._row.variant, *(escape(note) for note in notes if note.strip()))
         reason = self.results.standing.unranked.get(self._row.variant, "")
-        bands = {"Not ranked:": reason, "Departs from the catalogue:": str(result.get("limited") or "")}
+        bands = {"Not ranked:": reason, "Overrides of the published schedule:": str(result.get("limited") or "")}
         for name, text in bands.items():
             self.merger.band(name, [escape(each) for each in text.split("; ") if each])
 
@@ -145,6 +148,16 @@ class _Chapter:
         else:
             self._show("build", "listing", kind="text/plain", listing=True)
         self.merger.mark("end-row")
+        if owner == self._row.variant or not there:
+            self._show("build", "picture", kind=PNG, only=self._whole)
+            self._layers()
+
+    def _layers(self) -> None:
+        """Keras' table of the layers; that of a deep network stands in its notebook alone."""
+        notebook = self.notebooks.get("build")
+        printed = [each for each in notebook.outputs("summary") if "text" in each] if notebook else []
+        short = [each for each in printed if each["text"].count("\n") <= _MOST_LINES]
+        self.merger.outputs(short, only="html")
 
     def training(self) -> None:
         """The calls of compile and fit with their parameters, then the curves beside the confusion matrix."""
@@ -156,7 +169,7 @@ class _Chapter:
             caption = f"{self._row.variant}: the parameters as injected, compile and fit."
             self.merger.outputs([cells.listing("\n\n".join(filter(None, parts)), caption)], only="html")
             calls = [notebook.call(call, *each) for each in ids for call in ("model.compile", "model.fit")]
-            if self._ranked and any(calls):
+            if any(calls):
                 caption = f"{self._row.variant}: the calls of compile and fit."
                 self.merger.outputs([cells.listing("\n".join(filter(None, calls)), caption)], only="pdf")
 
@@ -173,7 +186,23 @@ class _Chapter:
         self.merger.mark("next")
         self._show("evaluate", "confusion", kind=PNG, only=self._whole)
         self.merger.mark("end-row")
+        self.log(_history(self.store, self._row))
         self._show("evaluate", "examples", "singles", kind=PNG, only=self._whole)
+
+    def log(self, history: Sequence[Mapping[str, str]]) -> None:
+        """The first, the best and the last epoch of a training's log."""
+        names = [name for name in _LOG if any(epoch.get(name) for epoch in history)]
+        if len(history) < 2 or "epoch" not in names:
+            return
+        judged = "validation_accuracy" if "validation_accuracy" in names else "train_accuracy"
+        best = max(history, key=lambda epoch: float(epoch.get(judged) or "-inf"))
+        rows = [
+            (name, *(_rounded(epoch.get(column, "")) for column in names))
+            for name, epoch in (("first", history[0]), ("best", best), ("last", history[-1]))
+        ]
+        caption = f"{self._row.variant}: epochs of the training; the best by {judged.replace('_', ' ')}."
+        head = ("", *(name.replace("_", " ") for name in names))
+        self.merger.outputs([cells.table(head, rows, caption)], only=self._whole)
 
     def claims(self) -> None:
         """What the source claims of this variant, beside ours."""
@@ -274,6 +303,24 @@ def _read(store: Store, row: Row, stage: str, name: str) -> dict[str, Any]:
     folder = stage_folders(row, store).get(stage)
     path = Path(folder) / name if folder else None
     return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+
+
+def _history(store: Store, row: Row) -> list[dict[str, str]]:
+    """The log of a finished training, a row an epoch."""
+    folder = stage_folders(row, store).get("train")
+    path = Path(folder) / "history.csv" if folder else None
+    if path is None or not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _rounded(value: str) -> str:
+    """A number of a log with four decimals; a whole one as it is."""
+    try:
+        return value if value.isdecimal() else f"{float(value):.4f}"
+    except ValueError:
+        return escape(value)
 
 
 def _ways(merger: Merger, rows: Sequence[Row], store: Store) -> list[str]:

@@ -168,3 +168,10 @@ def test_lists_in_words() -> None:
     assert images.listed(["a"]) == "a"
     assert images.listed(["a", "b", "c"]) == "a, b and c"
     assert images.listed([str(k) for k in range(100)], 20).endswith("19 and 80 more")
+
+
+def test_a_copy_that_lacks_images_of_its_published_description_says_so(dataset: data.Dataset) -> None:
+    copy = replace(dataset, name="cifar10", kind="tfds", available={"train": 50000, "test": 9980})
+    assert images.missing_words(copy) == "This copy of cifar10 has 9 980 of the 10 000 test images."
+    assert images.missing_words(replace(copy, available={"train": 50000, "test": 10000})) == ""
+    assert images.missing_words(replace(copy, name="no_such_set")) == images.missing_words(dataset) == ""

@@ -107,7 +107,7 @@ def class_words(evaluation: Evaluation) -> str:
 
 def matrix_size(classes: int) -> tuple[float, float]:
     """Width and height in inches of a matrix of so many classes, with its colour bar."""
-    side = min(9.0, max(3.6, 0.42 * classes + 1.4))
+    side = min(9.0, max(3.2, 0.36 * classes + 1.2))
     return side + 0.8, side
 
 

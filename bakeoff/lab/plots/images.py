@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,31 @@ def loaded_words(dataset: Dataset) -> str:
     elif dataset.test_split != "test":
         words += f" It has no test split: its **{dataset.test_split}** split is the test set here."
     return " ".join([words, *map(text, dataset.notes)])
+
+
+def missing_words(dataset: Dataset) -> str:
+    """Which images this copy lacks of those that the published description of a TFDS set counts; empty where none."""
+    if dataset.kind != "tfds":
+        return ""
+    counts = re.findall(r"(\d+) (training|test) images", _published_description(dataset.name))
+    roles = {"training": "train", "test": "test"}
+    lacks = [
+        f"{whole(dataset.available[roles[role]])} of the {whole(int(count))} {role} images"
+        for count, role in counts
+        if dataset.available[roles[role]] < int(count) and dataset.test_split == "test"
+    ]
+    return f"This copy of {text(dataset.name)} has {listed(lacks)}." if lacks else ""
+
+
+def _published_description(name: str) -> str:
+    """What TFDS' own builder says of a data set, whatever a copy says of itself; empty where there is no builder."""
+    import tensorflow_datasets as tfds
+
+    with tempfile.TemporaryDirectory() as nothing_prepared:
+        try:
+            return tfds.builder(name, data_dir=nothing_prepared).info.description or ""
+        except (tfds.core.DatasetNotFoundError, ValueError):
+            return ""
 
 
 def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "training images") -> str:
