@@ -169,7 +169,7 @@ class _Chapter:
             caption = f"{self._row.variant}: the parameters as injected, compile and fit."
             self.merger.outputs([cells.listing("\n\n".join(filter(None, parts)), caption)], only="html")
             calls = [notebook.call(call, *each) for each in ids for call in ("model.compile", "model.fit")]
-            if any(calls):
+            if self._ranked and any(calls):
                 caption = f"{self._row.variant}: the calls of compile and fit."
                 self.merger.outputs([cells.listing("\n".join(filter(None, calls)), caption)], only="pdf")
 

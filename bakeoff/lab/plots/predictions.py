@@ -51,7 +51,7 @@ def examples(evaluation: Evaluation, positions: np.ndarray, images: np.ndarray, 
         true = short(evaluation.class_names[evaluation.labels[at]], LONGEST_NAME)
         titles.append("\n".join([f"true: {true}", f"{_mark(evaluation, at)}{lines[0]}", *lines[1:]]))
     colors = [_color(evaluation, at) for at in positions]
-    return gallery(in_rows(images, 4), in_rows(titles, 4), colors=in_rows(colors, 4), side=1.6)
+    return gallery(in_rows(images, 4), in_rows(titles, 4), colors=in_rows(colors, 4), side=1.3, size=7)
 
 
 def picture_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> Figure:
