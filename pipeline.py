@@ -129,7 +129,8 @@ def _act(options: Mapping[str, Any]) -> int:
     if options["compare"]:
         from bakeoff.report.compare import compare_reports
 
-        return compare_reports(*options["compare"], click.echo)
+        first, second = options["compare"]
+        return compare_reports(first, second, click.echo)
     request = _request(options, (options["explain"],) if options["explain"] else chosen)
     if options["clean"]:
         from bakeoff.inspect import clean
