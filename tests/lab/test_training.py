@@ -14,7 +14,9 @@ import pytest
 
 from bakeoff.lab import models, training
 from bakeoff.lab.files import write_json
+from bakeoff.lab.input_pipeline import ArrayExamples
 from bakeoff.lab.training.checkpoint import STATE
+from bakeoff.lab.training.feature_extraction import extract_features
 from bakeoff.lab.training.history import COLUMNS
 from tests.lab import cells
 from tests.lab.cells import TRAINING, run_cells
@@ -344,3 +346,14 @@ def test_a_network_is_trained_in_mixed_precision(stages: Callable[..., Any], tmp
     finally:
         keras.config.set_dtype_policy("float32")
     assert summary["precision"] == "mixed_bfloat16" and summary["train_loss"] > 0
+
+
+def test_mirror_images_are_arrays_that_every_backend_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the code before, PyTorch refused them: it takes no array that is read backwards."""
+    base, given = two_part_network((8, 8, 3), 10).get_layer("base"), []
+    predict = base.predict_on_batch
+    monkeypatch.setattr(base, "predict_on_batch", lambda images: given.append(images) or predict(images))
+    images = np.random.default_rng(0).random((3, 8, 8, 3), np.float32)
+    extract_features(base, ArrayExamples(images, np.zeros(3, np.int64)), mirror=True)
+    assert all(min(each.strides) > 0 for each in given)
+    np.testing.assert_array_equal(given[1], images[:, :, ::-1])

@@ -82,5 +82,6 @@ def _computed(base: keras.Model, examples: Examples, batch_size: int, mirrored: 
     parts, begun = [], time.perf_counter()
     for start in range(0, len(examples), batch_size):
         images = examples.batch(np.arange(start, min(start + batch_size, len(examples))))
-        parts.append(base.predict_on_batch(images[:, :, ::-1] if mirrored else images))
+        # PyTorch takes no array that is read backwards.
+        parts.append(base.predict_on_batch(np.ascontiguousarray(images[:, :, ::-1]) if mirrored else images))
     return Features(np.concatenate(parts).astype(np.float32), time.perf_counter() - begun, {})
