@@ -22,9 +22,12 @@ from tests.conftest import PROJECT
 
 TRAINED, SEARCHED = "simple_cnn", "tuner_cnn_shallow"
 COMMON = ("dataset=shapes10", "threads=1", "max_training_tflop=1000")
+SPACE = (
+    "{conv1_filters: [2, 4, 6, 8], conv2_filters: [2, 4]}"  # small networks: a trial is a kernel's start and a graph
+)
 SETTINGS = {  # epochs of many steps: time to be killed in, on few images
     TRAINED: (*COMMON, "epochs=10", "max_epochs=10", "batch_size=1"),
-    SEARCHED: (*COMMON, "max_trials=4"),
+    SEARCHED: (*COMMON, "max_trials=4", f"search_space={SPACE}"),
 }
 
 
