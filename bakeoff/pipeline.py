@@ -22,7 +22,7 @@ from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
 from bakeoff.progress import title
 from bakeoff.report import Report
-from bakeoff.resolve import NOT_HERE, STAND_IN, Resolver
+from bakeoff.resolve import NOT_HERE, SYNTHETIC, Resolver
 from bakeoff.runner import Runner
 from bakeoff.snapshot import take_snapshot
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
@@ -210,7 +210,7 @@ class Pipeline:
     def _say_what(self, plan: Plan) -> None:
         for name in sorted({row.dataset.name for row in plan.rows}):
             wanted = {row.parameters.stage["dataset"] for row in plan.rows if row.dataset.name == name}
-            note = f" in place of {', '.join(sorted(wanted))}" if name == STAND_IN and wanted != {STAND_IN} else ""
+            note = f" in place of {', '.join(sorted(wanted))}" if name == SYNTHETIC and wanted != {SYNTHETIC} else ""
             self.say(f"Data: {name}{note}.")
         random = [row.variant for row in plan.rows if row.weights == "random" and not row.blocked]
         if random:

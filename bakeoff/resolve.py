@@ -25,8 +25,8 @@ from bakeoff.prepared import find_prepared, other_name, read_metadata, what_is_t
 from bakeoff.resources import usable_cores
 from bakeoff.store import MANIFEST, Store, digest_file, digest_value, write_atomically
 
-STAND_IN = "shapes10"
-DEFAULT = "cifar10"  # the data set that the stand-in may replace, unless somebody asked for it
+SYNTHETIC = "shapes10"
+DEFAULT = "cifar10"  # the data set that the synthetic one may replace, unless somebody asked for it
 TFDS_PACKAGES = ("tensorflow", "tensorflow-datasets")
 NOT_HERE = "not here yet"  # in place of the digest of data that a run would look for
 LOOK_SECONDS = 4.0  # a host that has not answered by then is taken for unreachable
@@ -75,7 +75,7 @@ class Source:
 class Resolver:
     """Answers what a run will use. With `look` False it asks no host and takes what is not here for unreachable.
 
-    asked: the user named data or where they are, so that the stand-in must not replace them.
+    asked: the user named data or where they are, so that the synthetic data set must not replace them.
     """
 
     store: Store
@@ -92,7 +92,7 @@ class Resolver:
         self.digests = self.store.digests()
 
     def dataset(self, wanted: str, skip_broken: bool = False) -> Source:
-        """The data set `wanted` where it is prepared or can be had; else the stand-in, or DataUnavailableError.
+        """The data set `wanted` where it is prepared or can be had; else the synthetic one, or DataUnavailableError.
 
         skip_broken: of images of one's own, files that are no images are left out, not refused.
         """
@@ -112,8 +112,8 @@ class Resolver:
         return self._answers[kind, name]
 
     def _dataset(self, wanted: str) -> Source:
-        if wanted == STAND_IN:
-            return Source(STAND_IN, STAND_IN)
+        if wanted == SYNTHETIC:
+            return Source(SYNTHETIC, SYNTHETIC)
         prepared = find_prepared(wanted, self.data_dir)
         hint = other_name(wanted, self.data_dir) if prepared is None else None
         if hint:
@@ -132,7 +132,7 @@ class Resolver:
             raise self._unavailable(wanted)
         if self.look:
             self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")
-        return Source(STAND_IN, STAND_IN)
+        return Source(SYNTHETIC, SYNTHETIC)
 
     def _own(self, skip_broken: bool, wanted: str) -> Source:
         if wanted.startswith("hf:") and not own_images.hub_table(wanted, self.data_dir).is_file():
@@ -157,7 +157,7 @@ class Resolver:
             f"The data set {wanted} is not in {self.data_dir} ({what_is_there(wanted, self.data_dir)}), and it "
             "could not be downloaded. Three ways out: "
             "connect to the internet and add --download; put the prepared data somewhere and name it with "
-            f"--data-dir; or run on the synthetic fallback data set with --set dataset={STAND_IN}."
+            f"--data-dir; or run on the synthetic fallback data set with --set dataset={SYNTHETIC}."
         )
 
     def _weights(self, file: str) -> Source | None:

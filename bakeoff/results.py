@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.plan import Row
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import SYNTHETIC
 from bakeoff.store import Store
 
 # The first names are relied on from outside: see results.csv in docs/how-it-works.md.
@@ -64,9 +64,9 @@ def stage_folders(row: Row, store: Store) -> dict[str, str]:
 def title_of(row: Row) -> str:
     """A row's title, and whether the class that it names is one that the synthetic fallback data set lacks."""
     title, values = str(row.parameters.run["title"]), row.parameters.stage
-    if values.get("task") != "binary" or row.dataset.name != STAND_IN or not values.get("positive_class"):
+    if values.get("task") != "binary" or row.dataset.name != SYNTHETIC or not values.get("positive_class"):
         return title
-    return f"{title} ({STAND_IN}: its first class in place of {values['positive_class']})"
+    return f"{title} ({SYNTHETIC}: its first class in place of {values['positive_class']})"
 
 
 def _row(row: Row, store: Store, failures: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -161,8 +161,8 @@ def _searched(folders: Mapping[str, Path]) -> dict[str, Any]:
 def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Every departure from the catalogue's schedule, in words."""
     words = list(row.parameters.departures)
-    if row.dataset.name == STAND_IN and row.parameters.stage["dataset"] != STAND_IN:
-        words.insert(0, f"stand-in data {STAND_IN} in place of {row.parameters.stage['dataset']}")
+    if row.dataset.name == SYNTHETIC and row.parameters.stage["dataset"] != SYNTHETIC:
+        words.insert(0, f"synthetic data {SYNTHETIC} in place of {row.parameters.stage['dataset']}")
     if row.weights == "random":
         words.insert(0, "random weights in place of ImageNet's")
     load, train, metrics = files.get("load", {}), files.get("train", {}), files.get("evaluate", {})

@@ -31,7 +31,7 @@ from bakeoff.params import variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
 from bakeoff.plan import Step
 from bakeoff.report.masks import Mask
-from bakeoff.resolve import STAND_IN, default_data_dir
+from bakeoff.resolve import SYNTHETIC, default_data_dir
 from bakeoff.store import Store, digest_value
 
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -143,8 +143,8 @@ def write(finished: Finished, root: Path = RECORDS) -> Path:
 def _refuse(row: Row) -> None:
     """Only whole schedules on real data go on record."""
     departures = [each for each in row["limited"].split("; ") if each and not each.startswith(DIVERGED)]
-    if departures or row["dataset"] == STAND_IN:
-        raise RecordError(f"it departs from the catalogue: {'; '.join(departures) or f'data {STAND_IN}'}")
+    if departures or row["dataset"] == SYNTHETIC:
+        raise RecordError(f"it departs from the catalogue: {'; '.join(departures) or f'data {SYNTHETIC}'}")
 
 
 def _about(finished: Finished) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_limits_and_missing_weights_are_said(made: Workplace, page: str) -> None
     assert rows["resnet50_transfer"]["weights"] == "random"
     assert "random weights in place of ImageNet" in rows["resnet50_transfer"]["limited"]
     assert "searched on the first" in rows["tuner_cnn_deep"]["limited"]
-    assert "built-in stand-in" in page
+    assert "synthetic fallback data set" in page
 
 
 def test_the_cost_of_a_search_is_counted(made: Workplace) -> None:

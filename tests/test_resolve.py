@@ -12,7 +12,7 @@ import pytest
 from bakeoff import resolve
 from bakeoff.errors import DataUnavailableError, RequestError
 from bakeoff.prepared import find_prepared
-from bakeoff.resolve import STAND_IN, Resolver, import_environment
+from bakeoff.resolve import SYNTHETIC, Resolver, import_environment
 from bakeoff.store import Store
 from tests.conftest import Workplace
 from tests.prepared_sets import describe
@@ -56,14 +56,14 @@ def test_prepared_data_are_used_with_the_digest_of_their_files(tmp_path: Path) -
     first = _resolver(tmp_path).dataset("cifar10")
     assert (first.name, first.in_tables, first.in_notebooks) == ("cifar10 3.0.2", "cifar10", "cifar10")
     assert first.packages == ("tensorflow", "tensorflow-datasets")
-    assert not _resolver(tmp_path).dataset(STAND_IN).packages
+    assert not _resolver(tmp_path).dataset(SYNTHETIC).packages
     (folder / "more").write_text("x")
     assert _resolver(tmp_path).dataset("cifar10").digest != first.digest
 
 
 def test_quick_goes_on_with_the_stand_in_and_says_so(tmp_path: Path, silent_host: str) -> None:
     said: list[str] = []
-    assert _resolver(tmp_path, said=said).dataset("cifar10").name == STAND_IN
+    assert _resolver(tmp_path, said=said).dataset("cifar10").name == SYNTHETIC
     assert "cannot be had here" in said[0]
 
 

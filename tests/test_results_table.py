@@ -9,7 +9,7 @@ import pytest
 
 from bakeoff.params import Parameters
 from bakeoff.plan import Row
-from bakeoff.resolve import STAND_IN, Source
+from bakeoff.resolve import SYNTHETIC, Source
 from bakeoff.results import COLUMNS, _measured, title_of, to_csv
 from bakeoff.store import write_atomically
 from tests.stubs import StubProject
@@ -41,9 +41,9 @@ def test_the_baseline_is_the_most_frequent_class() -> None:
 @pytest.mark.parametrize(
     ("task", "data", "title"),
     [
-        ("binary", STAND_IN, f"Dog or not ({STAND_IN}: its first class in place of dog)"),
+        ("binary", SYNTHETIC, f"Dog or not ({SYNTHETIC}: its first class in place of dog)"),
         ("binary", "cifar10", "Dog or not"),
-        ("classes", STAND_IN, "Dog or not"),
+        ("classes", SYNTHETIC, "Dog or not"),
     ],
 )
 def test_a_title_says_when_the_class_that_it_names_is_not_in_the_data(task: str, data: str, title: str) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.claims import Claim, Tolerance
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import SYNTHETIC
 
-_SAME_SHAPE = ("cifar10", STAND_IN)  # 32×32 pictures of ten classes: networks on them have equally many parameters
+_SAME_SHAPE = ("cifar10", SYNTHETIC)  # 32×32 pictures of ten classes: networks on them have equally many parameters
 _NETWORK = re.compile(r"(?:^|; )(builder|builder_options|color|image_size|task) ")  # departures that change a network
 _BASE = re.compile(r"(?:^|; )(builder|builder_options) ")  # departures that change its pretrained base
 
@@ -115,7 +115,7 @@ def _unmet(row: Mapping[str, Any], needs: Sequence[str]) -> str:
     if "built network" in needs or "catalogue's network" in needs:
         return _other_network(row, needs)
     reasons, limited = [], str(row["limited"])
-    if row["dataset"] == STAND_IN or row["dataset"] not in needs:
+    if row["dataset"] == SYNTHETIC or row["dataset"] not in needs:
         reasons.append(f"it ran on {row['dataset'] or 'unnamed data'}, the claim is about {needs[0]}")
     if row["weights"] == "random" and "random weights" not in limited:
         reasons.append("random weights in place of ImageNet's")

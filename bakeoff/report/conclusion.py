@@ -9,7 +9,7 @@ from typing import Any
 
 from bakeoff.claims.audit import Finding
 from bakeoff.report.standing import Standing
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import SYNTHETIC
 
 _MOST_FALLEN = 12
 
@@ -28,7 +28,7 @@ def _winner(standing: Standing, table: Sequence[Mapping[str, Any]]) -> Iterator[
         yield f"<strong>No winner.</strong> {len(names)} of {_variants(table)} variants can be ranked; two are needed."
         return
     first = standing.of(names[0])
-    on = "On synthetic images, " if any(row["dataset"] == STAND_IN for row in table) else ""
+    on = "On synthetic images, " if any(row["dataset"] == SYNTHETIC for row in table) else ""
     yield f"<strong>{on}{_code(names[0])} leads {len(names)} ranked variants</strong> with {_accuracy(first)}."
     group = set(first.get("group", ""))
     equal = [name for name in names[1:] if group & set(standing.of(name).get("group", ""))]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bakeoff.plan import Plan
 from bakeoff.report.cells import Executed
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import SYNTHETIC
 from bakeoff.software import package_versions, revision
 from bakeoff.store import NOTEBOOK, Store
 
@@ -20,10 +20,10 @@ def banner(table: Sequence[Mapping[str, Any]], missing: Iterable[str] = ()) -> l
     `missing`: what the load notebooks say of images that a copy of the data lacks.
     """
     sentences = [*missing]
-    if any(row["dataset"] == STAND_IN for row in table):
+    if any(row["dataset"] == SYNTHETIC for row in table):
         sentences.append(
-            f"These numbers were computed on {STAND_IN}, the synthetic fallback data set, not on photographs. They say "
-            "nothing about any published figure."
+            f"These numbers were computed on {SYNTHETIC}, the synthetic fallback data set, not on photographs. "
+            "They say nothing about any published figure."
         )
     for condition, text in (
         (

@@ -73,13 +73,13 @@ def test_interval_over_trainings_covers_the_truth_for_new_seeds_and_new_images()
     assert covered / 300 > 0.93
 
 
-def test_calibration_error_of_a_network_surer_than_right() -> None:
+def test_calibration_error_of_an_overconfident_network() -> None:
     probabilities = np.tile([0.9, 0.1], (10, 1))
     labels = np.array([0] * 6 + [1] * 4)
     assert statistics.expected_calibration_error(probabilities, labels) == pytest.approx(0.3)
 
 
-def test_calibration_error_is_small_when_likelihoods_are_honest() -> None:
+def test_calibration_error_is_small_when_confidences_are_honest() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(4), 20_000)
     labels = (probabilities.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bakeoff.lab import statistics
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.words import count, listed, percent, short, text, whole
-from bakeoff.lab.results import STAND_IN
+from bakeoff.lab.results import SYNTHETIC
 
 if TYPE_CHECKING:
     from bakeoff.lab.evaluation import Evaluation
@@ -45,8 +45,8 @@ def headline(evaluation: Evaluation) -> str:
 
 def _doubts(metrics: Mapping[str, Any]) -> str:
     doubts = ""
-    if metrics["dataset"] == STAND_IN:
-        doubts += f" The images are the **synthetic fallback data set** `{STAND_IN}`: no source's figure can be"
+    if metrics["dataset"] == SYNTHETIC:
+        doubts += f" The images are the **synthetic fallback data set** `{SYNTHETIC}`: no source's figure can be"
         doubts += " compared with this."
     if metrics["weights"] == "random":
         doubts += " The base has **random weights in place of ImageNet's**, so this says nothing about transfer."

@@ -1,4 +1,4 @@
-"""The small computations behind the background chapter's figures, on the stand-in's pictures or drawn numbers."""
+"""The small computations behind the background chapter's figures, on synthetic images or drawn numbers."""
 
 from __future__ import annotations
 
