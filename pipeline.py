@@ -27,7 +27,7 @@ if find_spec("papermill") is None or find_spec("click") is None:
 
 import click  # noqa: E402
 
-from bakeoff import without_iri_grammar  # noqa: E402
+from bakeoff import fast_imports  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
 from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request  # noqa: E402
@@ -88,7 +88,7 @@ def main(context: click.Context, **options: Any) -> None:
     --strict-claims, or --verify or --check-report found something off. 2: the request was
     wrong; nothing started.
     """
-    without_iri_grammar()
+    fast_imports()
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
         signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed

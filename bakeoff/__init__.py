@@ -3,7 +3,7 @@
 import sys
 
 
-def without_iri_grammar() -> None:
+def fast_imports() -> None:
     """Have nbformat imported in this process without the grammar of IRIs that jsonschema would build: 1.3 s.
 
     It checks a format that no notebook's schema has; jsonschema does without where the package is not installed.

@@ -32,7 +32,7 @@ def compare(recorded: Path, again: Path, names: Sequence[str]) -> Verdict:
     near = []
     for name in names:
         if not (again / name).is_file():
-            return Verdict("no", f"{name} was not made again")
+            return Verdict("no", f"{name} did not rerun")
         if digest_file(recorded / name) == digest_file(again / name):
             continue
         difference = _difference(recorded / name, again / name)

@@ -81,7 +81,7 @@ class Loop:
             return False
         bad = store.first_bad_file(*step.name, digests=store.digests()) if reason == DAMAGED else None
         if bad:
-            self.runner.say(f"    {step.stage.name} has a damaged file ({bad}); it is made again.")
+            self.runner.say(f"    {step.stage.name} has a damaged file ({bad}); it reruns.")
         return not bad
 
     def _end(self, step: Step, future: Future[Any]) -> None:

@@ -151,7 +151,7 @@ class Pipeline:
                 what = f"{title(step)}: {bad} is not what was written"
                 if self.request.report_only:
                     raise RequestError(f"{what}; run the command without --report-only, which makes the step again")
-                self.say(f"{what}; the step is made again.")
+                self.say(f"{what}; the step reruns.")
                 found.append(step)
         return found
 

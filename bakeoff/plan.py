@@ -199,7 +199,7 @@ class Plan:
     reasons: dict[Name, str]
     machine: Machine
     background: Step  # one of `steps`, of no variant: the chapter that explains
-    force: frozenset[str] = frozenset()  # stages and variants that are made anew
+    force: frozenset[str] = frozenset()  # stages and variants that rerun
     waiting_longer: list[Step] = field(default_factory=list)  # steps that read what was added since the run looked
 
     def pending(self) -> list[Step]:

@@ -211,7 +211,7 @@ class Runner:
             "peak_memory": made.peak_memory,  # what the next run reserves
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        # A page made anew does not change what the work took, and on what.
+        # A page that was rebuilt does not change what the work took, and on what.
         before = making.before if made.page_only else None
         manifest = {
             "page_key": step.page_key,

@@ -45,7 +45,7 @@ class Running(NamedTuple):
     left: float | None
 
 
-def longest_way(
+def critical_path(
     steps: Sequence[Step], seconds: Mapping[Name, float], known: Mapping[Name, float] | None = None
 ) -> dict[Name, float]:
     """For each step the seconds from its start to the end of the longest chain of steps that wait for it.
@@ -96,7 +96,7 @@ class Schedule:
         """
         for name, found in estimates.items():
             self._estimates.setdefault(name, found)
-        self.way |= longest_way(steps, {step.name: self._estimates[step.name].seconds for step in steps}, self.way)
+        self.way |= critical_path(steps, {step.name: self._estimates[step.name].seconds for step in steps}, self.way)
         for step in steps:
             if step.name in self.waiting:
                 self._wait_longer(step)

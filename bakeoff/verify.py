@@ -1,4 +1,4 @@
-"""What --verify does: every digest of every step that is there; and, asked for, steps made again and compared."""
+"""What --verify does: every digest of every step that is there; and, asked for, steps rerun and compared."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class Verifier:
                     first = first or (step.stage.name if differs else "")
                     self.say(f"again {_name(step)}: {'DIFFERS, ' if differs else ''}{verdict.words}")
         counts = f"{tally['bits']} the same bits, {tally['numbers']} the same numbers, {tally['no']} differ"
-        self.say(f"{len(chosen)} steps made again: {counts}.{f' First stage that differs: {first}.' if first else ''}")
+        self.say(f"{len(chosen)} steps rerun: {counts}.{f' First stage that differs: {first}.' if first else ''}")
         return tally["no"]
 
     def _made_again(self, step: Step, scratch: Store, runner: Runner) -> Verdict:
         with _parents(step, self.store, scratch):
             try:
                 if not runner.step(self.plan, step, "new"):
-                    return Verdict("no", f"it could not be made again: {runner.failures[step.name]}")
+                    return Verdict("no", f"it could not rerun: {runner.failures[step.name]}")
                 return compare(self.store.folder(*step.name), scratch.folder(*step.name), _files(self.store, step))
             finally:
                 scratch.discard(scratch.folder(*step.name))

@@ -99,7 +99,7 @@ def test_a_step_whose_parent_is_damaged_waits_until_that_is_made_again(tmp_path:
     with Runner(store, machine, tmp_path, said.append, 2, cold_kernels=True) as runner:
         runner.run(again)
     assert not runner.failures, said
-    assert sum("search has a damaged file (made.json); it is made again." in line for line in said) == 1
+    assert sum("search has a damaged file (made.json); it reruns." in line for line in said) == 1
     for child in children:
         made = json.loads((store.folder(*child.name) / "made.json").read_text())
         assert made == [child.number, {"search-1": [1, {}]}]

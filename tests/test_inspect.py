@@ -232,7 +232,7 @@ def _falsify(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) 
 def test_steps_made_again_give_the_same_bits_and_a_false_number_is_found(place: Place) -> None:
     before = place.files()
     code, said = place.say("--verify", *BOTH, "--sample", "20")
-    assert code == 0 and "10 steps made again: 10 the same bits, 0 the same numbers, 0 differ." in said, said
+    assert code == 0 and "10 steps rerun: 10 the same bits, 0 the same numbers, 0 differ." in said, said
     assert place.files() == before
     _falsify(place.step("train"), "training.json", lambda content: content.update(train_accuracy=0.999))
     _falsify(place.step("train", "stub_1"), "training.json", lambda content: content.update(train_seconds=0.999))
@@ -258,7 +258,7 @@ def test_a_sample_of_three_retrains_something_and_the_seed_decides_what(place: P
         manifest = json.loads((folder / MANIFEST).read_text())
         write_manifest(folder, {**manifest, "seconds": 3600.0})
     _, said = place.say("--verify", *BOTH, "--sample", "3")
-    assert said.count("again train ") >= 1 and "3 steps made again" in said, said
+    assert said.count("again train ") >= 1 and "3 steps rerun" in said, said
 
 
 def test_seeds_draw_other_samples(place: Place) -> None:

@@ -156,7 +156,7 @@ def test_a_damaged_file_is_found_and_made_again(made: Workplace, workplace: Work
     arguments = ("--variants", "ann", *SMOKE, "--set", "batch_size=16", "--no-pdf")
     done = workplace.run(*arguments)
     assert done.returncode == 0, done.stdout
-    assert "train_labels.npy is not what was written; the step is made again." in done.stdout
+    assert "train_labels.npy is not what was written; the step reruns." in done.stdout
     assert labels.read_bytes()[-1] == content[-1] ^ 1
 
 

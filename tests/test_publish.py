@@ -240,7 +240,7 @@ def test_a_damaged_step_stays_where_it_is_until_it_is_made_again(place: tuple[St
         assert damaged.is_file()
         time.sleep(0.005)
     said, _ = process.communicate()
-    assert process.returncode == 0 and "made again" in said, said
+    assert process.returncode == 0 and "reruns" in said, said
     for path in [*train.glob(f"*/{MANIFEST}"), *evaluate.glob(f"*/{MANIFEST}")]:
         assert store.first_bad_file(path.parent.parent.name, json.loads(path.read_text())["result_key"]) is None
 

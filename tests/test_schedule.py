@@ -177,7 +177,7 @@ def test_an_event_takes_no_longer_in_a_plan_of_thirty_thousand_steps() -> None:
     assert statistics.median(taken) < 0.002
 
 
-def test_what_remains_is_the_longest_way_or_the_work_of_all_cores() -> None:
+def test_what_remains_is_the_critical_path_or_the_work_of_all_cores() -> None:
     steps = [_step(name) for name in "abcd"]
     assert _schedule(steps, dict.fromkeys("abcd", 10.0), measured=True).remaining([]) == (20, False)
     schedule = _schedule(steps, {"a": 90.0}, measured=True)

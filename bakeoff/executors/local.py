@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bakeoff import without_iri_grammar
+from bakeoff import fast_imports
 from bakeoff.execute import Made
 from bakeoff.executors import Task
 from bakeoff.executors.kernels import Kernels
@@ -102,7 +102,7 @@ def _begin(owner: int) -> None:
     """A worker leaves Ctrl-C to the command, and ends with it whatever ends the command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(owner)
-    without_iri_grammar()
+    fast_imports()
 
 
 def _import_papermill() -> None:

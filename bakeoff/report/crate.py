@@ -174,7 +174,7 @@ class Crate:
             instrument=self._notebook(step, software),
             object=[*self._used(step), *self._shared(step, manifest)],
             result=self._results(step, manifest),
-            # The notebook of a page that was made anew says when that began, not the work.
+            # The notebook of a page that was rebuilt says when that began, not the work.
             startTime=None if "page" in manifest else _started(self.store.folder(*step.name) / NOTEBOOK),
             endTime=_moment(manifest["finished"]),
             actionStatus="http://schema.org/CompletedActionStatus",

@@ -86,7 +86,7 @@ def _values(values: Iterable[Any]) -> str:
 
 
 def reproducible(plan: Plan) -> str:
-    """Which numbers come out the same, bit for bit, when the run is made again, and which do not."""
+    """Which numbers come out the same, bit for bit, when the run is repeated, and which do not."""
     loose = sorted(
         {step.stage.name for step in plan.steps if step.key_inputs["settings"].get("deterministic", True) is False}
     )
@@ -95,11 +95,11 @@ def reproducible(plan: Plan) -> str:
     )
     if plan.machine.backend == "torch":
         return (
-            "PyTorch was not asked for deterministic algorithms: made again, numbers that were computed with it may "
+            "PyTorch was not asked for deterministic algorithms: in a rerun, numbers that were computed with it may "
             "differ by rounding even on the same machine, and a training carries such differences on."
         )
     return (
-        "Made again on the same kind of machine with the same versions, every number comes out the same bit for bit, "
+        "Run again on the same kind of machine with the same versions, every number comes out the same bit for bit, "
         f"{exception or 'but '}what a clock measured (seconds, milliseconds an image). On another kind of machine "
         "numbers differ by rounding, and a training carries such differences on."
     )

@@ -29,7 +29,7 @@ def page_path(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of all rows beyond the first. Those that are there and say what they would say are not made again."""
+    """The pages of all rows beyond the first. Those that are there and say what they would say are not rebuilt."""
 
     folder: Path
     rows: Sequence[Row]

@@ -215,7 +215,7 @@ def test_a_flipped_bit_is_found_before_use_and_that_step_alone_made_again(
         assert code == 0, said
         stage = path.parent.parent.name
         if stage != "evaluate":  # made anew in any case
-            assert path.name in said and "made again" in said, (path, said)
+            assert path.name in said and "reruns" in said, (path, said)
         assert kills.proofs(place) == kills.proofs(whole)
 
 

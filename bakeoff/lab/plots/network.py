@@ -94,7 +94,7 @@ def picture_alt(network: Network) -> str:
 
 def where(network: Network) -> Figure:
     """Which share of the parameters and of the arithmetic each part of the network has, as bars."""
-    found = weighty(network)
+    found = costly_blocks(network)
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.0, 0.7 + 0.24 * len(found)))
     _bars(axes[0], found, [box.parameters for box in found], "parameters", COLORS[0])
     _bars(axes[1], found, [box.gflop for box in found], "arithmetic", COLORS[1])
@@ -110,7 +110,7 @@ def where_alt(network: Network) -> str:
     parts = [
         f"{plain(box)} {percent(box.parameters / total)} of the parameters and"
         f" {percent(box.gflop / effort)} of the arithmetic"
-        for box in weighty(network)
+        for box in costly_blocks(network)
     ]
     return f"Two bar charts over the parts of the network: {'; '.join(parts)}."
 
@@ -239,7 +239,7 @@ def _bars(axis: Axes, found: list[Box], values: Sequence[float], title: str, col
     axis.grid(visible=False, axis="y")
 
 
-def weighty(network: Network) -> list[Box]:
+def costly_blocks(network: Network) -> list[Box]:
     """The boxes that have parameters or do arithmetic; of a network without either, all."""
     found = boxes(network)
     return [box for box in found if box.parameters or box.gflop] or found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bakeoff.lab.plots.network import percent, plain, weighty
+from bakeoff.lab.plots.network import costly_blocks, percent, plain
 
 if TYPE_CHECKING:
     from bakeoff.lab.models import Network
@@ -21,7 +21,7 @@ STATISTICS = (
 
 def where_sentence(network: Network) -> str:
     """Which part has most of the parameters, and which does most of the arithmetic."""
-    found = weighty(network)
+    found = costly_blocks(network)
     heavy = max(found, key=lambda box: box.parameters)
     busy = max(found, key=lambda box: box.gflop)
     share = percent(heavy.parameters / max(network.parameters, 1))
