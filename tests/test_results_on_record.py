@@ -85,7 +85,7 @@ def test_the_report_of_the_records_compares_them_and_shows_no_test_image(recorde
         assert record.row["variant"] in page
         assert f"{100 * float(record.row['test_accuracy']):.1f} %" in page
     assert "Conclusion" in page and "docs/records" in page
-    assert not re.search(r"\d pictures\. ", page)  # as the cells that show some begin to describe them
+    assert not re.search(r"\d images\. true: ", page)  # as the cells that show some begin to describe them
 
 
 def test_a_changed_figure_is_changed_everywhere(recorded: Path, tmp_path: Path) -> None:
