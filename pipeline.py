@@ -29,7 +29,7 @@ import click  # noqa: E402
 
 from bakeoff import fast_imports  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
-from bakeoff.params import PROFILES, load_parameters, variant_names  # noqa: E402
+from bakeoff.params import DIRECTORY, PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
 from bakeoff.resolve import default_data_dir  # noqa: E402
@@ -38,7 +38,18 @@ HERE = Path(__file__).resolve().parent
 
 
 # What the command does in place of a run; one at a time.
-LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", "check_report", "compare")
+LOOKS = (
+    "show_list",
+    "new",
+    "dry_run",
+    "claims",
+    "explain",
+    "verify",
+    "clean",
+    "check_report",
+    "compare",
+    "check_claims",
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -71,6 +82,7 @@ LOOKS = ("show_list", "new", "dry_run", "claims", "explain", "verify", "clean", 
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
 @click.option("--claims", is_flag=True, help="Audit what the sources claim against what is there; run nothing.")
+@click.option("--check-claims", is_flag=True, help="Say which rows of params/claims.csv cannot be judged, and why.")
 @click.option("--strict-claims", is_flag=True, help="Exit code 1 when a claim that was tested does not hold.")
 @click.option("--report-name", metavar="NAME", help="Folder below --reports-dir; default: the profile's name.")
 @click.option("--no-pdf", is_flag=True, help="Leave out report.pdf.")
@@ -126,6 +138,10 @@ def _act(options: Mapping[str, Any]) -> int:
         from bakeoff.report.check import check_report
 
         return check_report(options["check_report"], click.echo)
+    if options["check_claims"]:
+        from bakeoff.claims.judgeable import check_claims
+
+        return check_claims(DIRECTORY, variant_names(), click.echo)
     if options["compare"]:
         from bakeoff.report.compare import compare_reports
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bakeoff.plan import Plan
-from bakeoff.report.cells import Executed
 from bakeoff.resolve import SYNTHETIC
 from bakeoff.software import package_versions, revision
 from bakeoff.store import NOTEBOOK, Store
@@ -44,6 +43,8 @@ def banner(table: Sequence[Mapping[str, Any]], missing: Iterable[str] = ()) -> l
 
 def missing_images(plan: Plan, store: Store) -> list[str]:
     """What the load notebooks of a plan say of images that the copy of the data lacks."""
+    from bakeoff.report.cells import Executed  # reads notebooks; the command starts without that
+
     steps = [step for step in plan.steps if step.stage.name == "load" and store.complete_manifest(*step.name)]
     notebooks = [Executed(store.folder(*step.name) / NOTEBOOK, store.root) for step in steps]
     outputs = [each for notebook in notebooks for each in notebook.outputs("missing", kind="text/markdown")]
