@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters test test-jax test-backends backends lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters colab colab-zip test test-jax test-backends test-colab backends lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -38,6 +38,14 @@ results: setup ## Write docs/results.md, docs/report.html and the README's table
 parameters: setup ## Write params/schema.json and docs/parameters.md from what checks the variant files
 	@echo "Writing params/schema.json and docs/parameters.md."
 	@$(BIN)/python -m docs.parameters
+
+# Python alone does these two: what is written there is what a notebook without an environment begins with.
+REPOSITORY :=
+colab: ## Write the notebooks' cells for Google Colab, with badges once REPOSITORY=owner/name on GitHub is given
+	@"$(PYTHON)" -m docs.colab $(REPOSITORY)
+
+colab-zip: ## Write bakeoff.zip, the project as one file to upload to Colab
+	@"$(PYTHON)" -m docs.colab --zip
 
 test: setup ## Run the tests
 	@echo "Running the tests."

@@ -47,7 +47,7 @@ class Code:
 
     def notebook(self, name: str) -> Notebook:
         """The notebook notebooks/<name>.ipynb; RequestError when its tags are wrong or a cell is no Python."""
-        facts = self.digests.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-2", _read_notebook)
+        facts = self.digests.recall(self.project / "notebooks" / f"{name}.ipynb", "notebook-3", _read_notebook)
         if facts["fault"]:
             raise RequestError(f"notebooks/{name}.ipynb: {facts['fault']}")
         modules, shown = tuple(facts["modules"]), tuple(facts["shown_modules"])
@@ -147,7 +147,8 @@ def _named(parameters: Mapping[str, Any]) -> list[str]:
 
 def _read_notebook(path: Path) -> dict[str, Any]:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code" and not _tagged(cell, "colab", "parameters")]
+    cells = [cell for cell in cells if not _tagged(cell, "colab")]  # where a project lies is in no key
+    code = [cell for cell in cells if cell["cell_type"] == "code" and not _tagged(cell, "parameters")]
     read, fault = [], ""
     for number, cell in enumerate(code, start=1):
         try:

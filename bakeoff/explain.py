@@ -147,10 +147,14 @@ def _page(step: Step, store: Store) -> Iterator[str]:
 
 
 def _cells(path: Path) -> dict[str, tuple[str, list[str]]]:
-    """Cell id -> source and tags, without the cell of parameters that papermill adds."""
+    """Cell id -> source and tags, without the cell of parameters that papermill adds and those that are in no key."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     found = {cell.get("id", str(n)): ("".join(cell["source"]), _tags(cell)) for n, cell in enumerate(cells)}
-    return {name: (source, tags) for name, (source, tags) in found.items() if "injected-parameters" not in tags}
+    return {
+        name: (source, tags)
+        for name, (source, tags) in found.items()
+        if not {"injected-parameters", "colab"} & set(tags)
+    }
 
 
 def _tags(cell: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,6 @@ _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 # Ids that the page itself uses.
 TAKEN = ("main", "ranking", "ranking-filter", "ranking-count", "theme", "open-code", "open-variants", "how-it-was-made")
-_BADGE = re.compile(r"^\[!\[Open in Colab\].*$", re.MULTILINE)
 
 
 def _letter(number: int) -> str:
@@ -135,7 +134,7 @@ class Merger:
     def _demoted(self, source: str, prefix: str, level: int) -> tuple[str, list[str]]:
         """The Markdown with its headings as HTML, and their ids."""
         lines, ids, fenced = [], [], False
-        for line in _BADGE.sub("", source).splitlines():
+        for line in source.splitlines():
             fenced ^= bool(_FENCE.match(line))
             found = None if fenced else _HEADING.match(line)
             depth = level + len(found[1]) - 1 if found else 0
