@@ -41,6 +41,7 @@ HERE = Path(__file__).resolve().parent
 LOOKS = (
     "show_list",
     "new",
+    "open",
     "dry_run",
     "claims",
     "explain",
@@ -60,6 +61,10 @@ LOOKS = (
 @click.option("--list", "show_list", is_flag=True, help="List the variants: source, parameters, what they need.")
 @click.option("--new", metavar="NAME", help="Begin a variant of your own: its file and its network.")
 @click.option("--like", metavar="VARIANT", help="With --new: the variant to begin from; default: simple_cnn.")
+@click.option("--open", metavar="VARIANT STAGE", nargs=2, help="Open a stage's notebook, filled in, in JupyterLab.")
+@click.option(
+    "--editor", type=click.Choice(("jupyter", "code", "none")), help="With --open; none: write the copy only."
+)
 @click.option("--dry-run", is_flag=True, help="Say of each step whether it is done or to run, and why.")
 @click.option("--explain", metavar="VARIANT", help="Say of each step of a variant what changed: old and new values.")
 @click.option("--verify", is_flag=True, help="Check every stored file against its digest; default: --all.")
@@ -125,8 +130,8 @@ def main(context: click.Context, **options: Any) -> None:
 
 def _act(options: Mapping[str, Any]) -> int:
     """Do what the options ask for; the exit code."""
-    named = options["variants"]
-    chosen = tuple(name.strip() for name in named.split(",") if name.strip()) if named is not None else None
+    listed = options["variants"]
+    chosen = tuple(name.strip() for name in listed.split(",") if name.strip()) if listed is not None else None
     _refuse(options, chosen)
     if options["show_list"]:
         return _print_list(chosen)
@@ -147,12 +152,17 @@ def _act(options: Mapping[str, Any]) -> int:
 
         first, second = options["compare"]
         return compare_reports(first, second, click.echo)
-    request = _request(options, (options["explain"],) if options["explain"] else chosen)
+    named = options["explain"] or (options["open"] or ("",))[0]
+    request = _request(options, (named,) if named else chosen)
     if options["clean"]:
         from bakeoff.inspect import clean
 
         return clean(request, click.echo, options["yes"])
     pipeline = Pipeline(request, click.echo)
+    if options["open"]:
+        from bakeoff.open_notebook import open_notebook
+
+        return open_notebook(pipeline, options["open"][1], options["editor"] or "jupyter")
     if options["dry_run"]:
         return pipeline.dry_run()
     if options["explain"] or options["verify"]:
@@ -173,11 +183,12 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
     looks = [f"--{name.removeprefix('show_').replace('_', '-')}" for name in LOOKS if options[name]]
     if len(looks) > 1:
         raise RequestError(f"{' and '.join(looks)}: ask for one at a time")
-    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean"), ("like", "new")):
+    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean"), ("like", "new"), ("editor", "open")):
         if options[name] is not None and options[name] is not False and not options[what]:
             raise RequestError(f"--{name} says something to --{what} only")
-    if options["explain"] and (options["everything"] or chosen is not None):
-        raise RequestError("--explain names its variant itself; leave out --all and --variants")
+    for name in ("explain", "open"):
+        if options[name] and (options["everything"] or chosen is not None):
+            raise RequestError(f"--{name} names its variant itself; leave out --all and --variants")
     if options["everything"] and chosen is not None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
     if not (looks and not options["claims"]) and not options["everything"] and chosen is None:

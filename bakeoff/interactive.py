@@ -22,6 +22,7 @@ EXAMPLES = {
     "5_train_airbench": "speedrun_cnn",
 }
 VARIANT = "simple_cnn"
+OUTPUTS = "outputs"  # among the inputs of a copy that --open wrote: where each run of it gets a folder of its own
 _given: set[str] = set()  # the output folders that this process was given
 _taken: dict[str, Any] = {}  # the values that its notebook was given
 
@@ -30,21 +31,29 @@ def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict
     """The folders of the earlier stages and this notebook's own folder: (inputs, output).
 
     `names` are the notebook's globals(). When papermill has injected `inputs` and `output` they are returned as they
-    are; what this function gave before is not taken for that. Opened by hand, the earlier stages are looked up in
+    are; what this function gave before is not taken for that. A copy that `--open` wrote has its inputs, and gets a new
+    folder in inputs["outputs"] each time. Opened by hand, the earlier stages are looked up in
     runs/ and made where they are missing, with the values of the `parameters` cell, and the output is a new folder in
     runs/by_hand. Values that are still those of the notebook's example get what the profile `quick` and this machine
     make of them: fewer epochs, the synthetic data set for one that cannot be had. That is said, and done in `names`.
     """
     if names.get("inputs") is not None and names.get("output") not in (None, *_given):
         return names["inputs"], names["output"]
+    opened = names.get("inputs") or {}
+    if OUTPUTS in opened:
+        return opened, _new_folder(Path(opened[OUTPUTS]), notebook)
     from bakeoff.code import PROJECT
 
-    by_hand = PROJECT / "runs" / "by_hand"
-    by_hand.mkdir(parents=True, exist_ok=True)
-    output = tempfile.mkdtemp(prefix=f"{notebook}-", dir=by_hand)
+    output = _new_folder(PROJECT / "runs" / "by_hand", notebook)
     inputs = _compare_inputs(Path(output)) if notebook == "7_compare" else _parents(notebook, names)
-    _given.add(output)
     return inputs, output
+
+
+def _new_folder(place: Path, notebook: str) -> str:
+    place.mkdir(parents=True, exist_ok=True)
+    output = tempfile.mkdtemp(prefix=f"{notebook}-", dir=place)
+    _given.add(output)
+    return output
 
 
 def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:

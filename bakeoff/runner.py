@@ -193,6 +193,10 @@ class Runner:
         own = {"PYTHONPATH": python_path(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
         return chosen | own | {_COMPILED: os.environ.get(_COMPILED) or str(self.store.compiled(self.machine.processor))}
 
+    def kernel_server(self) -> dict[str, str]:
+        """The variables by which kernels that others start find this run's fork server, which it starts."""
+        return self._kernels.find()[1]
+
     def _software(self) -> dict[str, Any]:
         """The revision and the packages that this run's steps are made with, as they were when its first one began."""
         if not self._made_with:
