@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters colab colab-zip test test-jax test-backends test-colab backends lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -29,6 +29,9 @@ SETTINGS :=
 record: setup ## Put the finished `full` trainings in RUNS on record in docs/records (SETTINGS="--set replicates=3": as the run had them)
 	@echo "Putting the finished trainings in $(RUNS) on record."
 	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(SETTINGS)
+
+tensorboard: setup ## Show the curves of the trainings in RUNS, running ones too, in TensorBoard
+	@$(BIN)/python -m bakeoff.tensorboard $(RUNS)
 
 results: setup ## Write docs/results.md, docs/report.html and the README's table from the trainings on record
 	@echo "Writing docs/results.md and docs/report.html from docs/records."
