@@ -10,10 +10,24 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	found=$$($$name -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys._base_executable)' 2>/dev/null) \
 	&& test -n "$$found" && echo "$$found" && break; done)
 
+# A Linux machine with an NVIDIA driver gets the CUDA wheels, too, unless GPU=no was asked for, now or when .venv was made.
+GPU :=
+DRIVER := /proc/driver/nvidia/version
+DEVICE := /dev/nvidia0
+OLDEST_DRIVER := 525
+ASKED := $(or $(GPU),$(shell sed -n 's/^GPU=//p' $(VENV)/.installed 2>/dev/null))
+DRIVER_IS := $(or $(shell sed -nE 's/^NVRM version:.* ([0-9]{3,})\.[0-9.]+( .*)?$$/\1/p' "$(DRIVER)" 2>/dev/null),$(OLDEST_DRIVER))
+HAS_GPU := $(if $(filter-out no,$(or $(ASKED),auto)),$(shell ls "$(DRIVER)" "$(DEVICE)" 2>/dev/null))
+CUDA := $(if $(HAS_GPU),$(shell test $(DRIVER_IS) -ge $(OLDEST_DRIVER) && echo yes))
+GPU_WORDS := $(if $(CUDA),An NVIDIA driver is here: the CUDA wheels come too (gigabytes; make setup GPU=no leaves them out).,$(if \
+	$(HAS_GPU),The NVIDIA driver $(DRIVER_IS) is too old for the CUDA wheels ($(OLDEST_DRIVER) or newer): Bakeoff computes \
+	on the CPU; renew the driver and run make setup GPU=yes.))
+LOCKS := requirements.lock $(if $(CUDA),requirements-gpu.lock)
+
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-11s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.installed ## Make .venv and install the locked packages, hashes checked
+setup: $(VENV)/.installed ## Make .venv and install the locked packages, hashes checked; with a GPU CUDA's too (GPU=no: not)
 
 report: setup ## Run every variant and write the comparison report
 	@echo "Running every variant (python pipeline.py --all)."
@@ -91,10 +105,13 @@ bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; 
 	@echo "Running the benchmarks."
 	@$(BIN)/python -m benchmarks $(CASES)
 
-lock: setup ## Resolve the versions anew into requirements.lock
+lock: setup ## Resolve the versions anew into requirements.lock and requirements-gpu.lock
 	@echo "Resolving versions."
 	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --extra dev --extra tensorflow \
 		--no-header --no-annotate --upgrade pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --extra gpu \
+		--no-header --no-annotate --constraint requirements.lock pyproject.toml --output-file $(VENV)/gpu.lock
+	@awk '/^[a-z]/ {cuda = /^nvidia-/} cuda' $(VENV)/gpu.lock > requirements-gpu.lock
 
 AUDIT := $(VENV)/audit
 audit: ## Ask PyPI's vulnerability service about every locked version (needs the network)
@@ -114,24 +131,27 @@ clean: ## Remove the environment and caches; runs/ and reports/ stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .installed is written last and holds the folder that .venv works in (its scripts hold full paths): where it is not
-# there or says another folder, a set-up was stopped or the checkout was moved, and .venv is made from nothing.
-WHOLE := $(shell test -x $(BIN)/python && test "$$(cat $(VENV)/.installed 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+# there or says another folder, a set-up was stopped or the checkout was moved, and .venv is made from nothing; so it is
+# where GPU= asks for other lock files than its last lines say.
+WHOLE := $(shell test -x $(BIN)/python && test "$$(head -n 1 $(VENV)/.installed 2>/dev/null)" = "$$(pwd -P)" && \
+	{ test -z "$(GPU)" || test "$(words $(CUDA))" = "$$(grep -c '^requirements-gpu' $(VENV)/.installed)"; } && echo yes)
 ifneq ($(WHOLE),yes)
 $(VENV)/.installed: stopped-or-moved
 .PHONY: stopped-or-moved
 endif
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock requirements-gpu.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Bakeoff needs Python 3.11, 3.12 or 3.13 on the path; none was found."; exit 2; }
 	@test -n "$(WHOLE)" || test ! -d $(VENV) || \
-		{ echo "$(VENV) is not whole (a set-up was stopped, or the folder was moved): removing it."; rm -rf $(VENV); }
+		{ echo "$(VENV) is not whole (a set-up was stopped, or the folder was moved) or not what GPU= asks for: removing it."; rm -rf $(VENV); }
 	@rm -f $@
 	@echo "Installing the locked packages into $(VENV), for $(PYTHON) (some minutes the first time)."
+	@test -z "$(GPU_WORDS)" || echo "$(GPU_WORDS)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.lock
-	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --compile-bytecode $(LOCKS:%=-r %)
 	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m bakeoff.warm.install
-	@pwd -P > $@
+	@{ pwd -P; echo "GPU=$(ASKED)"; printf '%s\n' $(LOCKS); } > $@
 	@echo "Installed."

@@ -204,6 +204,7 @@ def test_the_tree_is_the_one_that_the_readme_shows() -> None:
         "Makefile",
         "pyproject.toml",
         "requirements.lock",
+        "requirements-gpu.lock",
         "LICENSE",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
