@@ -83,6 +83,15 @@ test-backends: BACKENDS := jax torch
 test-backends: VARIANTS := --all
 test-backends: backends ## Run every variant on JAX and on PyTorch (gigabytes, an hour): by hand
 
+NOTEBOOKS :=
+COLAB_PYTHON = $(shell for name in python3.13 ~/.pyenv/versions/3.13.*/bin/python "$(PYTHON)"; do \
+	$$name -c '' 2>/dev/null && echo "$$name" && break; done)
+test-colab: setup ## Run each notebook from its first cell with Colab's versions, on Python 3.13 or the nearest: by hand
+	@test -x $(VENV)/colab/bin/python || "$(COLAB_PYTHON)" -m venv $(VENV)/colab
+	@echo "Running the notebooks in $(VENV)/colab, on $$($(VENV)/colab/bin/python --version) (Colab has 3.13)."
+	@$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/colab/bin/python --requirement tests/colab.txt
+	@$(BIN)/python -m tests.run_in_colab $(VENV)/colab/bin/python $(VENV)/colab/run $(NOTEBOOKS)
+
 backends: setup
 	@for backend in $(BACKENDS); do \
 		echo "Running on $$backend, in $(VENV)/$$backend."; \

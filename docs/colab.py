@@ -99,22 +99,22 @@ def _write_address(path: Path, name: str) -> None:
     path.write_text(rest.replace(_NEXT_TABLE, table + _NEXT_TABLE), encoding="utf-8")
 
 
-def write_zip(project: Path) -> Path:
+def write_zip(project: Path, target: Path) -> None:
     """The project as one file: what its notebooks need, without what was computed."""
     places = [project / name for name in _IN_ZIP]
     files = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*")))]
-    with zipfile.ZipFile(project / ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
             if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
                 archive.write(path, path.relative_to(project))
-    return project / ZIP
 
 
 def main(arguments: list[str]) -> None:
     """Write the cells, or the zip."""
     project = Path(__file__).resolve().parent.parent
     if arguments == ["--zip"]:
-        print(f"Wrote {write_zip(project).name}.")
+        write_zip(project, project / ZIP)
+        print(f"Wrote {ZIP}.")
         return
     address = write(project, *arguments[:1])
     print(f"The notebooks' cells for Colab name {address or 'no repository: they ask for a zip'}.")
