@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bakeoff import claims, results
+from bakeoff import claims, mlflow, results
 from bakeoff.claims import audit
 from bakeoff.claims.evidence import Evidence, Run
 from bakeoff.claims.outcomes import NOT_REPRODUCED
@@ -87,7 +87,7 @@ class Pipeline:
 
     def run(self) -> int:
         """Make what is missing and the report; 0 when every variant is there, 1 when some failed."""
-        started = time.perf_counter()
+        started, logs = time.perf_counter(), mlflow.wanted()
         self.freeze()
         plan = self.plan(look=False)
         damaged = self._damaged(plan)
@@ -105,6 +105,8 @@ class Pipeline:
             report = self._compare(plan, runner)
             with alone(report.folder.with_name(f".{report.folder.name}.lock"), self.say, str(report.folder)):
                 built = report.build(self.store, self.say, self.request.pdf)
+        if logs:
+            mlflow.log_rows(plan.rows, report.table, self.store, report.folder.name, self.say)
         failed = [str(row["variant"]) for row in report.table if row["status"] != "ok"]
         self.say(f"{'Report written' if built else 'Report is up to date'}: {report.folder / 'report.html'}")
         self.say(
