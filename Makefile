@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -105,6 +105,14 @@ backends: setup
 		$(VENV)/$$backend/bin/python pipeline.py $(VARIANTS) --profile smoke --set dataset=shapes10 \
 			--no-pdf --runs-dir $(VENV)/$$backend/runs --reports-dir $(VENV)/$$backend/reports || exit 1; \
 	done
+
+EXPORT := $(VENV)/export
+test-export: setup ## Export two variants in every format and compare with the evaluate stage
+	@echo "Exporting in every format, in $(EXPORT)."
+	@test -x $(EXPORT)/bin/python || "$(PYTHON)" -m venv $(EXPORT)
+	@$(BIN)/uv pip install --quiet --system-certs --python $(EXPORT)/bin/python --constraint requirements.lock \
+		--constraint tests/backends.txt --requirement pyproject.toml --extra tensorflow --extra onnx pytest pytest-xdist
+	@$(EXPORT)/bin/python -m pytest -rP --numprocesses=0 tests/export_formats.py
 
 test-faults: setup ## Kill runs, kernels, workers, fork servers at random moments and count what is lost or false
 	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."

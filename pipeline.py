@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,12 @@ LOOKS = (
     "check_report",
     "compare",
     "check_claims",
+    "export",
+    "predict",
 )
+# Options that say something to another one only.
+OF_ONE = {"sample": "verify", "seed": "sample", "yes": "clean", "like": "new", "editor": "open"}
+OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -84,6 +90,16 @@ LOOKS = (
     type=click.Path(path_type=Path),
     help="What changed between two reports' folders.",
 )
+@click.option("--export", metavar="VARIANT", help="Write a finished variant's network, labels and model card.")
+@click.option(
+    "--format", type=click.Choice(list(export.FORMATS)), help="With --export: the file's format; default: keras."
+)
+@click.option(
+    "--to", metavar="FOLDER", type=click.Path(path_type=Path), help="With --export; default: exports/VARIANT."
+)
+@click.option("--predict", metavar="VARIANT", help="Say which classes a finished variant sees in IMAGES.")
+@click.option("--json", "as_json", is_flag=True, help="With --predict: all classes, as JSON.")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
 @click.option("--claims", is_flag=True, help="Audit what the sources claim against what is there; run nothing.")
@@ -152,12 +168,14 @@ def _act(options: Mapping[str, Any]) -> int:
 
         first, second = options["compare"]
         return compare_reports(first, second, click.echo)
-    named = options["explain"] or (options["open"] or ("",))[0]
+    named = options["explain"] or options["export"] or options["predict"] or (options["open"] or ("",))[0]
     request = _request(options, (named,) if named else chosen)
     if options["clean"]:
         from bakeoff.inspect import clean
 
         return clean(request, click.echo, options["yes"])
+    if options["export"] or options["predict"]:
+        return _leave(request, options)
     pipeline = Pipeline(request, click.echo)
     if options["open"]:
         from bakeoff.open_notebook import open_notebook
@@ -172,6 +190,15 @@ def _act(options: Mapping[str, Any]) -> int:
     return pipeline.claims() if options["claims"] else pipeline.run()
 
 
+def _leave(request: Request, options: Mapping[str, Any]) -> int:
+    """Export a network, or predict; a result on the standard output, what is said besides on the other."""
+    pipeline = Pipeline(request, partial(click.echo, err=bool(options["predict"])))
+    if options["predict"]:
+        return export.predict(pipeline, options["images"], options["as_json"])
+    folder = options["to"] or HERE / "exports" / options["export"]
+    return export.export(pipeline, options["format"] or "keras", folder.expanduser().resolve())
+
+
 def _verify(pipeline: Pipeline, options: Mapping[str, Any]) -> int:
     from bakeoff.inspect import verify
 
@@ -183,10 +210,12 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
     looks = [f"--{name.removeprefix('show_').replace('_', '-')}" for name in LOOKS if options[name]]
     if len(looks) > 1:
         raise RequestError(f"{' and '.join(looks)}: ask for one at a time")
-    for name, what in (("sample", "verify"), ("seed", "sample"), ("yes", "clean"), ("like", "new"), ("editor", "open")):
+    for name, what in OF_ONE.items():
         if options[name] is not None and options[name] is not False and not options[what]:
-            raise RequestError(f"--{name} says something to --{what} only")
-    for name in ("explain", "open"):
+            raise RequestError(f"--{name.removeprefix('as_')} says something to --{what} only")
+    if bool(options["images"]) != bool(options["predict"]):
+        raise RequestError("--predict VARIANT IMAGE... names a variant and image files; nothing else takes files")
+    for name in ("explain", "open", "export", "predict"):
         if options[name] and (options["everything"] or chosen is not None):
             raise RequestError(f"--{name} names its variant itself; leave out --all and --variants")
     if options["everything"] and chosen is not None:

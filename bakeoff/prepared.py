@@ -92,6 +92,16 @@ def read_metadata(folder: Path, name: str) -> Metadata:
     return Metadata(tuple(names))
 
 
+def data_licence(name: str, data_dir: Path) -> str:
+    """What the description of a data set says of its licence, as a sentence."""
+    if name == "shapes10":
+        return "none is needed; the images are drawn by Bakeoff itself."
+    prepared = find_prepared(name, data_dir) if ":" not in name else None
+    info = _read(prepared / "dataset_info.json") if prepared else {}
+    named = (info.get("redistributionInfo") or {}).get("license")
+    return " ".join(str(named).split()) if named else "the data set's description names none; ask where it is from."
+
+
 def chosen_feature(kinds: Mapping[str, Any], kind: str, usual: str) -> str:
     """The feature of a kind that is used: that of the usual name, else the only one; empty where there is none."""
     found = [name for name, feature in kinds.items() if kind in feature]

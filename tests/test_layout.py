@@ -98,9 +98,9 @@ def test_every_text_is_read_and_written_with_an_encoding() -> None:
     assert _without_encoding(ast.parse(right)) == []
 
 
-def test_the_lab_uses_tensorflow_only_for_data_batches_and_logs() -> None:
+def test_the_lab_uses_tensorflow_only_for_data_batches_logs_and_exports() -> None:
     users = {path.name for path in (PROJECT / "bakeoff" / "lab").rglob("*.py") if "tensorflow" in _imported(path)}
-    assert users <= {"prepared.py", "input_pipeline.py", "trials.py"}
+    assert users <= {"prepared.py", "input_pipeline.py", "trials.py", "export.py"}
 
 
 def test_the_command_starts_without_heavy_imports(workplace: Workplace) -> None:
