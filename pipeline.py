@@ -92,7 +92,9 @@ OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 )
 @click.option("--export", metavar="VARIANT", help="Write a finished variant's network, labels and model card.")
 @click.option(
-    "--format", type=click.Choice(list(export.FORMATS)), help="With --export: the file's format; default: keras."
+    "--format",
+    type=click.Choice(("keras", "savedmodel", "onnx", "litert")),
+    help="With --export: the file's format; default: keras.",
 )
 @click.option(
     "--to", metavar="FOLDER", type=click.Path(path_type=Path), help="With --export; default: exports/VARIANT."
@@ -192,6 +194,8 @@ def _act(options: Mapping[str, Any]) -> int:
 
 def _leave(request: Request, options: Mapping[str, Any]) -> int:
     """Export a network, or predict; a result on the standard output, what is said besides on the other."""
+    from bakeoff import export
+
     pipeline = Pipeline(request, partial(click.echo, err=bool(options["predict"])))
     if options["predict"]:
         return export.predict(pipeline, options["images"], options["as_json"])

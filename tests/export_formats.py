@@ -1,4 +1,4 @@
-"""Exported files against the evaluate stage, format by format: `make test-export`, which has the packages that it takes."""
+"""Exported files against the evaluate stage, format by format: `make test-export`, which has what it takes."""
 
 import json
 from pathlib import Path
