@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from bakeoff.plan import Row
-from bakeoff.resolve import STAND_IN
+from bakeoff.resolve import SYNTHETIC
 
 _LIBRARIES = {"keras": "keras", "savedmodel": "tensorflow", "onnx": "onnx", "litert": "tflite"}
 _SCHEDULE = (
@@ -62,7 +62,7 @@ def _front(row: Row, table: Mapping[str, Any], format: str) -> dict[str, Any]:
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "bakeoff"],
     }
-    if on_hub and name != STAND_IN:
+    if on_hub and name != SYNTHETIC:
         front["datasets"] = [on_hub]
     if measured:
         result = {
@@ -88,6 +88,8 @@ def _use(folders: Mapping[str, str], format: str, file: str) -> list[str]:
 
 def _data(row: Row, folders: Mapping[str, str], licence: str) -> list[str]:
     load = _read(folders, "load", "dataset.json")
+    if row.dataset.name == SYNTHETIC:
+        licence = "none is needed; the images are drawn by Bakeoff itself."
     counts = f"{load['train_examples']} training and {load['test_examples']} test images were loaded."
     return [
         "## Data",

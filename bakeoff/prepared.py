@@ -94,8 +94,6 @@ def read_metadata(folder: Path, name: str) -> Metadata:
 
 def data_licence(name: str, data_dir: Path) -> str:
     """What the description of a data set says of its licence, as a sentence."""
-    if name == "shapes10":
-        return "none is needed; the images are drawn by Bakeoff itself."
     prepared = find_prepared(name, data_dir) if ":" not in name else None
     info = _read(prepared / "dataset_info.json") if prepared else {}
     named = (info.get("redistributionInfo") or {}).get("license")
