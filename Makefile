@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults bench lock clean
+.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray executors bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -117,6 +117,24 @@ test-export: setup ## Export two variants in every format and compare with the e
 test-faults: setup ## Kill runs, kernels, workers, fork servers at random moments and count what is lost or false
 	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."
 	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
+
+# An environment beside .venv, which sees its packages and has that of the executor ray: .venv stays as users have it.
+EXECUTORS := .venv.executors
+PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
+OF_EXECUTORS := ray==2.60.0
+executors: setup
+	@test "$$(cat $(EXECUTORS)/.installed 2>/dev/null)" = "$$(pwd -P) $(OF_EXECUTORS)" || { \
+		echo "Installing $(OF_EXECUTORS) into $(EXECUTORS)."; rm -rf $(EXECUTORS); \
+		$(BIN)/uv venv --quiet --python $(BIN)/python $(EXECUTORS) && \
+		printf 'import os, site; site.addsitedir("%s"); os.environ.setdefault("JUPYTER_PATH", "%s")\n' \
+			"$$($(BIN)/python -c '$(PACKAGES)')" "$$(pwd -P)/$(VENV)/share/jupyter" \
+			> "$$($(EXECUTORS)/bin/python -c '$(PACKAGES)')/beside.pth" && \
+		$(BIN)/uv pip install --quiet --system-certs --python $(EXECUTORS)/bin/python -c requirements.lock $(OF_EXECUTORS) && \
+		echo "$$(pwd -P) $(OF_EXECUTORS)" > $(EXECUTORS)/.installed; }
+
+test-ray: executors ## Run steps on a real Ray cluster of three nodes here, and kill some of it (minutes)
+	@echo "Running the tests of the executor ray."
+	@$(EXECUTORS)/bin/python -m pytest -n 0 tests/executors/on_ray.py
 
 bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
 	@echo "Running the benchmarks."

@@ -30,6 +30,7 @@ import click  # noqa: E402
 
 from bakeoff import fast_imports  # noqa: E402
 from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
+from bakeoff.executors import EXECUTORS, Wish  # noqa: E402
 from bakeoff.params import DIRECTORY, PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
@@ -111,6 +112,11 @@ OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 @click.option("--no-pdf", is_flag=True, help="Leave out report.pdf.")
 @click.option("--download", is_flag=True, help="Ask the hosts of data and weights anew.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Steps side by side; default: as many as there are cores.")
+@click.option("--executor", type=click.Choice(EXECUTORS), default="local", help="Who executes steps; default: local.")
+@click.option(
+    "--device", type=click.Choice(("cpu", "gpu")), help="What steps compute on; default: a GPU if there is one."
+)
+@click.option("--ray-address", metavar="ADDRESS", help="With --executor ray: a cluster; default: one on this machine.")
 @click.option("--cold-kernels", is_flag=True, help="Start each kernel the ordinary way; same results, slower.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Prepared TFDS data; default: TFDS_DATA_DIR.")
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=HERE / "runs", help="Where steps are kept.")
@@ -219,6 +225,8 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
             raise RequestError(f"--{name.removeprefix('as_')} says something to --{what} only")
     if bool(options["images"]) != bool(options["predict"]):
         raise RequestError("--predict VARIANT IMAGE... names a variant and image files; nothing else takes files")
+    if options["ray_address"] and options["executor"] != "ray":
+        raise RequestError("--ray-address says something to --executor ray only")
     for name in ("explain", "open", "export", "predict"):
         if options[name] and (options["everything"] or chosen is not None):
             raise RequestError(f"--{name} names its variant itself; leave out --all and --variants")
@@ -238,6 +246,7 @@ def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Re
         **{name: options[name] for name in same},
         pdf=not options["no_pdf"],
         jobs=options["jobs"] or 0,
+        executor=Wish(options["executor"], options["ray_address"], options["device"]),
         data_asked=bool(data_dir or os.environ.get("TFDS_DATA_DIR"))
         or any(setting.partition("=")[0].strip() == "dataset" for setting in options["settings"]),
         data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from bakeoff.claims.evidence import Evidence, Run
 from bakeoff.claims.outcomes import NOT_REPRODUCED
 from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
+from bakeoff.executors import Executor, Wish, make_executor
 from bakeoff.locks import alone
-from bakeoff.machine import package_version
+from bakeoff.machine import Machine, package_version
 from bakeoff.own_network import copies
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
 from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
@@ -50,6 +51,7 @@ class Request:
     jobs: int = 0  # 0 = as many as there are cores
     cold_kernels: bool = False
     pdf: bool = True
+    executor: Wish = field(default_factory=Wish)
 
 
 @dataclass
@@ -160,15 +162,17 @@ class Pipeline:
     def runner(self, plan: Plan) -> Runner:
         """What executes the plan's steps; use it in a `with` statement."""
         request = self.request
+        executor = self._executor
         return Runner(
             self.store,
             plan.machine,
             request.data_dir,
             self.say,
-            request.jobs or plan.machine.cores,
+            request.jobs or (0 if executor else plan.machine.cores),
             request.cold_kernels,
             self.code.project,
             on_finished=lambda step: plan.add_trials(step, self.store) if step.stage.name == "draw" else None,
+            executor=executor,
         )
 
     def _compare(self, plan: Plan, runner: Runner) -> Report:
@@ -198,11 +202,34 @@ class Pipeline:
     def _resolver(self, look: bool) -> Resolver:
         request = self.request
         return Resolver(
-            self.store, self.profile, request.data_dir, self.say, look, request.download, request.data_asked
+            self.store,
+            self.profile,
+            request.data_dir,
+            self.say,
+            look,
+            request.download,
+            request.data_asked,
+            self._on_device,
         )
 
+    def _on_device(self, machine: Machine) -> Machine:
+        """The machine with the device that was asked for; RequestError where there is none."""
+        wanted = self.request.executor.device
+        if wanted == "cpu":
+            return replace(machine, gpus=(), gpu="", cudnn="")
+        if wanted == "gpu" and self._executor:
+            return self._executor.with_gpu(machine)
+        if wanted == "gpu" and not machine.gpus:
+            raise RequestError(f"--device gpu: {machine.backend} can compute on no GPU of this machine")
+        return machine
+
+    @cached_property
+    def _executor(self) -> Executor | None:
+        request = self.request
+        return make_executor(request.executor, request.cold_kernels, request.jobs, self.say)
+
     def _default_profile(self) -> str:
-        resolver = Resolver(self.store, "quick", self.request.data_dir, self.say)
+        resolver = Resolver(self.store, "quick", self.request.data_dir, self.say, device=self._on_device)
         machine = resolver.machine()
         chosen = "full" if machine.device == "gpu" else "quick"
         found = "can compute on a GPU" if machine.device == "gpu" else "has no GPU to compute on"

@@ -85,6 +85,7 @@ class Resolver:
     look: bool = False
     ask_anew: bool = False
     asked: bool = False
+    device: Callable[[Machine], Machine] = lambda machine: machine  # what was asked for, where that is another one
     digests: DigestCache = field(init=False)
     _answers: dict[tuple[str, str], Source | None] = field(default_factory=dict)  # each question is asked once a run
 
@@ -175,7 +176,7 @@ class Resolver:
 
         So a store that machines of several sizes share holds one result, and not one a size.
         """
-        found = find_machine(self.digests, usable_cores(), self.say)
+        found = self.device(find_machine(self.digests, usable_cores(), self.say))
         path = self.store.root / RESOURCES
         threads = found.cores
         with suppress(OSError, ValueError, KeyError, TypeError):

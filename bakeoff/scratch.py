@@ -33,6 +33,32 @@ def scratch_folder() -> Iterator[Path]:
         os.close(descriptor)
 
 
+def claim(name: str) -> tuple[Path, int | None]:
+    """The folder of this name that several processes of this user share, and a descriptor that holds it.
+
+    The descriptor is None where another process holds it. The folder stays until a later run sweeps it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{name}"
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:  # swept just now
+            continue
+        if os.fstat(descriptor).st_uid != os.getuid():
+            os.close(descriptor)
+            raise PermissionError(f"{folder} belongs to another user")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return folder, None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return folder, descriptor
+        os.close(descriptor)
+
+
 def sweep(place: Path) -> None:
     """Remove the folders of this user's runs in `place` that no run holds any more."""
     for folder in place.glob(f"{_PREFIX}*"):

@@ -73,6 +73,29 @@ def remove(folder: Path) -> None:
     _lock_of(folder).unlink(missing_ok=True)
 
 
+def unseen(folder: Path) -> str:
+    """In words, what does not hold here of the folder of a run that lives, on any machine; nothing where all does.
+
+    That is: the folder is seen, the run's lock is seen, and a folder changes its name in one move.
+    """
+    if not folder.is_dir():
+        return f"does not see {folder}; share the folder of --runs-dir with it, under the same path"
+    if not _lives(folder):
+        return f"does not see the lock that this run holds in {folder.parent}; mount that folder with locks"
+    before, after = folder / unique_name(), folder / unique_name()
+    try:
+        before.mkdir()
+        (before / "whole").write_text("whole", encoding="utf-8")
+        before.rename(after)
+        whole = (after / "whole").read_text(encoding="utf-8") == "whole" and not before.exists()
+    except OSError as error:
+        return f"cannot make and rename folders in {folder}: {error.strerror or error}"
+    finally:
+        for each in (before, after):
+            shutil.rmtree(each, ignore_errors=True)
+    return "" if whole else f"does not rename folders in {folder} in one move; use another file system"
+
+
 def _folders(store: Store) -> list[Path]:
     there = store.staging
     return sorted(each for each in there.iterdir() if each.suffix != ".lock") if there.is_dir() else []

@@ -18,6 +18,7 @@ CASES = (
     "threads",
     "scale",
     "search",
+    "nodes",
     "jobs",
     "quick",
 )  # the longest last

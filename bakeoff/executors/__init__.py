@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bakeoff.plan import Name
     from bakeoff.store import Store
 
-EXECUTORS = ("local", "ray", "slurm")
+EXECUTORS = ("local", "ray")
 
 
 class Needs(NamedTuple):
@@ -40,6 +40,9 @@ class Task:
 
 class Executor(Protocol):
     """One way to have steps executed. `start` comes first, `stop` last; both may be called more than once."""
+
+    def with_gpu(self, machine: Machine) -> Machine:
+        """`machine` with the GPU that the workers have, which the plan's keys name; RequestError where none has one."""
 
     def start(self, run_folder: Path, machine: Machine) -> None:
         """Be ready for tasks of the run whose locked folder this is, planned for `machine`.
@@ -66,8 +69,7 @@ class Wish:
 
     name: str = "local"
     ray_address: str | None = None
-    slurm: Mapping[str, str] = field(default_factory=dict)
-    transfer: bool = False
+    device: str | None = None  # cpu or gpu; None: what this machine has
 
 
 def make_executor(wish: Wish, cold_kernels: bool, jobs: int, say: Callable[[str], None]) -> Executor | None:
@@ -78,15 +80,10 @@ def make_executor(wish: Wish, cold_kernels: bool, jobs: int, say: Callable[[str]
     if wish.name == "local":
         return None
     try:
-        if wish.name == "ray":
-            from bakeoff.executors.ray import RayExecutor
-
-            return RayExecutor(wish.ray_address, wish.transfer, cold_kernels, jobs, say)
-        from bakeoff.executors.slurm import SlurmExecutor
-
-        return SlurmExecutor(wish.slurm, cold_kernels, jobs, say)
+        from bakeoff.executors.ray import RayExecutor
     except ImportError as error:
         raise RequestError(
             f"--executor {wish.name} needs a package that is not installed ({error.name}): run "
             f"`.venv/bin/uv pip install --python .venv -c requirements.lock -e '.[{wish.name}]'`"
         ) from None
+    return RayExecutor(wish.ray_address, cold_kernels, jobs, say)

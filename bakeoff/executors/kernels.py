@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,15 @@ from pathlib import Path
 
 from bakeoff import warm
 from bakeoff.execute import Job
-from bakeoff.scratch import scratch_folder
-from bakeoff.warm.client import Server
+from bakeoff.scratch import claim, scratch_folder
+from bakeoff.warm.client import SOCKET, Server
 
 COLD_KERNEL = "python3"
+_SERVER_SECONDS = 180.0
+_LOOK_SECONDS = 0.05
 _LONGEST_SOCKET_FOLDER = 80  # a socket's path has 104 bytes at most on some systems
+
+_kept: list[object] = []  # what shall live as long as this process
 
 
 @dataclass
@@ -93,3 +98,23 @@ class Kernels:
         """Where kernels put their Unix sockets; None where there are none, or the folder's name is too long for one."""
         fits = hasattr(socket, "AF_UNIX") and len(str(self.folder())) < _LONGEST_SOCKET_FOLDER
         return self.folder() if fits and os.name == "posix" else None
+
+
+def shared_server(group: str, environment: Mapping[str, str], hidden: str) -> Path:
+    """The socket of a fork server of which all processes of a group on this machine fork theirs.
+
+    The first of them starts it, by an exec, and it ends with that one; then another one starts the next.
+    """
+    end = time.monotonic() + _SERVER_SECONDS
+    while time.monotonic() < end:
+        folder, descriptor = claim(group)
+        if descriptor is not None:
+            server = Server(environment, folder / "fork-server.log", hidden=hidden)
+            server.start(folder)
+            server.wait()
+            _kept.extend((descriptor, server))
+            return server.path
+        if (path := folder / SOCKET).exists():
+            return path
+        time.sleep(_LOOK_SECONDS)
+    return folder / SOCKET

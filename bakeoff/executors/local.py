@@ -49,6 +49,10 @@ class LocalExecutor:
     def __post_init__(self) -> None:
         self.kernels.meanwhile = lambda: self._work(_import_papermill)
 
+    def with_gpu(self, machine: Machine) -> Machine:
+        """This machine, if it has one."""
+        return machine
+
     def start(self, run_folder: Path, machine: Machine) -> None:
         """Nothing is to be done: a worker is started with its first task."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from bakeoff.warm import OWNER_VARIABLE, SOCKET_VARIABLE, socket_path
 from bakeoff.warm.process import ForkedServer, ask_for_server
 
+SOCKET = "server.sock"
 _END_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0  # a standing server forks in a fraction of one; imports take longer
 
@@ -41,7 +42,7 @@ class Server:
 
         `wait` says when it serves. The socket lies in `folder`.
         """
-        self.path = folder / "server.sock"
+        self.path = folder / SOCKET
         self._log.parent.mkdir(parents=True, exist_ok=True)
         own = {SOCKET_VARIABLE: str(self.path), OWNER_VARIABLE: str(os.getpid())}
         environment = self._environment | own

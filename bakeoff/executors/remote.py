@@ -1,0 +1,146 @@
+"""A task in a process that another system started, maybe on another machine, as Ray does its workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bakeoff import fast_imports, warm
+from bakeoff.code import PROJECT
+from bakeoff.errors import StepError
+from bakeoff.execute import Job, Made
+from bakeoff.executors import Task
+from bakeoff.executors.kernels import Kernels, shared_server
+from bakeoff.inputs import execute_checked
+from bakeoff.machine import Machine, processor
+from bakeoff.resolve import import_environment, python_path
+from bakeoff.resources import usable_cores
+from bakeoff.software import package_versions
+from bakeoff.staging import unseen
+from bakeoff.store import host_name, unique_name
+
+# What Ray gives each of its workers another way; a fork server serves several of them.
+_OF_THE_WORKER = r"RAY_.*|OMP_NUM_THREADS|CUDA_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ROCR_VISIBLE_DEVICES"
+TRIES = 4  # of a step whose worker or machine is lost
+Outcome = TypeVar("Outcome")
+
+
+class LostError(Exception):
+    """A worker, or the machine that it was on, ended in the middle of a task."""
+
+
+def until_done(task: Task, attempt: Callable[[], Outcome], say: Callable[[str], None]) -> Outcome:
+    """What `attempt` gives, once one was not lost; StepError after TRIES of them."""
+    lost = ""
+    for number in range(1, TRIES + 1):
+        try:
+            return attempt()
+        except LostError as error:
+            lost = str(error)
+            if number < TRIES:
+                say(f"    {task.title}: its worker or machine was lost; it runs again ({number} of {TRIES - 1}).")
+    raise StepError(task.job.stage, None, f"{TRIES} workers that ran it were lost ({lost}); run the command again")
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What of a worker's machine must be as the plan's keys say, since numbers depend on it."""
+
+    versions: Mapping[str, str]
+    processor: str  # empty: no step computes on one
+
+    def fault(self) -> str:
+        """In words, what is another here; nothing where all is as it must be."""
+        here = package_versions()
+        for name in sorted({*self.versions, *here}):
+            if here.get(name) != self.versions.get(name):
+                return f"has {name} {here.get(name, 'missing')} where this run has {self.versions.get(name, 'none')}"
+        if self.processor and processor() != self.processor:
+            return f"has another processor ({processor()}), on which numbers may differ in their last digits"
+        return ""
+
+
+def likeness(machine: Machine) -> Likeness:
+    """What workers for a plan that was made for `machine` must have."""
+    return Likeness(package_versions(), "" if machine.gpus else machine.processor)
+
+
+def fault_here(alike: Likeness, run_folder: Path) -> str:
+    """In words, why steps of the run with this locked folder cannot be executed here; nothing where they can."""
+    return alike.fault() or unseen(run_folder)
+
+
+def refuse_unlike(task: Task, alike: Likeness, run_folder: Path) -> None:
+    """Raise StepError where a task cannot be executed here, or not with the same results."""
+    fault = fault_here(alike, run_folder)
+    if fault:
+        raise StepError(task.job.stage, None, f"the machine {host_name()} {fault}")
+
+
+def execute_here(task: Task, run_folder: Path, alike: Likeness, cold_kernels: bool, group: str) -> Made:
+    """Execute a task in a folder that is this attempt's alone, so that a lost worker that lives on disturbs nothing.
+
+    `group` names the workers on this machine that share one import of the libraries.
+    """
+    refuse_unlike(task, alike, run_folder)
+    attempt = task.job.folder / f"attempt-{unique_name()}"
+    job = equipped(moved(task.job, {task.job.folder: attempt}), cold_kernels, group)
+    return replace(execute_checked(job, task.store, task.parents), folder=attempt, machine=this_machine())
+
+
+def this_machine() -> dict[str, Any]:
+    """What is written down of a worker's machine."""
+    return {"cores": usable_cores()}
+
+
+def equipped(job: Job, cold_kernels: bool, group: str) -> Job:
+    """The job with a kernel of this process' fork server, and with the GPUs that this process was given."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "") if job.environment.get("CUDA_VISIBLE_DEVICES") != "-1" else "-1"
+    environment = {**job.environment, "CUDA_VISIBLE_DEVICES": gpus}
+    names = import_environment("", Path()).keys()
+    imported_with = {name: environment[name] for name in names if name in environment}
+    imported_with["PYTHONPATH"] = python_path(PROJECT)
+    kernels = _kernels(tuple(sorted(imported_with.items())), cold_kernels, group)
+    return kernels.equip(replace(job, environment=environment))
+
+
+@cache
+def _kernels(imported_with: tuple[tuple[str, str], ...], cold: bool, group: str) -> Kernels:
+    """The fork server of this process; forked from one that all of the group's processes here share."""
+    fast_imports()
+    environment, quiet = dict(imported_with), Path(os.devnull)
+    standing = None if cold or not warm.supported() else shared_server(group, environment, _OF_THE_WORKER)
+    return Kernels(environment, quiet, lambda _: None, cold, standing=standing, hidden=_OF_THE_WORKER)
+
+
+def moved(job: Job, moves: Mapping[Path, Path]) -> Job:
+    """The job with every path at or below a folder among `moves` where that folder is now."""
+    texts = {str(old): str(new) for old, new in moves.items()}
+
+    def path(value: str) -> str:
+        for old, new in texts.items():
+            if value == old or value.startswith(f"{old}{os.sep}"):
+                return new + value[len(old) :]
+        return value
+
+    def text(value: str) -> str:
+        return os.pathsep.join(map(path, value.split(os.pathsep)))
+
+    def value(given: Any) -> Any:
+        if isinstance(given, str):
+            return text(given)
+        if isinstance(given, Mapping):
+            return {name: value(each) for name, each in given.items()}
+        return given
+
+    return replace(
+        job,
+        notebook=Path(text(str(job.notebook))),
+        folder=Path(text(str(job.folder))),
+        parameters={**job.parameters, **{name: value(job.parameters[name]) for name in ("inputs", "output")}},
+        environment=value(job.environment),
+    )

@@ -1,0 +1,188 @@
+"""A real Ray cluster of three nodes on this machine: the same results, whatever is killed, and nothing left.
+
+`make test-ray` runs it in an environment of its own; `make test` does not collect it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.faults.kills import proofs
+from tests.stubs import LIGHT, PROJECT, StubProject, make_stub_project, make_template
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+OWNER = "BAKEOFF_TESTS_OWNER"
+VARIANTS = ("stub_0", "stub_1", "stub_2")
+_SMALL = 100 * 2**20  # bytes for a node's objects
+_PATIENCE = 240.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and two more nodes, with a core each; their fork servers import only what stubs need."""
+    from ray.cluster_utils import Cluster
+
+    before = dict(os.environ)
+    os.environ |= LIGHT | {"RAY_agent_register_timeout_ms": "180000"}  # nodes of a busy machine are slow to start
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": _SMALL},
+    )
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=_SMALL)
+    yield made
+    made.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One real run on this machine alone."""
+    folder = tmp_path_factory.mktemp("template")
+    make_template(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> StubProject:
+    """Notebooks that copy files, with a pause after each."""
+    return make_stub_project(tmp_path_factory.mktemp("stubs"), template, len(VARIANTS), 0.4)
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory, project: StubProject) -> dict[str, str]:
+    """What the stubs leave when worker processes of this machine execute them."""
+    folder = tmp_path_factory.mktemp("local")
+    code, said = project.run(folder, VARIANTS, "--no-pdf")
+    assert code == 0, said
+    return proofs(folder)
+
+
+def _on(cluster: Any) -> tuple[str, ...]:
+    return "--no-pdf", "--executor", "ray", "--ray-address", cluster.address
+
+
+def _wait_for(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + _PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def _processes(*words: str) -> list[psutil.Process]:
+    """Processes of this test whose command has all these words."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            own = process.environ().get(OWNER) == os.environ[OWNER]
+            if own and all(word in " ".join(process.cmdline()) for word in words):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _helpers() -> list[psutil.Process]:
+    """Fork servers and kernels: each leads a session of its own."""
+    return _processes("bakeoff.warm.server")
+
+
+def _kernel_of(worker: psutil.Process, folder: Path) -> psutil.Process | None:
+    """The kernel that a worker of Ray executes a training in: its folder names the worker."""
+    for kernel in _helpers():
+        with suppress(psutil.Error):
+            place = Path(kernel.cwd())
+            if place.is_relative_to(folder) and f"_{worker.pid}_" in place.name and "train-" in place.parent.name:
+                return kernel
+    return None
+
+
+def _training(folder: Path) -> tuple[psutil.Process, psutil.Process] | None:
+    """A worker and its kernel in the middle of a training."""
+    pairs = ((worker, _kernel_of(worker, folder)) for worker in _processes("ray::"))
+    return next(((worker, kernel) for worker, kernel in pairs if kernel), None)
+
+
+def _nothing_left(seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while (left := _helpers()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left
+
+
+def test_a_real_variant_has_the_same_bits_as_on_this_machine_alone(
+    cluster: Any, template: Path, tmp_path: Path
+) -> None:
+    command = StubProject(PROJECT).command(tmp_path, ["simple_cnn"], *_on(cluster))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (local,), (ours,) = ((folder / "runs" / "evaluate").glob("*/predictions.npz") for folder in (template, tmp_path))
+    assert local.parent.name == ours.parent.name and local.read_bytes() == ours.read_bytes()
+    _nothing_left()
+
+
+def test_a_worker_that_is_killed_costs_its_step_a_second_run_and_nothing_else(
+    cluster: Any, project: StubProject, truth: dict[str, str], tmp_path: Path
+) -> None:
+    process = project.start(tmp_path, VARIANTS, *_on(cluster))
+    worker, kernel = _wait_for(lambda: _training(tmp_path))
+    worker.kill()
+    kernel.wait(10)
+    said, _ = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 0 and "it runs again (1 of 3)" in said, said
+    assert proofs(tmp_path) == truth
+    _nothing_left()
+
+
+def test_a_node_that_is_killed_costs_its_steps_a_second_run_and_nothing_else(
+    cluster: Any, project: StubProject, truth: dict[str, str], tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=4, object_store_memory=_SMALL)
+    process = project.start(tmp_path, VARIANTS, *_on(cluster))
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    _wait_for(lambda: (found := _training(tmp_path)) and found[0].ppid() == raylet.pid)
+    for each in [raylet, *raylet.children(recursive=True)]:  # as where the power fails: workers and kernels, too
+        each.kill()
+    cluster.remove_node(node, allow_graceful=False)
+    said, _ = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 0 and "it runs again" in said, said
+    assert proofs(tmp_path) == truth
+    _nothing_left()
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["a cluster of its own", "a cluster that stays"])
+def test_ctrl_c_leaves_nothing(cluster: Any, project: StubProject, tmp_path: Path, own: bool) -> None:
+    before = {each.pid for each in _processes()}
+    process = project.start(tmp_path, VARIANTS, *(("--no-pdf", "--executor", "ray") if own else _on(cluster)))
+    _wait_for(lambda: _training(tmp_path))
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    said, _ = process.communicate(timeout=_PATIENCE)
+    _nothing_left(10 - (time.monotonic() - begun))
+    assert process.returncode == 130 and "Stopped." in said, said
+    left = [each for each in _processes() if each.pid not in before and "ray::IDLE" not in " ".join(each.cmdline())]
+    assert not left
+    assert all(node.live_processes() for node in cluster.list_all_nodes())
+
+
+def test_a_cluster_without_a_gpu_that_is_asked_for_one_says_so(
+    cluster: Any, project: StubProject, tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    code, said = project.run(tmp_path, VARIANTS, *_on(cluster), "--device", "gpu")
+    assert code == 2 and "has no GPU" in said and "Traceback" not in said, said
+    assert time.monotonic() - begun < 10
