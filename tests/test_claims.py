@@ -554,6 +554,7 @@ def test_what_binary_accuracy_would_have_been_is_computed_from_the_predictions(
     with np.load(tmp_path / "evaluate" / "predictions.npz") as kept:
         by_hand = ((kept["probabilities"] > 0.5) == np.eye(10)[kept["labels"]]).mean()
     assert binary_accuracy([run]).value == pytest.approx(expected) == pytest.approx(by_hand)
+    assert all(np.isfinite(binary_accuracy([run]).bounds or ()))
 
 
 def test_hypotheses_stand_under_the_claims_and_do_not_count(folders: dict[str, dict[str, str]]) -> None:

@@ -69,7 +69,9 @@ def binary_accuracy(runs: Sequence[Run]) -> Measured:
 
     wrong = np.where(found.confidence > 0.5, 2 * ~found.correct, 1)
     right = 1 - wrong / len(np.unique(found.labels))
-    return Measured(float(right.mean()), mean_interval(right), _over(len(found.ids), runs))
+    mean = float(right.mean())
+    interval = mean_interval(right) if np.ptp(right) else (mean, mean)  # a short training is unsure of every image
+    return Measured(mean, interval, _over(len(found.ids), runs))
 
 
 def test_loss(runs: Sequence[Run]) -> Measured:
