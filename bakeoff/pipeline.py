@@ -102,6 +102,7 @@ class Pipeline:
         with self.runner(plan) as runner:
             if not self.request.report_only:
                 runner.run(plan)
+                plan.sort()
             elif plan.background.name in plan.reasons:
                 runner.step(plan, plan.background, plan.reasons[plan.background.name])
             report = self._compare(plan, runner)
@@ -266,7 +267,9 @@ def audit_rows(rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: S
 def audit_basis(rows: Sequence[Row], code: Code, store: Store) -> str:
     """A digest of what the audit of these rows follows from beside their table: with both the same, so is the audit."""
     judges = [*sorted(CLAIMS.glob("*.py")), *(DIRECTORY / name for name in claims.FILES)]
-    manifests = [store.complete_manifest(*step.name) for row in rows for step in row.steps.values()]
+    # By label: a plan that grew by trials has them last, a plan that knows them from the start has not.
+    steps = [step for row in rows for _, step in sorted(row.steps.items())]
+    manifests = [store.complete_manifest(*step.name) for step in steps]
     return digest_value(
         {
             "judges": {

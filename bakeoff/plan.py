@@ -237,6 +237,13 @@ class Plan:
             if row.steps.get(draw.stage.name) is draw:
                 self.add(drawn_trials(row, store), store, row, row.steps["search"])
 
+    def sort(self) -> None:
+        """Put the steps in the order of a plan that knew its trials from the start; not while it runs."""
+        for row in self.rows:
+            _put_trials_first(row, {label: step for label, step in row.steps.items() if step.stage.name == "trial"})
+        first = _stage_by_stage(self.rows)
+        self.steps[:] = [*first.values(), *(step for step in self.steps if step.name not in first)]
+
 
 def make_plan(
     parameters: Iterable[Parameters], resolver: Resolver, code: Code, store: Store, force: Sequence[str] = ()
@@ -247,20 +254,36 @@ def make_plan(
     if rows and all(row.refused for row in rows):
         raise RequestError(f"{rows[0].variant} cannot be run: {rows[0].refused}.")
     for row in rows:
-        trials = {step.label: step for step in drawn_trials(row, store)}
-        later = {label: row.steps.pop(label) for label in list(row.steps) if trials and _is_after_draw(label)}
-        row.steps.update(trials | later)
-    steps: dict[Name, Step] = {}
-    for name in STAGES:  # stage by stage: every parent stands before its children
-        for row in rows:
-            for label in [each for each, step in row.steps.items() if step.stage.name == name]:
-                step = row.steps[label] = steps.setdefault(row.steps[label].name, row.steps[label])
-                _need(step, row.variant)
+        _put_trials_first(row, {step.label: step for step in drawn_trials(row, store)})
+    steps = _stage_by_stage(rows)
+    for row in rows:
+        for step in row.steps.values():
+            _need(step, row.variant)
     background = background_step(code)
     steps[background.name] = background
     forced = frozenset([*force, *(SEARCHING if "search" in force else ())])
     reasons = _reasons(steps.values(), store, forced)
     return Plan(rows, list(steps.values()), reasons, maker.machine, background, forced)
+
+
+def _stage_by_stage(rows: Sequence[Row]) -> dict[Name, Step]:
+    """Every step once, so that parents stand before their children; rows then share the steps that are equal."""
+    steps: dict[Name, Step] = {}
+    for name in STAGES:
+        for row in rows:
+            for label in [each for each, step in row.steps.items() if step.stage.name == name]:
+                row.steps[label] = steps.setdefault(row.steps[label].name, row.steps[label])
+    return steps
+
+
+def _put_trials_first(row: Row, trials: Mapping[str, Step]) -> None:
+    """Put the trials of a row between the draw of their points and what comes after it."""
+    later = {
+        label: row.steps.pop(label)
+        for label in list(row.steps)
+        if trials and label not in trials and _is_after_draw(label)
+    }
+    row.steps.update({**trials, **later})
 
 
 def _is_after_draw(label: str) -> bool:
