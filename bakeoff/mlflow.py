@@ -48,7 +48,7 @@ def log_rows(
     except MlflowException as error:
         say(f"MLflow took no rows: {str(error).splitlines()[0]}; the report is written, run the command again.")
         return
-    say(f"MLflow: {logged} rows logged in the experiment {experiment}.")
+    say(f"MLflow: {logged} {'row' if logged == 1 else 'rows'} logged in the experiment {experiment}.")
 
 
 def _log(client: Any, experiment: str, row: Row, measured: Mapping[str, Any], store: Store) -> bool:

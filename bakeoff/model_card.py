@@ -136,7 +136,7 @@ def _limits(row: Row, table: Mapping[str, Any], metrics: Mapping[str, Any]) -> l
     limits = [table["limited"], table["notes"], *(f"Assumed: {each}" for each in row.parameters.run["assumed"])]
     if metrics["task"] == "binary":
         limits.append(f"It tells one class from all others: {metrics['class_names'][1]}")
-    always = "It names one of its classes for any picture, also for pictures of none of them"
+    always = "It names one of its classes for any image, also for images of none of them"
     return ["## Limits", "\n".join(f"- {str(each).rstrip('.')}." for each in [*limits, always] if each)]
 
 

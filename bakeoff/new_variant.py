@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import yaml
 from bakeoff import options, own_network, rules
 from bakeoff.code import PROJECT
 from bakeoff.errors import RequestError, nearest, shown
-from bakeoff.params import DIRECTORY, load_parameters, own_values, variant_names
+from bakeoff.params import DIRECTORY, explanations, load_parameters, own_values, variant_names
+from bakeoff.python_source import names
 
 _OF_THE_SOURCE = ("title", "source", "notes", "assumed")  # what a file says of its own origin
 _WIDTH = 118
@@ -35,32 +36,29 @@ def new_variant(name: str, like: str, say: Callable[[str], None]) -> int:
         raise RequestError(f"--like: there is no variant {shown(like)}; {nearest(like, known)}")
     if not rules.is_name(name):
         raise RequestError(f"--new: {shown(name)} cannot be a variant's name; use letters, digits and _")
-    files = {DIRECTORY / "variants" / f"{name}.yaml": _variant, options.MODELS / f"{name}.py": _network}
+    files = (DIRECTORY / "variants" / f"{name}.yaml", options.MODELS / f"{name}.py")
     there = [path for path in files if path.exists()]
     taken = name in known or name in options.builders()
     if there or taken:
         place = there[0].relative_to(PROJECT) if there else f"a variant or network {name}"
         raise RequestError(f"--new: {place} is there already; choose another name")
-    _refuse_airbench(like)
-    for path, write in files.items():
-        path.write_text(write(name, like), encoding="utf-8")
+    (chosen,) = load_parameters((like,), "full")
+    if chosen.stage["trainer"] == "airbench":
+        raise RequestError(
+            f"--like: {like} has a trainer made for its own network; take a variant whose trainer is fit"
+        )
+    texts = (_variant(name, like), _network(name, chosen.stage["builder"]))
+    for path, text in zip(files, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
         say(f"Wrote {path.relative_to(PROJECT)}.")
     say(f"Edit the network in bakeoff/lab/models/{name}.py and its schedule in params/variants/{name}.yaml, then run")
     say(f"    python pipeline.py --variants {name},{like}")
     return 0
 
 
-def _refuse_airbench(like: str) -> None:
-    (chosen,) = load_parameters((like,), "full")
-    if chosen.stage["trainer"] == "airbench":
-        raise RequestError(
-            f"--like: {like} has a trainer made for its own network; take a variant whose trainer is fit"
-        )
-
-
 def _variant(name: str, like: str) -> str:
     """The variant's file: what `like` sets, each line with the comment that base.yaml has for it."""
-    comments = dict(re.findall(r"^ *(\w+):.*?# (.*)$", (DIRECTORY / "base.yaml").read_text(encoding="utf-8"), re.M))
+    comments = explanations()
     content, run = own_values(like)
     run = {key: value for key, value in sorted(run.items()) if key not in _OF_THE_SOURCE}
     content.pop("published", None)
@@ -84,13 +82,11 @@ def _line(key: str, value: Any, comments: dict[str, str]) -> str:
     return comment if len(comment) <= _WIDTH else text
 
 
-def _network(name: str, like: str) -> str:
-    """The network's module: the function of `like` under its new name, with what it needs of its file."""
-    (chosen,) = load_parameters((like,), "full")
-    path, old = _place(chosen.stage["builder"])
+def _network(name: str, builder: str) -> str:
+    """The network's module: the function of `builder` under its new name, with what it needs of its file."""
+    path, old = _place(builder)
     source = path.read_text(encoding="utf-8-sig")
-    needed = list(_needed(ast.parse(source), old))
-    used = {each.id for node in needed for each in ast.walk(node) if isinstance(each, ast.Name)}
+    needed, used = _needed(source, old)
     body = [ast.get_source_segment(source, node) or "" for node in needed if not isinstance(node, _IMPORTS)]
     text = "\n\n\n".join([_imports(needed, used), *body])
     text = re.sub(r'\n\n +Source: [^\n]*\n +"""', '"""', text)  # the copy has none
@@ -118,25 +114,14 @@ def _place(builder: str) -> tuple[Path, str]:
     return options.MODELS / f"{options.builders()[builder]}.py", builder
 
 
-def _needed(tree: ast.Module, name: str) -> Iterator[ast.stmt]:
-    """The statements of a file that `name` is made of, in order; `from __future__` always."""
-    binders = {bound: node for node in tree.body for bound in _binds(node)}
-    waiting, seen = [name], set[str]()
+def _needed(source: str, name: str) -> tuple[list[ast.stmt], set[str]]:
+    """The statements of a file that `name` is made of, in order, and the names that they read; and its `__future__`."""
+    found = [(node, *names(ast.get_source_segment(source, node) or "")) for node in ast.parse(source).body]
+    waiting, used = [name], set[str]()
     while waiting:
         wanted = waiting.pop()
-        if wanted in binders and wanted not in seen:
-            seen.add(wanted)
-            waiting += [node.id for node in ast.walk(binders[wanted]) if isinstance(node, ast.Name)]
-    for node in tree.body:
-        general = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-        if general or seen & set(_binds(node)):
-            yield node
-
-
-def _binds(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [(each.asname or each.name).partition(".")[0] for each in node.names]
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return [each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)]
+        if wanted not in used:
+            used.add(wanted)
+            waiting += [read for _, assigned, reads in found if wanted in assigned for read in reads]
+    general = [node for node, *_ in found if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    return [node for node, assigned, _ in found if node in general or assigned & used], used

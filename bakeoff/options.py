@@ -167,6 +167,7 @@ def optimizer_fault(optimizer: str, value: Mapping[str, Any]) -> str | None:
     return mapping_fault(value, OPTIMIZER[optimizer], f" for {optimizer}")
 
 
+@cache
 def builders() -> dict[str, str]:
     """The package's networks: name -> module in bakeoff/lab/models, found by their first two arguments.
 
@@ -179,7 +180,11 @@ def builders() -> dict[str, str]:
 def builder(name: str) -> Builder:
     """What a builder's signature says, read without importing it; RequestError for one of the user's that is wrong."""
     own = own_network.is_own(name)
-    function = own_network.find(name).function if own else _networks(MODELS / f"{builders()[name]}.py")[name]
+    return _signature(own_network.find(name).function if own else _networks(MODELS / f"{builders()[name]}.py")[name])
+
+
+@cache
+def _signature(function: ast.FunctionDef) -> Builder:
     positional, keyword = function.args.args, function.args.kwonlyargs
     with_default = {argument.arg for argument in positional[len(positional) - len(function.args.defaults) :]}
     with_default |= {a.arg for a, default in zip(keyword, function.args.kw_defaults, strict=True) if default}

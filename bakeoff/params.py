@@ -126,6 +126,12 @@ def load_parameters(
     return loaded
 
 
+def explanations(directory: Path = DIRECTORY) -> dict[str, str]:
+    """Parameter -> what base.yaml says about it."""
+    text = (directory / "base.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^ *(\w+):[^#\n]*# (.*)$", text, re.MULTILINE))
+
+
 def own_values(name: str, directory: Path = DIRECTORY) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a variant's own file sets: parameters of the stages, and those under `run:`."""
     entries = _read(_variant_file(name, directory))

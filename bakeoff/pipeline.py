@@ -267,9 +267,7 @@ def audit_rows(rows: Sequence[Row], table: Sequence[Mapping[str, Any]], store: S
 def audit_basis(rows: Sequence[Row], code: Code, store: Store) -> str:
     """A digest of what the audit of these rows follows from beside their table: with both the same, so is the audit."""
     judges = [*sorted(CLAIMS.glob("*.py")), *(DIRECTORY / name for name in claims.FILES)]
-    # By label: a plan that grew by trials has them last, a plan that knows them from the start has not.
-    steps = [step for row in rows for _, step in sorted(row.steps.items())]
-    manifests = [store.complete_manifest(*step.name) for step in steps]
+    manifests = [store.complete_manifest(*step.name) for row in rows for step in row.steps.values()]
     return digest_value(
         {
             "judges": {

@@ -7,7 +7,6 @@ Editors complete and check variant files by the schema: each file names it in it
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from bakeoff import options, rules
-from bakeoff.params import DIRECTORY
+from bakeoff.params import DIRECTORY, explanations
 
 SCHEMA = DIRECTORY / "schema.json"
 PAGE = Path(__file__).parent / "parameters.md"
@@ -32,7 +31,7 @@ def schema() -> dict[str, Any]:
     """What a variant file may hold, in JSON Schema's words (draft 7)."""
     base = _base()
     run = base.pop("run")
-    comments = _comments()
+    comments = explanations()
     own = {name: _property(name, default, comments) for name, default in base.items()}
     of_run = {name: _property(name, default, comments) for name, default in run.items()}
     nested = {"type": "object", "properties": of_run, "additionalProperties": False}
@@ -47,7 +46,7 @@ def schema() -> dict[str, Any]:
 
 def page() -> str:
     """docs/parameters.md."""
-    lines, comments = [_HEAD], _comments()
+    lines, comments = [_HEAD], explanations()
     for title, names in _sections().items():
         lines.append(f"## {title}\n\n| parameter | default | may be | what it means |\n|---|---|---|---|")
         lines += [
@@ -69,12 +68,6 @@ def text(content: Mapping[str, Any]) -> str:
 
 def _base() -> dict[str, Any]:
     return dict(yaml.safe_load((DIRECTORY / "base.yaml").read_text(encoding="utf-8")))
-
-
-def _comments() -> dict[str, str]:
-    """Parameter -> what base.yaml says about it."""
-    text = (DIRECTORY / "base.yaml").read_text(encoding="utf-8")
-    return dict(re.findall(r"^ *(\w+):[^#\n]*# (.*)$", text, re.M))
 
 
 def _sections() -> dict[str, dict[str, Any]]:
