@@ -45,7 +45,7 @@ record: setup ## Put the finished `full` trainings in RUNS on record in docs/rec
 	@$(BIN)/python -m docs.records --runs-dir $(RUNS) $(SETTINGS)
 
 tensorboard: setup ## Show the curves of the trainings in RUNS, running ones too, in TensorBoard
-	@$(BIN)/python -m bakeoff.tensorboard $(RUNS)
+	@$(BIN)/python -m bakeoff.tracking.tensorboard $(RUNS)
 
 results: setup ## Write docs/results.md, docs/report.html and the README's table from the trainings on record
 	@echo "Writing docs/results.md and docs/report.html from docs/records."

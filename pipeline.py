@@ -33,8 +33,8 @@ from bakeoff.errors import BakeoffError, RequestError  # noqa: E402
 from bakeoff.executors import EXECUTORS, Wish  # noqa: E402
 from bakeoff.params import DIRECTORY, PROFILES, load_parameters, variant_names  # noqa: E402
 from bakeoff.pipeline import Pipeline, Request  # noqa: E402
+from bakeoff.plan.resolve import default_data_dir  # noqa: E402
 from bakeoff.report import refuse_unless_plain  # noqa: E402
-from bakeoff.resolve import default_data_dir  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
@@ -160,7 +160,7 @@ def _act(options: Mapping[str, Any]) -> int:
     if options["show_list"]:
         return _print_list(chosen)
     if options["new"]:
-        from bakeoff.new_variant import new_variant
+        from bakeoff.params.new_variant import new_variant
 
         return new_variant(options["new"], options["like"] or "simple_cnn", click.echo)
     if options["check_report"]:
@@ -179,7 +179,7 @@ def _act(options: Mapping[str, Any]) -> int:
     named = options["explain"] or options["export"] or options["predict"] or (options["open"] or ("",))[0]
     request = _request(options, (named,) if named else chosen)
     if options["clean"]:
-        from bakeoff.inspect import clean
+        from bakeoff.inspection import clean
 
         return clean(request, click.echo, options["yes"])
     if options["export"] or options["predict"]:
@@ -192,7 +192,7 @@ def _act(options: Mapping[str, Any]) -> int:
     if options["dry_run"]:
         return pipeline.dry_run()
     if options["explain"] or options["verify"]:
-        from bakeoff import inspect
+        from bakeoff import inspection as inspect
 
         return inspect.explain(pipeline) if options["explain"] else _verify(pipeline, options)
     return pipeline.claims() if options["claims"] else pipeline.run()
@@ -210,7 +210,7 @@ def _leave(request: Request, options: Mapping[str, Any]) -> int:
 
 
 def _verify(pipeline: Pipeline, options: Mapping[str, Any]) -> int:
-    from bakeoff.inspect import verify
+    from bakeoff.inspection import verify
 
     return verify(pipeline, options["sample"] or 0, options["seed"] or 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bakeoff.plan import Stage
+    from bakeoff.plan.steps import Stage
 
 PROFILE = "quick"  # by hand, the earlier stages are made under its limits, and so is what the notebook leaves as it is
 # Notebook -> the variant whose values its `parameters` cell shows; all others show those of VARIANT.
@@ -42,7 +42,7 @@ def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict
     opened = names.get("inputs") or {}
     if OUTPUTS in opened:
         return opened, _new_folder(Path(opened[OUTPUTS]), notebook)
-    from bakeoff.code import PROJECT
+    from bakeoff.plan.code_digests import PROJECT
 
     output = _new_folder(PROJECT / "runs" / "by_hand", notebook)
     inputs = _compare_inputs(Path(output)) if notebook == "7_compare" else _parents(notebook, names)
@@ -82,7 +82,7 @@ def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
 
 
 def _stage(notebook: str) -> Stage:
-    from bakeoff.plan import STAGES, TRAINING_NOTEBOOKS
+    from bakeoff.plan.steps import STAGES, TRAINING_NOTEBOOKS
 
     stages = {stage.notebook: stage for stage in STAGES.values()}
     stages |= dict.fromkeys(TRAINING_NOTEBOOKS.values(), STAGES["train"])
@@ -94,8 +94,8 @@ def _stage(notebook: str) -> Stage:
 
 def _example_values(notebook: str) -> dict[str, Any]:
     """What the notebook's `parameters` cell says unless its reader has changed it, but for the source's figures."""
-    from bakeoff.code import NOTEBOOKS, read_parameter_names
     from bakeoff.params import load_parameters
+    from bakeoff.plan.code_digests import NOTEBOOKS, read_parameter_names
 
     values = load_parameters([EXAMPLES.get(notebook, VARIANT)], "full")[0].stage
     names = read_parameter_names(NOTEBOOKS / f"{notebook}.ipynb")
@@ -141,9 +141,9 @@ def _compare_inputs(output: Path) -> dict[str, Any]:
 
 
 def _pipeline(variants: tuple[str, ...] | None, settings: tuple[str, ...]) -> Any:
-    from bakeoff.code import PROJECT
     from bakeoff.pipeline import Pipeline, Request
-    from bakeoff.resolve import default_data_dir
+    from bakeoff.plan.code_digests import PROJECT
+    from bakeoff.plan.resolve import default_data_dir
 
     request = Request(
         variants=variants,

@@ -11,13 +11,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from bakeoff import warm
-from bakeoff.code import PROJECT
 from bakeoff.errors import RequestError, StepError, nearest
 from bakeoff.executors.kernels import COLD_KERNEL
 from bakeoff.interactive import OUTPUTS
 from bakeoff.pipeline import Pipeline
-from bakeoff.plan import Name, Plan, Row, Step, parent_name
-from bakeoff.resolve import python_path
+from bakeoff.plan.code_digests import PROJECT
+from bakeoff.plan.resolve import python_path
+from bakeoff.plan.steps import Name, Plan, Row, Step, parent_name
 from bakeoff.store import write_atomically
 
 FOLDER = "open"  # beside the store: a folder for each variant

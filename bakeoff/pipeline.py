@@ -9,24 +9,36 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bakeoff import claims, mlflow, results
+from bakeoff import claims, results
 from bakeoff.claims import audit
 from bakeoff.claims.evidence import Evidence, Run
 from bakeoff.claims.outcomes import NOT_REPRODUCED
-from bakeoff.code import Code
 from bakeoff.errors import RequestError, nearest
 from bakeoff.executors import Executor, Wish, make_executor
-from bakeoff.locks import alone
-from bakeoff.machine import Machine, package_version
-from bakeoff.own_network import copies
 from bakeoff.params import DIRECTORY, Parameters, load_parameters, variant_names
-from bakeoff.plan import BACKGROUND, COMPARE, DAMAGED, STAGES, Plan, Row, Step, compare_step, make_plan, stale_reason
-from bakeoff.progress import title
+from bakeoff.params.own_network import copies
+from bakeoff.plan.code_digests import Code
+from bakeoff.plan.machine import Machine, package_version
+from bakeoff.plan.resolve import NOT_HERE, SYNTHETIC, Resolver
+from bakeoff.plan.snapshot import take_snapshot
+from bakeoff.plan.steps import (
+    BACKGROUND,
+    COMPARE,
+    DAMAGED,
+    STAGES,
+    Plan,
+    Row,
+    Step,
+    compare_step,
+    make_plan,
+    stale_reason,
+)
 from bakeoff.report import Report
-from bakeoff.resolve import NOT_HERE, SYNTHETIC, Resolver
-from bakeoff.runner import Runner
-from bakeoff.snapshot import take_snapshot
+from bakeoff.run.progress import title
+from bakeoff.run.runner import Runner
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value
+from bakeoff.store.locks import alone
+from bakeoff.tracking import mlflow
 
 SMALL_BYTES = 4_000_000
 CLAIMS = Path(claims.__file__).parent  # the code that judges

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bakeoff.plan import Row
-from bakeoff.resolve import SYNTHETIC
+from bakeoff.plan.resolve import SYNTHETIC
+from bakeoff.plan.steps import Row
 from bakeoff.store import Store
 
 # The first names are relied on from outside: see results.csv in docs/how-it-works.md.

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bakeoff.machine import package_version
+from bakeoff.plan.machine import package_version
 
 PROJECT = Path(__file__).resolve().parent.parent
 NO_NETWORK_SET = "dataset=shapes10"  # the built-in data: no download, the same everywhere

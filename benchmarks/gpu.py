@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bakeoff.errors import BakeoffError, RequestError
-from bakeoff.machine import BACKEND_PACKAGES, find_backend, package_version
 from bakeoff.params import load_parameters, variant_names
+from bakeoff.plan.machine import BACKEND_PACKAGES, find_backend, package_version
 from bakeoff.store import write_atomically
 from benchmarks import gpu_page
 from benchmarks.common import PROJECT, machine, say

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from bakeoff import warm
-from bakeoff.execute import Job, execute
+from bakeoff.run.execute import Job, execute
 from bakeoff.warm.client import Server
 from benchmarks.common import Case, in_turn, median, run
 

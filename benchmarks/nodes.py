@@ -12,11 +12,11 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
-from bakeoff.devices import Devices
-from bakeoff.estimates import Estimate
-from bakeoff.machine import Machine
-from bakeoff.plan import STAGES, Name, Step
-from bakeoff.schedule import Schedule
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.steps import STAGES, Name, Step
+from bakeoff.run.devices import Devices
+from bakeoff.run.estimates import Estimate
+from bakeoff.run.schedule import Schedule
 from benchmarks.common import PROJECT, Case, manifests, say
 from tests.stubs import make_template
 
@@ -45,9 +45,9 @@ def measure(folder: Path) -> Case:
     changes = [n for before, n in pairwise(NODES) if limits[n] != limits[before]]
     return Case(
         "From 1 to 256 nodes, simulated",
-        f"{VARIANTS} variants with {SEEDS} seeds, {len(steps)} steps, on nodes of {CORES} cores: bakeoff/schedule.py "
-        f"in simulated time. A training takes the seconds of one on record and {TRAINING_CORES} cores; other steps "
-        "take those of a run of simple_cnn in smoke. The command is busy for "
+        f"{VARIANTS} variants with {SEEDS} seeds, {len(steps)} steps, on nodes of {CORES} cores: "
+        f"bakeoff/run/schedule.py in simulated time. A training takes the seconds of one on record and "
+        f"{TRAINING_CORES} cores; other steps take those of a run of simple_cnn in smoke. The command is busy for "
         f"{1000 * event:.2f} ms with each step (the case scale), one after the other; all nodes read the images, "
         f"{IMAGE_BYTES / 1e6:.0f} MB a step, from one folder that gives {FOLDER_BYTES / 1e9:g} GB/s. What limits "
         f"one node: {', '.join([limits[NODES[0]], *(f'from {n} nodes on {limits[n]}' for n in changes)])}.",

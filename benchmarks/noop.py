@@ -42,10 +42,10 @@ def measure(folder: Path) -> Case:
 
 def _graph(request: tuple[str, ...]) -> dict[str, list[str]]:
     """Each step of the plan with its parents."""
-    from bakeoff.code import Code
     from bakeoff.params import load_parameters
-    from bakeoff.plan import make_plan
-    from bakeoff.resolve import Resolver
+    from bakeoff.plan.code_digests import Code
+    from bakeoff.plan.resolve import Resolver
+    from bakeoff.plan.steps import make_plan
     from bakeoff.store import Store
 
     store = Store(Path(os.devnull).parent / "no-store")

@@ -34,11 +34,11 @@ def measure(folder: Path) -> Case:
 
 def _loop(folder: Path, enough: float) -> tuple[float, int, int]:
     """Seconds of papermill commands until all is done or `enough` have passed; steps done, and steps there are."""
-    from bakeoff.code import NOTEBOOKS, Code
-    from bakeoff.machine import find_backend
     from bakeoff.params import load_parameters
-    from bakeoff.plan import make_plan
-    from bakeoff.resolve import Resolver, import_environment
+    from bakeoff.plan.code_digests import NOTEBOOKS, Code
+    from bakeoff.plan.machine import find_backend
+    from bakeoff.plan.resolve import Resolver, import_environment
+    from bakeoff.plan.steps import make_plan
     from bakeoff.store import Store
 
     store = Store(folder / "loop")

@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import results
-from bakeoff.execute import Made
 from bakeoff.executors import Task
 from bakeoff.executors.local import LocalExecutor
-from bakeoff.loop import Loop
 from bakeoff.pipeline import Pipeline, Request, audit_basis, audit_rows
-from bakeoff.plan import Plan, compare_step
-from bakeoff.progress import Lines
+from bakeoff.plan.steps import Plan, compare_step
 from bakeoff.report import PAGE, STAMP, Report
 from bakeoff.report.crate import COPY, METADATA, Crate
 from bakeoff.report.facts import facts
 from bakeoff.report.pages import MOST_CHAPTERS, page_path
-from bakeoff.runner import Runner
+from bakeoff.run.execute import Made
+from bakeoff.run.loop import Loop
+from bakeoff.run.progress import Lines
+from bakeoff.run.runner import Runner
 from bakeoff.store import MANIFEST, Store, digest_file, write_atomically, write_manifest
 
 SETTINGS = ("dataset=shapes10",)

@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from bakeoff import options, rules
-from bakeoff.params import DIRECTORY, explanations
+from bakeoff.params import DIRECTORY, explanations, options, rules
 
 SCHEMA = DIRECTORY / "schema.json"
 PAGE = Path(__file__).parent / "parameters.md"

@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bakeoff.machine import BACKEND_PACKAGES
+from bakeoff.resolve import SYNTHETIC, default_data_dir
 
 from bakeoff import results
 from bakeoff.claims.evidence import Run
 from bakeoff.errors import BakeoffError
 from bakeoff.lab.tested import summary
-from bakeoff.machine import BACKEND_PACKAGES
 from bakeoff.params import variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
 from bakeoff.plan import Step
 from bakeoff.report.masks import Mask
-from bakeoff.resolve import SYNTHETIC, default_data_dir
 from bakeoff.store import Store, digest_value
 
 RECORDS = Path(__file__).resolve().parent / "records"

@@ -18,7 +18,8 @@ import nbformat
 import papermill
 
 from bakeoff.claims import audit
-from bakeoff.code import PROJECT
+from bakeoff.plan.code_digests import PROJECT
+from bakeoff.plan.software import package_versions, revision
 from bakeoff.report.cells import Executed
 from bakeoff.report.comparison import compared, comparison
 from bakeoff.report.conclusion import conclusion
@@ -26,7 +27,6 @@ from bakeoff.report.facts import banner
 from bakeoff.report.html import to_html
 from bakeoff.report.merge import Merger
 from bakeoff.results import COLUMNS, to_csv
-from bakeoff.software import package_versions, revision
 from docs.records import COPIES, RECORDS, Record, read_records
 from docs.results import findings, grouped, newest
 

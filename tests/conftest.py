@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff import warm
-from bakeoff.locks import alone
+from bakeoff.store.locks import alone
 from tests import environment
 from tests.stubs import StubProject, make_stub_project, make_template
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bakeoff.code import PROJECT
+from bakeoff.plan.code_digests import PROJECT
 from docs import colab
 
 _STARTUP = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import nbformat
 
-from bakeoff.code import Code
-from bakeoff.plan import background_step, compare_step, stale_reason
+from bakeoff.plan.code_digests import Code
+from bakeoff.plan.steps import background_step, compare_step, stale_reason
 from bakeoff.report.cells import Executed
 from bakeoff.report.comparison import comparison
 from bakeoff.report.merge import Merger, merge

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from bakeoff.code import NOTEBOOKS, Code, Notebook
+from bakeoff.plan.code_digests import NOTEBOOKS, Code, Notebook
 from bakeoff.store import Store
 from docs import colab
 from tests.conftest import PROJECT

@@ -12,13 +12,13 @@ from bakeoff.claims import read_claims
 from bakeoff.claims.audit import Finding
 from bakeoff.claims.outcomes import NOT_TESTED, Outcome
 from bakeoff.params import DIRECTORY, Parameters
-from bakeoff.plan import Row
+from bakeoff.plan.resolve import Source
+from bakeoff.plan.steps import Row
 from bakeoff.report.conclusion import conclusion
 from bakeoff.report.merge import Merger
 from bakeoff.report.standing import Standing
 from bakeoff.report.untested import appendix
 from bakeoff.report.variant import Results, _Chapter, chapter, printed_in
-from bakeoff.resolve import Source
 from bakeoff.store import Store
 
 RANKED = {

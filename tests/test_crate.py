@@ -15,11 +15,11 @@ from urllib.parse import unquote
 import pytest
 
 from bakeoff.errors import RequestError
-from bakeoff.last_made import LastMade
 from bakeoff.report.check import _section_ids, check_report
 from bakeoff.report.crate import COPY, METADATA
 from bakeoff.report.merge import Merger
 from bakeoff.store import Store, digest_file, write_manifest
+from bakeoff.store.last_made import LastMade
 from tests.stubs import StubProject, commit
 
 NAME = "smoke-selection"

@@ -12,7 +12,7 @@ import pytest
 
 from bakeoff.errors import RequestError
 from bakeoff.lab import data
-from bakeoff.prepared import find_prepared, read_metadata
+from bakeoff.plan.prepared import find_prepared, read_metadata
 from tests.conftest import Workplace
 from tests.lab.cells import displayed, run_cells
 from tests.prepared_sets import IMAGE, LABEL, describe, pictures, prepare

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import digests
-from bakeoff.digests import NAME, DigestCache, cache_path
-from bakeoff.store import digest_file
+from bakeoff.store import digest_file, digests
+from bakeoff.store.digests import NAME, DigestCache, cache_path
 
 
 def _aged(path: Path, text: str) -> Path:

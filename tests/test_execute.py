@@ -13,10 +13,10 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from bakeoff import warm
 from bakeoff.errors import StepError
-from bakeoff.execute import FAILED, Job, execute
-from bakeoff.machine import Machine
-from bakeoff.plan import STAGES, Step
-from bakeoff.runner import Runner, kernel_environment
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.steps import STAGES, Step
+from bakeoff.run.execute import FAILED, Job, execute
+from bakeoff.run.runner import Runner, kernel_environment
 from bakeoff.store import Store
 from bakeoff.warm.provisioner import WarmProvisioner, make_known
 

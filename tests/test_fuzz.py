@@ -26,9 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from papermill.translators import PythonTranslator
 
-from bakeoff import options, rules
 from bakeoff.errors import BakeoffError
-from bakeoff.params import DIRECTORY, PROFILES, Parameters, load_parameters, variant_names
+from bakeoff.params import DIRECTORY, PROFILES, Parameters, load_parameters, options, rules, variant_names
 
 WANTED = int(os.environ.get("BAKEOFF_FUZZ_CASES", "0"))
 TARGETS = 6

@@ -10,13 +10,13 @@ from typing import Any
 import nbformat
 import pytest
 
-from bakeoff.explain import explain
 from bakeoff.params import load_parameters
-from bakeoff.plan import STAGES, Plan, Row, Stage, Step
-from bakeoff.progress import Picture
-from bakeoff.resolve import Machine
+from bakeoff.plan.explain import explain
+from bakeoff.plan.resolve import Machine
+from bakeoff.plan.steps import STAGES, Plan, Row, Stage, Step
 from bakeoff.results import stage_folders
-from bakeoff.runner import Runner
+from bakeoff.run.progress import Picture
+from bakeoff.run.runner import Runner
 from bakeoff.store import Store
 
 _SOURCE = """import json, pathlib

@@ -18,13 +18,13 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import Browser, Page, Route
 
 from bakeoff.params import Parameters
-from bakeoff.plan import Row
+from bakeoff.plan.resolve import Source
+from bakeoff.plan.steps import Row
 from bakeoff.report import variant
 from bakeoff.report.clean import inert, terminal
 from bakeoff.report.html import to_html
 from bakeoff.report.merge import TAKEN, Merger
 from bakeoff.report.pictures import Pictures
-from bakeoff.resolve import Source
 from bakeoff.store import Store
 from tests.browser import chromium
 from tests.hostile import ATTACKS, TRAP

@@ -24,10 +24,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from bakeoff.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
-from bakeoff.last_made import LastMade
 from bakeoff.store import MANIFEST, Store, digest_file, digest_folder, digest_value, host_name, write_manifest
-from bakeoff.verify import choose
+from bakeoff.store.equivalence import ABSOLUTE, RELATIVE, compare, is_duration
+from bakeoff.store.last_made import LastMade
+from bakeoff.store.verify import choose
 from tests.conftest import PROJECT
 from tests.stubs import LIGHT, SETTINGS, StubProject
 
@@ -106,7 +106,7 @@ def test_a_changed_parameter_is_named_with_both_values_and_its_children_with_the
 
 
 def test_long_values_are_cut_where_they_differ(place: Place) -> None:
-    from bakeoff.explain import _shortened
+    from bakeoff.plan.explain import _shortened
 
     one, other = _shortened("a" * 200 + "b" + "c" * 200, "a" * 200 + "d" + "c" * 200)
     assert "b" in one and "d" in other and one != other and max(len(one), len(other)) < 70

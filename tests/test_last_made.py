@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bakeoff.last_made import LastMade
+from bakeoff.store.last_made import LastMade
 
 
 def test_a_later_step_replaces_an_earlier_one(tmp_path: Path) -> None:

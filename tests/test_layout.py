@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bakeoff.code import NOTEBOOKS, read_parameter_names
 from bakeoff.interactive import EXAMPLES, VARIANT
 from bakeoff.params import load_parameters
-from bakeoff.plan import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
-from bakeoff.trials import OF_A_TRIAL
+from bakeoff.plan.code_digests import NOTEBOOKS, read_parameter_names
+from bakeoff.plan.steps import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
+from bakeoff.plan.trials import OF_A_TRIAL
 from tests.conftest import PROJECT, Workplace
 
 NAMES = sorted({*(stage.notebook for stage in (BACKGROUND, *STAGES.values(), COMPARE)), *TRAINING_NOTEBOOKS.values()})

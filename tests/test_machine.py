@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import machine
-from bakeoff.digests import DigestCache
 from bakeoff.errors import RequestError
+from bakeoff.plan import machine
+from bakeoff.store.digests import DigestCache
 
 Find = Callable[[], tuple[str, ...]]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import mlflow
 from bakeoff.errors import RequestError
+from bakeoff.tracking import mlflow
 
 
 def test_numbers_of_a_row_and_curves_of_its_training(tmp_path: Path) -> None:

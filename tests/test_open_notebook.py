@@ -10,7 +10,7 @@ import nbclient
 import nbformat
 import pytest
 
-from bakeoff.plan import STAGES
+from bakeoff.plan.steps import STAGES
 from bakeoff.store import digest_folder
 from tests.conftest import Workplace
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import RequestError
-from bakeoff.own_images import Own, find
-from bakeoff.resolve import NOT_HERE, Resolver
+from bakeoff.plan.own_images import Own, find
+from bakeoff.plan.resolve import NOT_HERE, Resolver
 from bakeoff.store import Store
 from tests.conftest import Workplace
 from tests.image_folders import write_folder

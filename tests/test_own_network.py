@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import own_network
 from bakeoff.errors import RequestError
 from bakeoff.lab import models
-from bakeoff.params import load_parameters
+from bakeoff.params import load_parameters, own_network
 from tests.conftest import PROJECT, Workplace
 
 NETWORK = '''

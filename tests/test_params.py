@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import options
 from bakeoff.errors import BakeoffError, ParameterError, RequestError
-from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, variant_names
+from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, options, variant_names
 from tests.conftest import Workplace
 
 CATALOGUE = 23

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bakeoff.peak import PeakMemory
+from bakeoff.run.peak import PeakMemory
 
 MIB = 2**20
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import machine, resolve
-from bakeoff import plan as plan_module
-from bakeoff.code import Code
 from bakeoff.errors import RequestError
-from bakeoff.machine import Machine, processor
 from bakeoff.params import load_parameters
-from bakeoff.plan import SEARCHING, STAGES, Plan, make_plan
-from bakeoff.resolve import Resolver
+from bakeoff.plan import machine, resolve
+from bakeoff.plan import steps as plan_module
+from bakeoff.plan.code_digests import Code
+from bakeoff.plan.machine import Machine, processor
+from bakeoff.plan.resolve import Resolver
+from bakeoff.plan.steps import SEARCHING, STAGES, Plan, make_plan
 from bakeoff.store import Store
 from tests.prepared_sets import describe
 

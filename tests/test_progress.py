@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import progress
-from bakeoff.machine import Machine
 from bakeoff.params import load_parameters
-from bakeoff.plan import STAGES, Plan, Row, Step
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.steps import STAGES, Plan, Row, Step
+from bakeoff.run import progress
 from bakeoff.store import Store
 from tests import environment
 from tests.stubs import LIGHT, StubProject

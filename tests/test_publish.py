@@ -16,14 +16,13 @@ from typing import Any
 import nbformat
 import pytest
 
-from bakeoff import staging
-from bakeoff.execute import Job, Made, execute
 from bakeoff.executors import Task
 from bakeoff.executors.local import LocalExecutor
-from bakeoff.machine import Machine
-from bakeoff.plan import STAGES, Plan, Step
-from bakeoff.runner import Runner
-from bakeoff.store import MANIFEST, Store, digest_folder, exchange, host_name, write_manifest
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.steps import STAGES, Plan, Step
+from bakeoff.run.execute import Job, Made, execute
+from bakeoff.run.runner import Runner
+from bakeoff.store import MANIFEST, Store, digest_folder, exchange, host_name, staging, write_manifest
 from tests.stubs import StubProject
 
 KEY = "a" * 64

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.python_source import names, statements, tokens, without_magics
+from bakeoff.plan.python_source import names, statements, tokens, without_magics
 from bakeoff.store import digest_value
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ table = {key: value for key, value in x}
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from bakeoff.python_source import statements, tokens
+from bakeoff.plan.python_source import statements, tokens
 source = sys.stdin.read()
 print(json.dumps([tokens(source), [each.record() for each in statements(source, "bakeoff.lab.plots.page")]]))
 """

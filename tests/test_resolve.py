@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import resolve
 from bakeoff.errors import DataUnavailableError, RequestError
-from bakeoff.prepared import find_prepared
-from bakeoff.resolve import SYNTHETIC, Resolver, import_environment
+from bakeoff.plan import resolve
+from bakeoff.plan.prepared import find_prepared
+from bakeoff.plan.resolve import SYNTHETIC, Resolver, import_environment
 from bakeoff.store import Store
 from tests.conftest import Workplace
 from tests.prepared_sets import describe

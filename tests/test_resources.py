@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.resources import free_memory, usable_cores
+from bakeoff.plan.resources import free_memory, usable_cores
 
 MIB = 2**20
 

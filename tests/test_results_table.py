@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bakeoff.params import Parameters
-from bakeoff.plan import Row
-from bakeoff.resolve import SYNTHETIC, Source
+from bakeoff.plan.resolve import SYNTHETIC, Source
+from bakeoff.plan.steps import Row
 from bakeoff.results import COLUMNS, _measured, title_of, to_csv
 from bakeoff.store import write_atomically
 from tests.stubs import StubProject

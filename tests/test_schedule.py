@@ -12,15 +12,15 @@ from typing import Any
 import nbformat
 import pytest
 
-from bakeoff.code import Code
-from bakeoff.devices import Devices
-from bakeoff.estimates import Estimate, estimate
-from bakeoff.machine import Machine
 from bakeoff.params import load_parameters
-from bakeoff.plan import STAGES, Plan, Row, Step, make_plan
-from bakeoff.resolve import Resolver
-from bakeoff.runner import Runner
-from bakeoff.schedule import Running, Schedule
+from bakeoff.plan.code_digests import Code
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.resolve import Resolver
+from bakeoff.plan.steps import STAGES, Plan, Row, Step, make_plan
+from bakeoff.run.devices import Devices
+from bakeoff.run.estimates import Estimate, estimate
+from bakeoff.run.runner import Runner
+from bakeoff.run.schedule import Running, Schedule
 from bakeoff.store import Store
 from tests.stubs import commit
 

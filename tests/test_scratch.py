@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import scratch
+from bakeoff.store import scratch
 
 HOLD = """
 import sys, time
-from bakeoff.runner import Runner
-from bakeoff.machine import Machine
+from bakeoff.run.runner import Runner
+from bakeoff.plan.machine import Machine
 from bakeoff.store import Store
 from pathlib import Path
 with Runner(Store(Path(sys.argv[1])), Machine("tensorflow", 1, {}), Path(sys.argv[1]), print) as runner:

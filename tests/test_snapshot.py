@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.snapshot import take_snapshot
+from bakeoff.plan.snapshot import take_snapshot
 from bakeoff.store import Store
 from tests.stubs import StubProject, make_stub_project
 

@@ -11,9 +11,9 @@ import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.util.tensor_util import make_ndarray
 
-from bakeoff.last_made import LastMade
 from bakeoff.store import Store
-from bakeoff.tensorboard import Logs
+from bakeoff.store.last_made import LastMade
+from bakeoff.tracking.tensorboard import Logs
 from tests.stubs import commit
 
 HEAD = "epoch,train_accuracy,train_loss,validation_accuracy,validation_loss,seconds,learning_rate\n"
@@ -70,6 +70,6 @@ def test_curves_follow_a_training_to_its_end(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_store_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bakeoff.tensorboard", str(tmp_path / "none")]
+    command = [sys.executable, "-m", "bakeoff.tracking.tensorboard", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "there is no such folder" in done.stderr

@@ -25,14 +25,14 @@ from nbformat import v4
 from PIL import Image
 
 from bakeoff.params import Parameters
-from bakeoff.plan import Row
+from bakeoff.plan.resolve import Source
+from bakeoff.plan.steps import Row
 from bakeoff.report.check import check_report
 from bakeoff.report.html import to_html
 from bakeoff.report.masks import Mask, masked_notebook
 from bakeoff.report.merge import Merger
 from bakeoff.report.pdf import make_pdf
 from bakeoff.report.variant import Results, chapter
-from bakeoff.resolve import Source
 from bakeoff.store import Store
 from tests.stubs import StubProject
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from bakeoff import warm
-from bakeoff.machine import find_backend
-from bakeoff.resolve import default_data_dir, import_environment
+from bakeoff.plan.machine import find_backend
+from bakeoff.plan.resolve import default_data_dir, import_environment
 from bakeoff.warm.client import Server
 from bakeoff.warm.process import ask_for_kernel, ask_for_server
 from bakeoff.warm.provisioner import request_fork

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.claims import Claim, Tolerance
-from bakeoff.resolve import SYNTHETIC
+from bakeoff.plan.resolve import SYNTHETIC
 
 _SAME_SHAPE = ("cifar10", SYNTHETIC)  # 32×32 pictures of ten classes: networks on them have equally many parameters
 _NETWORK = re.compile(r"(?:^|; )(builder|builder_options|color|image_size|task) ")  # departures that change a network

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from bakeoff.errors import RequestError
 
 if TYPE_CHECKING:
-    from bakeoff.execute import Job, Made
-    from bakeoff.machine import Machine
-    from bakeoff.plan import Name
+    from bakeoff.plan.machine import Machine
+    from bakeoff.plan.steps import Name
+    from bakeoff.run.execute import Job, Made
     from bakeoff.store import Store
 
 EXECUTORS = ("local", "ray")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bakeoff import warm
-from bakeoff.execute import Job
-from bakeoff.scratch import claim, scratch_folder
+from bakeoff.run.execute import Job
+from bakeoff.store.scratch import claim, scratch_folder
 from bakeoff.warm.client import SOCKET, Server
 
 COLD_KERNEL = "python3"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bakeoff import fast_imports
-from bakeoff.execute import Made
 from bakeoff.executors import Task
 from bakeoff.executors.kernels import Kernels
-from bakeoff.inputs import execute_checked
-from bakeoff.machine import Machine
-from bakeoff.resources import free_memory
+from bakeoff.plan.machine import Machine
+from bakeoff.plan.resources import free_memory
+from bakeoff.run.execute import Made
+from bakeoff.run.inputs import execute_checked
 from bakeoff.warm.process import die_with_parent
 
 Result = TypeVar("Result")

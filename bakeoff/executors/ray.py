@@ -17,14 +17,14 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from bakeoff.digests import DigestCache
 from bakeoff.errors import RequestError, StepError
-from bakeoff.execute import Made
 from bakeoff.executors import Needs, Task
 from bakeoff.executors.remote import Likeness, LostError, execute_here, fault_here, likeness, until_done
-from bakeoff.machine import GPU_SECONDS, Machine, find_gpus
-from bakeoff.resources import usable_cores
-from bakeoff.scratch import scratch_folder
+from bakeoff.plan.machine import GPU_SECONDS, Machine, find_gpus
+from bakeoff.plan.resources import usable_cores
+from bakeoff.run.execute import Made
+from bakeoff.store.digests import DigestCache
+from bakeoff.store.scratch import scratch_folder
 
 _LOOK_SECONDS = 60.0  # a node that has not answered by then is named
 _END_SECONDS = 5.0

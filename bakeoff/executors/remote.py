@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bakeoff import fast_imports, warm
-from bakeoff.code import PROJECT
 from bakeoff.errors import StepError
-from bakeoff.execute import Job, Made
 from bakeoff.executors import Task
 from bakeoff.executors.kernels import Kernels, shared_server
-from bakeoff.inputs import execute_checked
-from bakeoff.machine import Machine, processor
-from bakeoff.resolve import import_environment, python_path
-from bakeoff.resources import usable_cores
-from bakeoff.software import package_versions
-from bakeoff.staging import unseen
+from bakeoff.plan.code_digests import PROJECT
+from bakeoff.plan.machine import Machine, processor
+from bakeoff.plan.resolve import import_environment, python_path
+from bakeoff.plan.resources import usable_cores
+from bakeoff.plan.software import package_versions
+from bakeoff.run.execute import Job, Made
+from bakeoff.run.inputs import execute_checked
 from bakeoff.store import host_name, unique_name
+from bakeoff.store.staging import unseen
 
 # What Ray gives each of its workers another way; a fork server serves several of them.
 _OF_THE_WORKER = r"RAY_.*|OMP_NUM_THREADS|CUDA_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ROCR_VISIBLE_DEVICES"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.errors import RequestError
-from bakeoff.machine import package_version
-from bakeoff.plan import Name, Plan, Step
+from bakeoff.plan.machine import package_version
+from bakeoff.plan.steps import Name, Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts, missing_images
 from bakeoff.report.masks import masked_notebook

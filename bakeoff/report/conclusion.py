@@ -8,8 +8,8 @@ from html import escape
 from typing import Any
 
 from bakeoff.claims.audit import Finding
+from bakeoff.plan.resolve import SYNTHETIC
 from bakeoff.report.standing import Standing
-from bakeoff.resolve import SYNTHETIC
 
 _MOST_FALLEN = 12
 

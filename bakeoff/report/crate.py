@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bakeoff.code import PROJECT
-from bakeoff.plan import Name, Plan, Row, Step
+from bakeoff.plan.code_digests import PROJECT
+from bakeoff.plan.steps import Name, Plan, Row, Step
 from bakeoff.report.masks import Mask
 from bakeoff.report.pages import PAGES
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value

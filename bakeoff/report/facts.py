@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bakeoff.plan import Plan
-from bakeoff.resolve import SYNTHETIC
-from bakeoff.software import package_versions, revision
+from bakeoff.plan.resolve import SYNTHETIC
+from bakeoff.plan.software import package_versions, revision
+from bakeoff.plan.steps import Plan
 from bakeoff.store import NOTEBOOK, Store
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bakeoff.code import PROJECT
+from bakeoff.plan.code_digests import PROJECT
 
 # Somebody's own folder on any system, whatever machine it was.
 _HOMES = re.compile(r"(?<![\w.])(?:/home/|/Users/|[A-Za-z]:\\{1,2}Users\\{1,2})[^/\\\s\"']+")

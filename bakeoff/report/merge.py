@@ -13,7 +13,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from bakeoff.claims.audit import Finding
-from bakeoff.plan import Row, Step
+from bakeoff.plan.steps import Row, Step
 from bakeoff.report import comparison, preparation, untested, variant
 from bakeoff.report.cells import Executed
 from bakeoff.report.conclusion import conclusion

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.claims.audit import Finding
-from bakeoff.plan import Row
+from bakeoff.plan.steps import Row
 from bakeoff.results import stage_folders
 from bakeoff.store import Store, digest_file, digest_value, write_atomically
 

@@ -19,7 +19,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.report.fonts import add_installed, copy_fonts
 from bakeoff.report.pictures import FORMATS
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
-from bakeoff.scratch import scratch_folder
+from bakeoff.store.scratch import scratch_folder
 
 _TEMPLATE = Path(__file__).parent / "template" / "report.typ"
 _READ = ("-f", "html+tex_math_dollars-native_spans", "-t", "json")

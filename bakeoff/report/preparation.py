@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.plan import Row, Step
+from bakeoff.plan.steps import Row, Step
 from bakeoff.report import cells
 from bakeoff.report.cells import Executed
 from bakeoff.report.variant import PNG, named_options

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nbformat.notebooknode import NotebookNode
 
 from bakeoff.claims.audit import Finding
-from bakeoff.plan import STAGES, Row
+from bakeoff.plan.steps import STAGES, Row
 from bakeoff.report import cells
 from bakeoff.report.cells import Executed
 from bakeoff.report.masks import Mask

@@ -73,8 +73,8 @@ def main() -> None:
 
 def _take_a_runs_environment() -> None:
     """Begin anew with what the libraries of a run read when they are imported, so that runs can use this server."""
-    from bakeoff.machine import find_backend
-    from bakeoff.resolve import default_data_dir, import_environment
+    from bakeoff.plan.machine import find_backend
+    from bakeoff.plan.resolve import default_data_dir, import_environment
 
     missing = import_environment(find_backend(), default_data_dir()).items() - os.environ.items()
     if missing:
@@ -93,7 +93,7 @@ class _Imports:
 
 def _imports(python: str, environment: Mapping[str, str]) -> _Imports:
     """What importing would depend on now, by this Python and with these variables."""
-    from bakeoff.machine import numeric_settings
+    from bakeoff.plan.machine import numeric_settings
 
     places = sorted({place for place in map(Path, sys.path) if place.name in ("site-packages", "dist-packages")})
     read = {name: value for name, value in environment.items() if not _OF_THE_SHELL.fullmatch(name)}

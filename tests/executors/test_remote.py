@@ -10,13 +10,13 @@ import nbformat
 import pytest
 
 from bakeoff.errors import StepError
-from bakeoff.execute import Job
 from bakeoff.executors import Needs, Task
 from bakeoff.executors.remote import Likeness, execute_here, moved
-from bakeoff.machine import processor
-from bakeoff.software import package_versions
-from bakeoff.staging import Staging, unseen
+from bakeoff.plan.machine import processor
+from bakeoff.plan.software import package_versions
+from bakeoff.run.execute import Job
 from bakeoff.store import Store
+from bakeoff.store.staging import Staging, unseen
 from tests.stubs import commit
 
 PARENT = ("load", "0" * 40)

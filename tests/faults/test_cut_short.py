@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bakeoff.last_made import LastMade
+from bakeoff.store.last_made import LastMade
 from tests import environment
 from tests.conftest import PROJECT
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bakeoff.machine import Machine
-from bakeoff.runner import Runner
+from bakeoff.plan.machine import Machine
+from bakeoff.run.runner import Runner
 from bakeoff.store import Store
 from tests.faults import kills
 from tests.stubs import LIGHT, StubProject, make_stub_project

@@ -1,0 +1,1 @@
+"""The curves and results in other tools: TensorBoard, MLflow."""
