@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report picture record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray executors bench lock clean
+.PHONY: help setup report screenshot record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray executors bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -34,9 +34,9 @@ report: setup ## Run every variant and write the comparison report
 	@$(BIN)/python pipeline.py --all
 
 REPORT := docs/report.html
-picture: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
+screenshot: setup ## Draw docs/report.png, the top of REPORT (needs Chromium)
 	@echo "Drawing docs/report.png from $(REPORT)."
-	@$(BIN)/python docs/picture.py $(REPORT)
+	@$(BIN)/python docs/screenshot.py $(REPORT)
 
 RUNS := runs
 SETTINGS :=

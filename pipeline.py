@@ -75,9 +75,7 @@ OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 @click.option("--dry-run", is_flag=True, help="Say of each step whether it is done or to run, and why.")
 @click.option("--explain", metavar="VARIANT", help="Say of each step of a variant what changed: old and new values.")
 @click.option("--verify", is_flag=True, help="Check every stored file against its digest; default: --all.")
-@click.option(
-    "--sample", metavar="N", type=click.IntRange(min=0), help="With --verify: make N steps again and compare."
-)
+@click.option("--sample", metavar="N", type=click.IntRange(min=0), help="With --verify: rerun N steps and compare.")
 @click.option("--seed", metavar="N", type=int, help="With --sample: which steps are drawn; default: 0.")
 @click.option("--clean", is_flag=True, help="List what no plan needs; default: of all variants and profiles.")
 @click.option("--yes", is_flag=True, help="With --clean: remove it.")
@@ -103,12 +101,13 @@ OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 @click.option("--predict", metavar="VARIANT", help="Say which classes a finished variant sees in IMAGES.")
 @click.option("--json", "as_json", is_flag=True, help="With --predict: all classes, as JSON.")
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Make these steps anew.")
+@click.option("--force", metavar="STAGE|VARIANT", multiple=True, help="Rerun these steps.")
 @click.option("--report-only", is_flag=True, help="Rebuild the report of what is there; run nothing.")
 @click.option("--claims", is_flag=True, help="Audit what the sources claim against what is there; run nothing.")
 @click.option("--check-claims", is_flag=True, help="Say which rows of params/claims.csv cannot be judged, and why.")
 @click.option("--strict-claims", is_flag=True, help="Exit code 1 when a claim that was tested does not hold.")
 @click.option("--report-name", metavar="NAME", help="Folder below --reports-dir; default: the profile's name.")
+@click.option("--author", metavar="NAME", help="Who made the report, for its first page; default: nobody is named.")
 @click.option("--no-pdf", is_flag=True, help="Leave out report.pdf.")
 @click.option("--download", is_flag=True, help="Ask the hosts of data and weights anew.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Steps side by side; default: as many as there are cores.")
@@ -234,6 +233,10 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
     if not (looks and not options["claims"]) and not options["everything"] and chosen is None:
         raise RequestError("say what to run: --all, or --variants with names from --list (not both)")
+    if options["author"] is not None and looks:
+        raise RequestError(f"--author names who made a report; {looks[0]} writes none")
+    if options["author"] is not None and not options["author"].strip():
+        raise RequestError("--author: the name is empty; give one or leave the option out")
     if options["report_name"]:
         refuse_unless_plain(options["report_name"])
 
@@ -246,6 +249,7 @@ def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Re
         **{name: options[name] for name in same},
         pdf=not options["no_pdf"],
         jobs=options["jobs"] or 0,
+        author=" ".join((options["author"] or "").split()),
         executor=Wish(options["executor"], options["ray_address"], options["device"]),
         data_asked=bool(data_dir or os.environ.get("TFDS_DATA_DIR"))
         or any(setting.partition("=")[0].strip() == "dataset" for setting in options["settings"]),

@@ -60,6 +60,7 @@ class Request:
     report_only: bool = False
     strict_claims: bool = False
     report_name: str | None = None
+    author: str = ""  # of the report; empty: nobody is named
     jobs: int = 0  # 0 = as many as there are cores
     cold_kernels: bool = False
     pdf: bool = True
@@ -206,7 +207,8 @@ class Pipeline:
             }
             audited = audit.to_csv(findings())
             runner.step(plan, step, reason, {"variants": shown}, {"results.csv": text, "claims.csv": audited})
-        return Report(self._report_folder(), self.profile, plan, table, text, step, findings, runner.failures)
+        folder, author = self._report_folder(), self.request.author
+        return Report(folder, self.profile, plan, table, text, step, findings, runner.failures, author)
 
     def _report_folder(self) -> Path:
         selection = "" if self.request.variants is None else "-selection"

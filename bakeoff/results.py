@@ -159,8 +159,8 @@ def _searched(folders: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Every departure from the catalogue's schedule, in words."""
-    words = list(row.parameters.departures)
+    """Every override of the published schedule, in words."""
+    words = list(row.parameters.overrides)
     if row.dataset.name == SYNTHETIC and row.parameters.stage["dataset"] != SYNTHETIC:
         words.insert(0, f"synthetic data {SYNTHETIC} in place of {row.parameters.stage['dataset']}")
     if row.weights == "random":
@@ -180,14 +180,14 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
         used = found["train_images"] + found["validation_images"]
         there = train["train_images_available"] + (train["validation_images_available"] if split else 0)
         if used < there:
-            words.append(f"searched on the first {used} of {there} images by the limit of arithmetic")
+            words.append(f"searched on the first {used} of {there} images by the compute budget")
     if metrics.get("diverged_epoch") is not None:
         words.append(f"diverged at epoch {metrics['diverged_epoch']} of {train['epochs_planned']}")
     for name, file in (("train", train), ("test", metrics)):
         used, there = file.get(f"{name}_images"), file.get(f"{name}_images_available")
         if used and there and used < there:
             did = "trained" if name == "train" else "tested"
-            words.append(f"{did} on the first {used} of {there} images by the limit of arithmetic")
+            words.append(f"{did} on the first {used} of {there} images by the compute budget")
     return words
 
 

@@ -43,7 +43,7 @@ def measure(folder: Path) -> Case:
         "Against a bare script",
         "The script loads arrays, scales, builds, trains, evaluates and saves; the pipeline does the same in "
         "notebooks, with figures, tables, background, comparison, HTML and PDF. Both use all cores and the same "
-        "50 000 drawn pictures. The load step is there before. Both run at the same time, in turns of a second while "
+        "50 000 synthetic images. The load step is there before. Both run at the same time, in turns of a second while "
         "the other is stopped, and each is charged its own turns: from one minute to the next, the speed of the "
         "machine changes by more than what is measured.",
         seconds,

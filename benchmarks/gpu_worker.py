@@ -26,7 +26,7 @@ from bakeoff.lab.training import airbench
 from bakeoff.params import load_parameters
 from benchmarks.gpu_device import DeviceBatches, DeviceImages, EpochInOneCall, jax, step_gflop, step_gigabytes, wait
 
-_DRAWN = 2000  # different synthetic pictures; the others repeat them
+_DRAWN = 2000  # different synthetic images; the others repeat them
 _CHUNK_STEPS, _CHUNK_IMAGES, _FEW_STEPS = 200, 12_800, 10
 _CHUNKS, _SLOW = 3, 3  # chunks at least, unless they take so many times the seconds of a row
 _OUTPUT = sys.stdout
@@ -220,7 +220,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def synthetic(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drawn pictures (count, 32, 32, 3) uint8 and labels; only the first are different."""
+    """Synthetic images (count, 32, 32, 3) uint8 and labels; only the first are different."""
     images, labels = shapes.generate("train", min(count, _DRAWN), 0)
     places = np.arange(count) % len(labels)
     return images[places], labels[places]

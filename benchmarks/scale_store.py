@@ -83,7 +83,7 @@ def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
         if reported:
             timed(f"{when}: report", report.build, store, print, False)
     if not reported:
-        _stand_in(report, store)
+        _imitate(report, store)
         if timed("nothing to do: report", report.build, store, print, False):
             raise RuntimeError("the report's check did not find what it looks for")
     crate = Crate(folder, plan, store, step, facts(plan, "smoke", store))
@@ -91,7 +91,7 @@ def _nothing_to_do(pipeline: Pipeline, reported: bool) -> dict[str, float]:
     return found
 
 
-def _stand_in(report: Report, store: Store) -> None:
+def _imitate(report: Report, store: Store) -> None:
     """Files where a written report has them, and its note, so that nothing of it is to be written."""
     pages = [page_path(row) for row in report.plan.rows[MOST_CHAPTERS:]]
     for name in [PAGE, METADATA, COPY, *pages]:

@@ -44,7 +44,7 @@ def measure(folder: Path) -> Case:
         )
     return Case(
         "Threads",
-        "Seconds for 10 000 images in training, on drawn pictures, of one training or of several at once. A variant "
+        "Seconds for 10 000 images in training, on synthetic images, of one training or of several at once. A variant "
         "whose own training a second thread speeds by less than a tenth has `threads: 1` in its file: alone it is as "
         "fast, and several run side by side. The others take all cores.",
         seconds,

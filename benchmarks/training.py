@@ -47,7 +47,7 @@ def measure(folder: Path) -> Case:
     ratios |= {"large convolution, GFLOP/s": convolution, "large matrix product, GFLOP/s": product}
     return Case(
         "Inside training",
-        "Training on drawn pictures with all cores: the parameters as they stand, and one of them changed. "
+        "Training on synthetic images with all cores: the parameters as they stand, and one of them changed. "
         "The arithmetic of a step is counted as three forward passes.",
         seconds,
         ratios,

@@ -41,7 +41,7 @@ COPIES = {
     "train": ("history.csv", "training.json", "step.json"),
     "evaluate": ("metrics.json",),
 }
-DIVERGED = "diverged at epoch"  # the one thing in `limited` that is a result and no departure
+DIVERGED = "diverged at epoch"  # the one thing in `limited` that is a result and no override
 
 Row = Mapping[str, str]
 
@@ -142,9 +142,9 @@ def write(finished: Finished, root: Path = RECORDS) -> Path:
 
 def _refuse(row: Row) -> None:
     """Only whole schedules on real data go on record."""
-    departures = [each for each in row["limited"].split("; ") if each and not each.startswith(DIVERGED)]
-    if departures or row["dataset"] == SYNTHETIC:
-        raise RecordError(f"it departs from the catalogue: {'; '.join(departures) or f'data {SYNTHETIC}'}")
+    overrides = [each for each in row["limited"].split("; ") if each and not each.startswith(DIVERGED)]
+    if overrides or row["dataset"] == SYNTHETIC:
+        raise RecordError(f"it overrides the published schedule: {'; '.join(overrides) or f'data {SYNTHETIC}'}")
 
 
 def _about(finished: Finished) -> dict[str, Any]:

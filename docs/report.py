@@ -22,7 +22,7 @@ from bakeoff.plan.code_digests import PROJECT
 from bakeoff.plan.software import package_versions, revision
 from bakeoff.report.cells import Executed
 from bakeoff.report.comparison import compared, comparison
-from bakeoff.report.conclusion import conclusion
+from bakeoff.report.conclusion import conclusion, models
 from bakeoff.report.facts import banner
 from bakeoff.report.html import to_html
 from bakeoff.report.merge import Merger
@@ -78,9 +78,11 @@ def merged(executed: Executed, records: Sequence[Record]) -> Merger:
     merger, judged = Merger(), findings(newest(grouped(records)))
     overrides = comparison(merger, executed)
     merger.heading(2, "Conclusion")
-    paragraphs, fallen = conclusion(merger.standing, [record.row for record in records], judged)
+    rows = [record.row for record in records]
+    paragraphs, fallen = conclusion(merger.standing, rows, judged)
     merger.paragraphs(*paragraphs)
     merger.band("Not reproduced:", fallen)
+    merger.outputs([models(merger.standing, rows)], links=True)
     for cell in overrides:
         compared(merger, executed, cell)
     return merger

@@ -27,7 +27,7 @@ def describe(folder: Path, splits: Mapping[str, int] | None = None, **features: 
     return folder
 
 
-def pictures(labels: Sequence[int], side: int = 8, channels: int = 3) -> list[dict[str, Any]]:
+def image_rows(labels: Sequence[int], side: int = 8, channels: int = 3) -> list[dict[str, Any]]:
     """Examples whose brightness says the class."""
     random = np.random.default_rng(0)
     shape = (len(labels), side, side, channels)

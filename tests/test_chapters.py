@@ -22,7 +22,7 @@ from tests.conftest import PROJECT
 
 CHAPTERS = PROJECT / "bakeoff" / "report" / "chapters"
 ORDER = [
-    *("1 The answer", "2 The data, and how they are prepared", "3 The variants", "4 Conclusion", "5 References"),
+    *("1 Summary", "2 The data, and how they are prepared", "3 The variants", "4 Conclusion", "5 References"),
     "A Background",
 ]
 
@@ -129,7 +129,7 @@ def test_the_answer_stands_before_the_contents_and_the_overrides_at_the_end(tmp_
     table = "<table><tr><th>rank</th><th>variant</th></tr><tr><td>1</td><td>ann</td></tr></table>"
     why = "<table><tr><th>variant</th><th>why</th></tr><tr><td>late (seed 1)</td><td>too short</td></tr></table>"
     cells = [
-        _cell("about-answer", "## The answer"),
+        _cell("about-answer", "## Summary"),
         _cell("answer", "1", "<p>ann wins</p>"),
         _cell("claims", "1", "<p>a bar</p>"),
         _cell("about-ranking", "## The ranking\n\nHow it is ranked."),
@@ -144,7 +144,7 @@ def test_the_answer_stands_before_the_contents_and_the_overrides_at_the_end(tmp_
     marks = [cell.metadata["bakeoff"].get("mark") for cell in merger.cells]
     shown = [cell.get("id").removeprefix("compare-") for cell in merger.cells[: marks.index("contents")]]
     assert shown == ["about-answer", "answer", "claims"]
-    assert [text for _, _, text in merger.contents] == ["1 The answer", "2 The ranking", "2.1 Not ranked"]
+    assert [text for _, _, text in merger.contents] == ["1 Summary", "2 The ranking", "2.1 Not ranked"]
     assert [cell.source for cell in left] == ["## Overrides"]
     assert merger.back == "ranking"
     assert merger.standing.ranked == {"ann": {"rank": "1", "variant": "ann"}}

@@ -15,7 +15,7 @@ from bakeoff.lab import data
 from bakeoff.plan.prepared import find_prepared, read_metadata
 from tests.conftest import Workplace
 from tests.lab.cells import displayed, run_cells
-from tests.prepared_sets import IMAGE, LABEL, describe, pictures, prepare
+from tests.prepared_sets import IMAGE, LABEL, describe, image_rows, prepare
 
 GROUPS = np.arange(60) % 3
 SENTENCES = {
@@ -72,7 +72,7 @@ def _no_features(folder: Path) -> None:
 def test_damaged_files_are_named_before_a_kernel_starts(
     workplace: Workplace, damage: Callable[[Path], None], sentence: str
 ) -> None:
-    damage(prepare(workplace.root / "data", "three", {"train": pictures(GROUPS), "test": pictures(GROUPS[:12])}))
+    damage(prepare(workplace.root / "data", "three", {"train": image_rows(GROUPS), "test": image_rows(GROUPS[:12])}))
     place = ("--data-dir", str(workplace.root / "data"), "--set", "dataset=three")
     done = workplace.run("--variants", "simple_cnn", "--profile", "smoke", *place)
     assert done.returncode == 2
@@ -110,7 +110,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dat
 def test_without_a_test_split_a_stratified_fifth_is_held_out(loaded: Callable[..., data.Dataset]) -> None:
     from bakeoff.lab.plots import images
 
-    dataset = loaded({"train": pictures(GROUPS)})
+    dataset = loaded({"train": image_rows(GROUPS)})
     assert (len(dataset.train), len(dataset.test), dataset.test_split) == (48, 12, "train")
     assert np.bincount(dataset.test.labels).tolist() == [4, 4, 4]
     both = np.concatenate([dataset.train.images, dataset.test.images])
@@ -119,7 +119,7 @@ def test_without_a_test_split_a_stratified_fifth_is_held_out(loaded: Callable[..
 
 
 def test_the_load_page_shows_what_tfds_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = prepare(tmp_path / "data", "three", {"train": pictures(GROUPS), "test": pictures(GROUPS[:12])})
+    folder = prepare(tmp_path / "data", "three", {"train": image_rows(GROUPS), "test": image_rows(GROUPS[:12])})
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     limits = {"max_train_examples": None, "max_test_examples": None}
     asked = {"dataset": "three", "inputs": {}, "output": str(tmp_path / "load")} | limits
@@ -142,19 +142,19 @@ def _tables(parameters: dict[str, Any]) -> str:
 
 
 def test_a_test_split_without_labels_is_not_used(loaded: Callable[..., data.Dataset]) -> None:
-    dataset = loaded({"train": pictures(GROUPS), "test": pictures([-1] * 12), "validation": pictures(GROUPS[:9])})
+    dataset = loaded({"train": image_rows(GROUPS), "test": image_rows([-1] * 12), "validation": image_rows(GROUPS[:9])})
     assert (dataset.test_split, len(dataset.test)) == ("validation", 9)
     assert "its test split have no labels" in dataset.notes[0]
 
 
 def test_training_images_without_a_label_are_refused(loaded: Callable[..., data.Dataset]) -> None:
     with pytest.raises(ValueError, match=r"Of 60 train images, 20 have no label \(-1\)"):
-        loaded({"train": pictures(GROUPS - (GROUPS == 0)), "test": pictures(GROUPS)})
+        loaded({"train": image_rows(GROUPS - (GROUPS == 0)), "test": image_rows(GROUPS)})
 
 
 def test_images_of_several_sizes_are_given_one(loaded: Callable[..., data.Dataset]) -> None:
-    rows = [*pictures(GROUPS[:40]), *pictures(GROUPS[:20], side=12)]
-    dataset = loaded({"train": rows, "test": pictures(GROUPS[:9], side=600)}, shape=(None, None, 3))
+    rows = [*image_rows(GROUPS[:40]), *image_rows(GROUPS[:20], side=12)]
+    dataset = loaded({"train": rows, "test": image_rows(GROUPS[:9], side=600)}, shape=(None, None, 3))
     assert dataset.image_shape == (8, 8, 3)
     assert dataset.test.images.shape == (9, 8, 8, 3)
     assert dataset.notes == (
@@ -166,21 +166,21 @@ def test_images_of_several_sizes_are_given_one(loaded: Callable[..., data.Datase
 
 
 def test_large_images_of_several_sizes_become_smaller(loaded: Callable[..., data.Dataset]) -> None:
-    rows = [row for side in (300, 500, 700) for row in pictures(GROUPS[:3], side=side)]
+    rows = [row for side in (300, 500, 700) for row in image_rows(GROUPS[:3], side=side)]
     assert loaded({"train": rows, "test": rows}, shape=(None, None, 3)).image_shape == (256, 256, 3)
 
 
 def test_images_of_16_bits_are_converted_and_that_is_said(loaded: Callable[..., data.Dataset]) -> None:
-    rows = [{**row, "image": row["image"].astype(np.uint16) * 257} for row in pictures(GROUPS, channels=1)]
+    rows = [{**row, "image": row["image"].astype(np.uint16) * 257} for row in image_rows(GROUPS, channels=1)]
     dataset = loaded({"train": rows, "test": rows}, shape=(8, 8, 1), dtype=np.uint16)
-    eight_bits = {row["image"].tobytes() for row in pictures(GROUPS, channels=1)}
+    eight_bits = {row["image"].tobytes() for row in image_rows(GROUPS, channels=1)}
     assert {image.tobytes() for image in np.asarray(dataset.train.images)} == eight_bits
     assert "divided by 257" in dataset.notes[0]
 
 
 def test_features_of_other_names_are_found(loaded: Callable[..., data.Dataset]) -> None:
-    names = {"image": "picture", "label": "target"}
-    dataset = loaded({"train": pictures(GROUPS), "test": pictures(GROUPS)}, names=names)
+    names = {"image": "photo", "label": "target"}
+    dataset = loaded({"train": image_rows(GROUPS), "test": image_rows(GROUPS)}, names=names)
     assert np.bincount(dataset.train.labels).tolist() == [20, 20, 20]
 
 
@@ -189,7 +189,7 @@ def test_a_page_shows_no_warning_of_tfds(
 ) -> None:
     from absl import logging
 
-    prepare(tmp_path / "data", "three", {"train": pictures(GROUPS), "test": pictures(GROUPS)})
+    prepare(tmp_path / "data", "three", {"train": image_rows(GROUPS), "test": image_rows(GROUPS)})
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     logging.set_verbosity(logging.WARNING)
     caplog.clear()

@@ -200,7 +200,7 @@ def check_accepted(found: Parameters) -> None:
         assigned[node.targets[0].id] = ast.literal_eval(node.value)
     assert repr(assigned) == repr(stage)  # NaN, -0.0 and True count as what they are
     assert len(tree.body) == len(stage) and set(stage) <= set(BASE)
-    json.dumps([stage, dict(found.run), found.departures], ensure_ascii=False, allow_nan=False).encode("utf-8")
+    json.dumps([stage, dict(found.run), found.overrides], ensure_ascii=False, allow_nan=False).encode("utf-8")
     for name in rules.PATTERNS:
         assert ".." not in str({**stage, **found.run}[name]).split("/"), name
 

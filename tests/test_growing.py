@@ -15,7 +15,7 @@ from bakeoff.plan.explain import explain
 from bakeoff.plan.resolve import Machine
 from bakeoff.plan.steps import STAGES, Plan, Row, Stage, Step
 from bakeoff.results import stage_folders
-from bakeoff.run.progress import Picture
+from bakeoff.run.progress import LiveTable
 from bakeoff.run.runner import Runner
 from bakeoff.store import Store
 
@@ -72,8 +72,8 @@ def test_steps_that_are_added_run_and_progress_results_and_explain_follow(tmp_pa
     assert "[4/4] train simple_cnn (new)" in said
     lines = [line for line in explain(plan, store) if line.startswith("simple_cnn")]
     assert [line.split(":")[0] for line in lines] == [f"simple_cnn {label}" for label in row.steps]
-    picture = Picture(plan, store, said.append, ended={("search", "1" * 64): "1 s", ("search", "2" * 64): "1 s"})
-    assert picture._cell([step for step in row.steps.values() if step.stage is stage]) == "2/3"
+    table = LiveTable(plan, store, said.append, ended={("search", "1" * 64): "1 s", ("search", "2" * 64): "1 s"})
+    assert table._cell([step for step in row.steps.values() if step.stage is stage]) == "2/3"
     again = Plan([row], [], {}, machine, first)
     again.add(row.steps.values(), store, row)
     assert not again.reasons  # all is made

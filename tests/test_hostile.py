@@ -23,8 +23,8 @@ from bakeoff.plan.steps import Row
 from bakeoff.report import variant
 from bakeoff.report.clean import inert, terminal
 from bakeoff.report.html import to_html
+from bakeoff.report.images import EmbeddedImages
 from bakeoff.report.merge import TAKEN, Merger
-from bakeoff.report.pictures import Pictures
 from bakeoff.store import Store
 from tests.browser import chromium
 from tests.hostile import ATTACKS, TRAP
@@ -55,7 +55,7 @@ OURS = {
 
 
 def _png(text: str) -> str:
-    """A picture whose metadata hold the text."""
+    """An image whose metadata hold the text."""
     about = PngImagePlugin.PngInfo()
     about.add_itxt("Title", text)
     about.add_text("Comment", text.encode("latin-1", "replace").replace(b"\0", b""))
@@ -322,21 +322,21 @@ def test_the_canaries_sing_where_nothing_is_cleaned(browser: Browser, tmp_path: 
     assert asking <= asked
 
 
-def test_a_picture_s_words_are_left_behind() -> None:
+def test_an_image_s_words_are_left_behind() -> None:
     for text in {text for _, place, text in ATTACKS if place == "png"}:
         data = {"image/png": _png(text)}
-        picture = Pictures([data])(data)
-        assert picture is not None and picture.source.startswith("data:image/webp;base64,")
-        assert b"acted" not in base64.b64decode(picture.source.split(",")[1])
+        image = EmbeddedImages([data])(data)
+        assert image is not None and image.source.startswith("data:image/webp;base64,")
+        assert b"acted" not in base64.b64decode(image.source.split(",")[1])
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PPM", "TIFF", "GIF", "ICO", "PDF"])
-def test_only_pictures_of_three_kinds_are_opened(kind: str) -> None:
+def test_only_images_of_three_kinds_are_opened(kind: str) -> None:
     """Pillow would start Ghostscript for PostScript that calls itself a PNG."""
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, kind)
     data = {"image/png": base64.b64encode(buffer.getvalue()).decode()}
-    assert Pictures([data])(data) is None
+    assert EmbeddedImages([data])(data) is None
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_only_pictures_of_three_kinds_are_opened(kind: str) -> None:
 )
 def test_a_drawing_without_a_size_is_none(root: str) -> None:
     data = {"image/svg+xml": f"<svg {root}></svg>"}
-    assert Pictures([data])(data) is None
+    assert EmbeddedImages([data])(data) is None
 
 
 @pytest.mark.parametrize(

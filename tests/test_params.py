@@ -41,8 +41,8 @@ def test_a_hypothesis_is_run_by_name_and_shows_the_figures_of_the_variant_that_i
         load_parameters(["tutorial_cnn_batch32"], "full", (), folder)
 
 
-def test_full_is_the_catalogue_and_departs_from_nothing() -> None:
-    assert not any(each.departures for each in load_parameters(None, "full"))
+def test_full_is_the_catalogue_and_overrides_nothing() -> None:
+    assert not any(each.overrides for each in load_parameters(None, "full"))
 
 
 def test_a_variant_overrides_the_base_and_a_profile_only_lowers() -> None:
@@ -50,26 +50,26 @@ def test_a_variant_overrides_the_base_and_a_profile_only_lowers() -> None:
     assert (full.stage["optimizer"], full.stage["epochs"], full.stage["batch_size"]) == ("sgd", 5, 32)
     assert quick.stage["epochs"] == 3
     assert quick.stage["max_train_examples"] == 4000
-    assert "epochs 3 (catalogue: 5)" in quick.departures
+    assert "epochs 3 (catalogue: 5)" in quick.overrides
 
 
 def test_a_setting_wins_over_the_limit_and_is_named() -> None:
     (ann,) = load_parameters(["ann"], "quick", ["epochs=7"])
     assert ann.stage["epochs"] == 7
-    assert ann.departures == ("epochs 7 (catalogue: 5)",)
+    assert ann.overrides == ("epochs 7 (catalogue: 5)",)
 
 
 def test_large_batches_are_cut_to_more_steps() -> None:
     gray, small = load_parameters(["gray_cnn", "inceptionv3_transfer"], "quick")
     assert (gray.stage["batch_size"], small.stage["batch_size"]) == (32, 20)
-    assert "batch_size 32 (catalogue: 500)" in gray.departures
+    assert "batch_size 32 (catalogue: 500)" in gray.overrides
 
 
 def test_a_grid_of_all_points_is_counted_and_limited() -> None:
     (full,), (quick,) = load_parameters(["gray_grid"], "full"), load_parameters(["gray_grid"], "quick")
     assert full.stage["search_trials"] == 144
     assert quick.stage["search_trials"] == 8
-    assert "search_trials 8 (catalogue: 144)" in quick.departures
+    assert "search_trials 8 (catalogue: 144)" in quick.overrides
 
 
 def test_numbers_written_as_people_write_them(folder: Path) -> None:

@@ -64,7 +64,7 @@ class Reader:
         for part in packed:
             try:
                 parts.append(zlib.decompress(part))
-            except zlib.error:  # a picture
+            except zlib.error:  # an image
                 continue
         return b"\n".join(parts)
 
@@ -143,7 +143,7 @@ def test_each_later_page_has_a_running_head_and_its_number(report: Reader) -> No
     assert pages[2].startswith("2 The ranking")
 
 
-def test_it_is_tagged_and_every_picture_has_its_alternative_text(made: Workplace, report: Reader) -> None:
+def test_it_is_tagged_and_every_image_has_its_alternative_text(made: Workplace, report: Reader) -> None:
     source = report.source().replace(b"\\", b"")
     assert b"<pdfuaid:part>1</pdfuaid:part>" in source and b"/StructTreeRoot" in source
     notebooks = sorted((made.reports / "pdf" / "notebooks").rglob("train.ipynb"))
@@ -255,11 +255,11 @@ def test_formulas_lists_and_links() -> None:
     text = (
         "An energy $E = mc^2$, a sum\n\n$$\\sum_{i=1}^n x_i$$\n\n- point\n\n1. first\n\n"
         "[inside](#two), [dangling](#nowhere), [outside](https://example.org/a), [file](notebooks/a/build.ipynb), "
-        "[script](javascript:alert), [up](../x), ![a picture elsewhere](https://example.org/p.png)"
+        "[script](javascript:alert), [up](../x), ![an image elsewhere](https://example.org/p.png)"
     )
     reader = _read(_heading(2, "One", "one"), v4.new_markdown_cell(text), _heading(4, "Two", "two"))
     source, words = reader.source(), reader.words()
-    assert "point" in words and "inside, dangling, outside, file, script, up, a picture elsewhere" in words
+    assert "point" in words and "inside, dangling, outside, file, script, up, an image elsewhere" in words
     assert b"E = mc^2" in source  # the alternative text of the formula
     for address, there in (
         (b"https://example.org/a", True),
@@ -275,7 +275,7 @@ def test_headings_that_skip_a_level_repeat_an_id_or_are_empty_are_mended() -> No
     assert "Deep" in reader.words()
 
 
-def test_a_large_picture_is_packed_and_a_tall_one_fits_the_page() -> None:
+def test_a_large_image_is_packed_and_a_tall_one_fits_the_page() -> None:
     noise = Image.effect_noise((2400, 1800), 90).convert("RGB")
     buffer = io.BytesIO()
     noise.save(buffer, "PNG")

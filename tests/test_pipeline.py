@@ -72,7 +72,7 @@ def test_the_cost_of_a_search_is_counted(made: Workplace) -> None:
     assert all(float(rows[name]["search_seconds"]) > 0 for name in SEARCHED)
 
 
-def test_pictures_are_inside_and_no_other_host_is_named(page: str) -> None:
+def test_images_are_inside_and_no_other_host_is_named(page: str) -> None:
     assert "data:image/webp;base64," in page
     assert not re.search(r'(?:src|href)="(?:https?:)?//', re.sub(r"<a [^>]*>", "", page))
     assert page.count("<script") == 1
@@ -86,11 +86,11 @@ def test_ids_are_unique_and_there_is_one_title(page: str) -> None:
     assert not re.findall(r'href="#([^"]+)"', page) or set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
 
 
-def test_every_picture_has_an_alternative_text(page: str) -> None:
-    pictures = re.findall(r"<img [^>]*>", page)
-    assert pictures
-    assert all(re.search(r'alt="[^"]+"', picture) for picture in pictures)
-    assert len(pictures) == len(re.findall(r"<figcaption><b>Figure \d+\.</b> \w", page))
+def test_every_image_has_an_alternative_text(page: str) -> None:
+    images = re.findall(r"<img [^>]*>", page)
+    assert images
+    assert all(re.search(r'alt="[^"]+"', image) for image in images)
+    assert len(images) == len(re.findall(r"<figcaption><b>Figure \d+\.</b> \w", page))
 
 
 def test_the_executed_notebooks_lie_beside_the_report(made: Workplace) -> None:

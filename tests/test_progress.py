@@ -26,7 +26,7 @@ def _step(stage: str, parameters: dict[str, object]) -> Step:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> progress.Lines:
+def lines(tmp_path: Path) -> progress.Lines:
     train = _step("train", {"epochs": 3})
     row = Row(load_parameters(("simple_cnn",), "smoke")[0], 0, 0, None, "none", {"train": train})  # type: ignore[arg-type]
     plan = Plan([row], [train], {train.name: "new"}, Machine("tensorflow", 2, {}), train)
@@ -87,19 +87,19 @@ def test_epochs_of_a_frozen_base_tell_nothing_of_those_that_follow(tmp_path: Pat
     assert progress.seconds_left(train, tmp_path) == pytest.approx(30, abs=0.5)
 
 
-def test_lines_tell_of_a_long_step_now_and_then(picture: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_tell_of_a_long_step_now_and_then(lines: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
-    (step,) = picture.plan.steps
-    picture.started(step, "new")
-    _write_history(picture.store, step, 1)
-    picture.tick([step], (70, False))
-    picture.tick([step], (70, False))  # nothing new: no line
-    _write_history(picture.store, step, 2)
-    picture.tick([step], None)
-    _write_history(picture.store, step, 3)
-    picture.tick([step], (60, True))
-    picture.finished(step, 12.34)
-    assert picture.said == [  # type: ignore[attr-defined]
+    (step,) = lines.plan.steps
+    lines.started(step, "new")
+    _write_history(lines.store, step, 1)
+    lines.tick([step], (70, False))
+    lines.tick([step], (70, False))  # nothing new: no line
+    _write_history(lines.store, step, 2)
+    lines.tick([step], None)
+    _write_history(lines.store, step, 3)
+    lines.tick([step], (60, True))
+    lines.finished(step, 12.34)
+    assert lines.said == [  # type: ignore[attr-defined]
         "[1/1] train simple_cnn (new)",
         "    train simple_cnn: epoch 1/3, 0.610; about 1:10 left",
         "    train simple_cnn: epoch 2/3, 0.620",

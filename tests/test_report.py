@@ -20,8 +20,8 @@ from bakeoff.report.clean import assumed, inert, linked, prose, terminal
 from bakeoff.report.facts import banner
 from bakeoff.report.formulas import Formulas
 from bakeoff.report.html import to_html
+from bakeoff.report.images import LARGEST_SVG, EmbeddedImage, EmbeddedImages
 from bakeoff.report.merge import Merger
-from bakeoff.report.pictures import LARGEST_SVG, Picture, Pictures
 
 ATTACKS = {
     "script": "<script>window.acted = 1</script>",
@@ -194,13 +194,13 @@ def test_without_pandoc_formulas_are_shown_as_written(monkeypatch: pytest.Monkey
     assert _formulas("$a < b$") == "<p><code>a &lt; b</code></p>\n"
 
 
-def _picture(data: dict[str, str]) -> Picture | None:
-    return Pictures([data])(data)
+def _image(data: dict[str, str]) -> EmbeddedImage | None:
+    return EmbeddedImages([data])(data)
 
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 0, 255, 100)])
-def test_a_flat_picture_becomes_webp_without_loss(color: tuple[int, ...]) -> None:
-    found = _picture({"image/png": _png(color)})
+def test_a_flat_image_becomes_webp_without_loss(color: tuple[int, ...]) -> None:
+    found = _image({"image/png": _png(color)})
     assert found is not None and (found.width, found.height) == (40, 20)
     assert found.source.startswith("data:image/webp;base64,")
     with Image.open(io.BytesIO(base64.b64decode(found.source.split(",")[1]))) as image:
@@ -211,7 +211,7 @@ def test_a_flat_picture_becomes_webp_without_loss(color: tuple[int, ...]) -> Non
 def test_a_photograph_is_kept_small() -> None:
     buffer = io.BytesIO()
     Image.effect_noise((60, 60), 90).resize((300, 300), Image.Resampling.BICUBIC).convert("RGB").save(buffer, "PNG")
-    found = _picture({"image/png": base64.b64encode(buffer.getvalue()).decode()})
+    found = _image({"image/png": base64.b64encode(buffer.getvalue()).decode()})
     assert found is not None
     content = base64.b64decode(found.source.split(",")[1])
     assert content[12:16] == b"VP8 "  # lossy
@@ -227,21 +227,21 @@ def test_a_photograph_is_kept_small() -> None:
     ],
 )
 def test_a_small_drawing_stays_a_drawing(root: str, size: tuple[int, int]) -> None:
-    found = _picture({"image/svg+xml": f"<svg {root}></svg>", "image/png": _png()})
+    found = _image({"image/svg+xml": f"<svg {root}></svg>", "image/png": _png()})
     assert found is not None and found.source.startswith("data:image/svg+xml;base64,")
     assert (found.width, found.height) == size
 
 
-def test_a_large_drawing_gives_way_to_its_picture() -> None:
+def test_a_large_drawing_gives_way_to_its_image() -> None:
     drawing = f'<svg width="9" height="9">{" " * LARGEST_SVG}</svg>'
-    found = _picture({"image/svg+xml": drawing, "image/png": _png()})
+    found = _image({"image/svg+xml": drawing, "image/png": _png()})
     assert found is not None and found.source.startswith("data:image/webp")
 
 
-@pytest.mark.parametrize("content", ["", "no base64 at all!", base64.b64encode(b"no picture").decode()])
-def test_what_is_no_picture_is_shown_in_words(content: str) -> None:
-    assert _picture({"image/png": content}) is None
-    assert _picture({"image/svg+xml": content}) is None
+@pytest.mark.parametrize("content", ["", "no base64 at all!", base64.b64encode(b"no image").decode()])
+def test_what_is_no_image_is_shown_in_words(content: str) -> None:
+    assert _image({"image/png": content}) is None
+    assert _image({"image/svg+xml": content}) is None
 
 
 def test_a_row_that_could_not_be_run_has_no_number_to_warn_of() -> None:
@@ -256,14 +256,14 @@ def page(small_report: Path) -> BeautifulSoup:
 
 
 def test_every_figure_has_a_number_a_caption_and_its_size(page: BeautifulSoup) -> None:
-    pictures = page.find_all("img")
-    assert len(pictures) > 15
-    for number, picture in enumerate(pictures, start=1):
-        assert picture.parent.name == "figure"
-        assert len(picture["alt"].split()) > 3
-        assert int(picture["width"]) > 50 and int(picture["height"]) > 50
-        assert re.match(rf"Figure {number}\. \w.+", picture.parent.figcaption.get_text())
-        assert picture["src"].startswith(("data:image/webp;base64,", "data:image/svg+xml;base64,"))
+    images = page.find_all("img")
+    assert len(images) > 15
+    for number, image in enumerate(images, start=1):
+        assert image.parent.name == "figure"
+        assert len(image["alt"].split()) > 3
+        assert int(image["width"]) > 50 and int(image["height"]) > 50
+        assert re.match(rf"Figure {number}\. \w.+", image.parent.figcaption.get_text())
+        assert image["src"].startswith(("data:image/webp;base64,", "data:image/svg+xml;base64,"))
 
 
 def test_every_table_has_a_caption_and_headers(page: BeautifulSoup) -> None:
@@ -341,7 +341,7 @@ def test_a_chapter_shows_facts_curves_and_confusions(page: BeautifulSoup) -> Non
             and facts["epochs"] == "2"
             and facts["training images"]
         ), facts
-        alts = [picture["alt"] for picture in chapter.find_all("img")]
+        alts = [image["alt"] for image in chapter.find_all("img")]
         assert any("Heat map" in alt for alt in alts) and len(alts) >= 3
         assert chapter.find("a", href=f"notebooks/{name.replace('-', '_')}/train.ipynb")
 

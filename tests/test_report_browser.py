@@ -76,7 +76,7 @@ def test_nothing_leaves_the_page_and_nothing_goes_wrong(reader: Any, report: Pat
     left = [url for url in opened.requests if not url.startswith("data:")]
     assert left == [report.as_uri()]
     assert opened.messages == []
-    broken = "pictures => pictures.filter(picture => !picture.naturalWidth).length"
+    broken = "images => images.filter(image => !image.naturalWidth).length"
     assert opened.page.eval_on_selector_all("img", broken) == 0
 
 
@@ -232,7 +232,7 @@ def test_without_scripts_all_can_be_read_and_no_button_stands_about(reader: Any,
     assert page.locator("details.code .highlight").first.is_visible()
 
 
-def test_pictures_get_a_frame_in_the_dark(reader: Any, report: Path) -> None:
+def test_images_get_a_frame_in_the_dark(reader: Any, report: Path) -> None:
     frame = "getComputedStyle(document.querySelector('figure img')).borderTopWidth"
     assert reader(report, color_scheme="light").page.evaluate(frame) == "0px"
     page = reader(report, color_scheme="dark").page

@@ -61,7 +61,7 @@ def test_prepared_data_are_used_with_the_digest_of_their_files(tmp_path: Path) -
     assert _resolver(tmp_path).dataset("cifar10").digest != first.digest
 
 
-def test_quick_goes_on_with_the_stand_in_and_says_so(tmp_path: Path, silent_host: str) -> None:
+def test_quick_goes_on_with_the_synthetic_data_set_and_says_so(tmp_path: Path, silent_host: str) -> None:
     said: list[str] = []
     assert _resolver(tmp_path, said=said).dataset("cifar10").name == SYNTHETIC
     assert "cannot be had here" in said[0]
@@ -88,7 +88,7 @@ def test_full_stops_and_names_three_ways_out(tmp_path: Path, silent_host: str) -
 def test_data_that_were_asked_for_are_not_replaced(
     tmp_path: Path, silent_host: str, asked: str, there: str, hint: str
 ) -> None:
-    """The stand-in replaces the default data set alone, and only where nobody named data or their folder."""
+    """The synthetic data set replaces the default data set alone, and only where nobody named data or their folder."""
     (tmp_path / "data").mkdir()
     if there:
         folder = _prepare(tmp_path, "1.0.0")

@@ -99,8 +99,8 @@ def test_a_changed_figure_is_changed_everywhere(recorded: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"limited": "epochs 2 (catalogue: 10)"}, "departs from the catalogue: epochs 2"),
-        ({"dataset": "shapes10"}, "departs from the catalogue: data shapes10"),
+        ({"limited": "epochs 2 (catalogue: 10)"}, "overrides the published schedule: epochs 2"),
+        ({"dataset": "shapes10"}, "overrides the published schedule: data shapes10"),
     ],
 )
 def test_what_is_no_full_run_is_refused(
@@ -116,7 +116,7 @@ def test_what_is_finished_is_put_on_record_and_the_rest_is_not_there(
 ) -> None:
     """Here a run with limits, which is refused; of an empty store there is nothing to refuse."""
     assert records.main(_pipeline(small_report.parent.parent / "runs"), tmp_path / "records") == 1
-    assert capsys.readouterr().out.count("not put on record; it departs from the catalogue: ") == 3
+    assert capsys.readouterr().out.count("not put on record; it overrides the published schedule: ") == 3
     assert records.main(_pipeline(tmp_path / "empty"), tmp_path / "records") == 1
     assert "Nothing to put on record" in capsys.readouterr().out
 

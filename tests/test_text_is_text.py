@@ -146,18 +146,18 @@ def test_a_formula_that_typst_does_not_take_costs_itself_alone(tmp_path: Path) -
     assert AFTER in text
 
 
-def test_a_picture_that_cannot_be_read_costs_itself_alone(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_costs_itself_alone(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 20), "red").save(buffer, "PNG")
     whole = buffer.getvalue()
-    broken = {"text": b"no picture", "cut": whole[: len(whole) // 2], "flipped": whole[:40] + b"\xff" * 8 + whole[48:]}
+    broken = {"text": b"no image", "cut": whole[: len(whole) // 2], "flipped": whole[:40] + b"\xff" * 8 + whole[48:]}
     outputs = [
-        _output({"image/png": base64.b64encode(content).decode()}, bakeoff={"caption": f"The picture {name}"})
+        _output({"image/png": base64.b64encode(content).decode()}, bakeoff={"caption": f"The image {name}"})
         for name, content in broken.items()
     ]
     text = _pdf(_merged(tmp_path, _code(*outputs)))
     for name in broken:
-        assert f"[The picture “The picture {name}” cannot be read.]" in text
+        assert f"[The image “The image {name}” cannot be read.]" in text
     assert AFTER in text
 
 
@@ -198,7 +198,7 @@ def test_what_a_mask_covers(text: str, shown: str) -> None:
     assert Mask(store, made_there)(text.replace("{store}", str(store))) == shown
 
 
-def test_a_picture_keeps_its_letters() -> None:
+def test_an_image_keeps_its_letters() -> None:
     encoded = "/home/ada/" * 4
     output = _output({"image/png": encoded, "text/plain": "/home/ada/x"})
     masked = json.loads(masked_notebook(json.dumps(v4.new_notebook(cells=[_code(output)])), Path("runs")))

@@ -15,9 +15,9 @@ from typing import Any
 from bakeoff.claims import Claim, Tolerance
 from bakeoff.plan.resolve import SYNTHETIC
 
-_SAME_SHAPE = ("cifar10", SYNTHETIC)  # 32×32 pictures of ten classes: networks on them have equally many parameters
-_NETWORK = re.compile(r"(?:^|; )(builder|builder_options|color|image_size|task) ")  # departures that change a network
-_BASE = re.compile(r"(?:^|; )(builder|builder_options) ")  # departures that change its pretrained base
+_SAME_SHAPE = ("cifar10", SYNTHETIC)  # 32×32 images of ten classes: networks on them have equally many parameters
+_NETWORK = re.compile(r"(?:^|; )(builder|builder_options|color|image_size|task) ")  # overrides that change a network
+_BASE = re.compile(r"(?:^|; )(builder|builder_options) ")  # overrides that change its pretrained base
 
 
 class UntestedError(Exception):
@@ -122,7 +122,7 @@ def _unmet(row: Mapping[str, Any], needs: Sequence[str]) -> str:
     wanted = max((int(need.split()[0]) for need in needs if need.endswith(" test images")), default=0)
     if wanted and not limited and float(row["test_images"] or 0) < wanted:
         reasons.append(f"our copy of the data holds {row['test_images'] or 'no'} test images")
-    # Each departure is said once, in the table of departures; here it stands only where it alone is the reason.
+    # Each override is named once, in the table of overrides; here it stands only where it alone is the reason.
     return "; ".join([*reasons, "and a limited run"] if reasons and limited else [*reasons, *filter(None, [limited])])
 
 
@@ -132,5 +132,5 @@ def _other_network(row: Mapping[str, Any], needs: Sequence[str]) -> str:
     if changed:
         return f"another network, by {changed[1]}"
     if "catalogue's network" in needs and row["dataset"] not in _SAME_SHAPE:
-        return f"{row['dataset'] or 'unnamed data'} has other pictures or classes, and with them the network"
+        return f"{row['dataset'] or 'unnamed data'} has other images or classes, and with them the network"
     return ""

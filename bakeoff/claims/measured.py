@@ -56,7 +56,7 @@ def test_accuracy(runs: Sequence[Run]) -> Measured:
 def binary_accuracy(runs: Sequence[Run]) -> Measured:
     """What Keras' `binary_accuracy` would be: the share of all outputs, each above a half or not, that are right.
 
-    From the predicted class and its probability: of a softmax, no other output can be above a half. A picture whose
+    From the predicted class and its probability: of a softmax, no other output can be above a half. An image whose
     class is predicted with more costs nothing, one whose class is predicted with less one output, and a wrong class
     with more two.
     """

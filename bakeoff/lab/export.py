@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bakeoff.lab.transform import Transform
 
-CHECKED_IMAGES, CHECKED_TFLOP = 200, 0.2  # test images that an exported file is tried on, and their arithmetic
+CHECKED_IMAGES, CHECKED_TFLOP = 200, 0.2  # test images that an exported file is tried on, and their FLOPs
 
 
 def export(inputs: Mapping[str, str], format: str, file: str | Path) -> dict[str, Any]:

@@ -223,7 +223,7 @@ def _same_indices(folder: Path, indices: Mapping[str, np.ndarray]) -> bool:
 
 
 def _task_labels(dataset: Dataset, positive: str | None) -> tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-    """Names and labels of the task; a binary task has label 1 for the class to find and 0 for every other."""
+    """Names and labels of the task; a binary task has label 1 for the positive class and 0 for every other."""
     labels = dataset.train.labels, dataset.test.labels
     if positive is None:
         return dataset.class_names, labels

@@ -14,7 +14,7 @@ from bakeoff.lab import files, statistics
 # Training images shown, all epochs together, by which a limited run is long enough to rank: about the tenth part of a
 # pass over CIFAR-10. Images and not optimizer steps, which would rank networks by their batch size.
 MINIMUM_SHOWN = 5000
-SYNTHETIC = "shapes10"  # drawn pictures, used where the data set named cannot be had
+SYNTHETIC = "shapes10"  # the synthetic data set, used where the one named cannot be had
 
 HISTORY = ("variant", "training", "epoch", "train_accuracy", "validation_accuracy")  # what curves need
 

@@ -1,9 +1,9 @@
-"""shapes10: pictures of ten shapes, drawn here, for when no data set can be had.
+"""shapes10: synthetic images of ten shapes, for when no data set can be had.
 
 It is built to teach what CIFAR-10 teaches. Colour alone decides nothing; position, size, rotation, background and
 noise vary, so a network that looks for parts wherever they are beats one that weighs every pixel in its place.
 
-Picture i of a split depends on (seed, split, i) alone, so a shorter data set is the beginning of a longer one. The
+Image i of a split depends on (seed, split, i) alone, so a shorter data set is the beginning of a longer one. The
 numbers come from a hash of integers and from +, -, *, / and square roots of single floats, which IEEE 754 defines
 to the last bit, and never from sines, exponentials or long sums, which differ between machines.
 """
@@ -20,11 +20,11 @@ VERSION = "2.0.0"
 SIDE = 32
 AVAILABLE = {"train": 50_000, "test": 10_000}
 
-_CHUNK = 250  # pictures drawn at once: small enough for the processor's cache, and without effect on the pictures
+_CHUNK = 250  # images drawn at once: small enough for the processor's cache, and without effect on the images
 _STREAMS = {"train": 1, "test": 2}
 _DIRECTIONS = 1024  # rotations are multiples of a turn / 1024
 
-# How hard the pictures are: a minute's training shows what a whole one does, dense networks far behind convolutional
+# How hard the images are: a minute's training shows what a whole one does, dense networks far behind convolutional
 # ones, and a whole one still has something to learn.
 _GROUND = (20, 110)  # colour of the background, a channel
 _CONTRAST = (80, 160)  # of the shape against it
@@ -46,9 +46,9 @@ _SINES = np.array([_sine(k) for k in range(_DIRECTIONS)], np.float32)
 
 
 def generate(split: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the first `n` pictures of a split.
+    """Draw the first `n` images of a split.
 
-    Returns images (n, 32, 32, 3) uint8 and labels (n,) int64; every ten pictures in a row show every class once.
+    Returns images (n, 32, 32, 3) uint8 and labels (n,) int64; every ten images in a row show every class once.
     Raises ValueError for a split or a count that there is not.
     """
     if split not in AVAILABLE:
@@ -81,13 +81,13 @@ def _words(keys: np.ndarray, count: int) -> np.ndarray:
 
 
 def _keys(split: str, index: np.ndarray, seed: int) -> np.ndarray:
-    """One 64-bit key for each picture."""
+    """One 64-bit key for each image."""
     start = np.array([seed % 2**64], np.uint64)
     return _mix(_words(start, _STREAMS[split])[:, -1] ^ _mix(index))
 
 
 def _labels(split: str, index: np.ndarray, seed: int) -> np.ndarray:
-    """Every ten pictures hold every class once, in an order that differs from ten to ten."""
+    """Every ten images hold every class once, in an order that differs from ten to ten."""
     ten, place = index // np.uint64(10), index % np.uint64(10)
     words = _words(_keys(split, ten + np.uint64(2**32), seed), 2)
     step = np.array([1, 3, 7, 9], np.uint64)[words[:, 0] % np.uint64(4)]
@@ -95,28 +95,28 @@ def _labels(split: str, index: np.ndarray, seed: int) -> np.ndarray:
 
 
 class _Chance:
-    """Random numbers for a chunk of pictures, each drawn once, in the order in which the drawing asks for them."""
+    """Random numbers for a chunk of images, each drawn once, in the order in which the drawing asks for them."""
 
     def __init__(self, keys: np.ndarray, count: int) -> None:
         self._shares = (_words(keys, count) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
         self._used = 0
 
     def between(self, low: float, high: float) -> np.ndarray:
-        """One number a picture, in [low, high): (n, 1, 1) float32."""
+        """One number an image, in [low, high): (n, 1, 1) float32."""
         share = self._shares[:, self._used]
         self._used += 1
         return (np.float32(low) + share * np.float32(high - low))[:, None, None]
 
     def color(self, low: float, high: float) -> np.ndarray:
-        """One number a picture and channel: (n, 1, 1, 3) float32."""
+        """One number an image and channel: (n, 1, 1, 3) float32."""
         return np.stack([self.between(low, high) for _ in range(3)], axis=-1)
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 def _draw(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Pictures (n, 32, 32, 3) uint8: a textured background, pieces of clutter, the shape, noise over all of it."""
+    """Images (n, 32, 32, 3) uint8: a textured background, pieces of clutter, the shape, noise over all of it."""
     chance = _Chance(keys, 80)
     ground = chance.color(*_GROUND)
     picture = ground + _texture(chance)
@@ -156,7 +156,7 @@ def _clutter(chance: _Chance) -> np.ndarray:
 
 
 def _shape(chance: _Chance, labels: np.ndarray) -> np.ndarray:
-    """The picture's shape: cover (n, 32, 32), 1 inside, 0 outside, between on the edge."""
+    """The image's shape: cover (n, 32, 32), 1 inside, 0 outside, between on the edge."""
     across, down = _turned(chance, reach=_REACH, tilt=_TILT)
     radius = chance.between(*_RADIUS)
     stretch = chance.between(0.85, 1.15)

@@ -1,4 +1,4 @@
-"""Intervals of accuracies, and calibration: what one network's answers say about it."""
+"""Intervals of accuracies, and calibration: what a network's predictions say about it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def with_seeds(values: np.ndarray, bounds: tuple[float, float], level: float = L
     """`bounds`, the interval of the mean of `values` (trainings,) over the images, joined with that over the seeds.
 
     The errors are independent, so the distances from the mean are squared and added. The t interval over the seeds
-    alone would hold for these images only, and three trainings would look surer beside a single one than they are.
+    alone would hold for these images only, and three trainings would look too precise beside a single one.
     What a seed does to single images is in both parts, so the sum errs on the wide side. Fewer trainings than SEEDS
     do not tell how much a seed moves: then the bounds are those of the images alone.
     """
@@ -88,12 +88,12 @@ def seeds_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, flo
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
-    """Gather (n, k) probabilities by the likelihood of the likeliest class and compare with true labels (n,)."""
+    """Bins of (n, k) probabilities by confidence, the highest predicted probability, beside true labels (n,)."""
     return binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
 def binned(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Reliability:
-    """The same from the likelihood of each answer and whether it was right, both (n,)."""
+    """The same from the confidence of each prediction and whether it was right, both (n,)."""
     confidence, correct = confidence.astype(float), correct.astype(float)
     edges = np.linspace(0.0, 1.0, bins + 1)
     bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)

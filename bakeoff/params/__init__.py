@@ -57,7 +57,7 @@ class Parameters:
     variant: str
     stage: Mapping[str, Any]
     run: Mapping[str, Any]
-    departures: tuple[str, ...]  # from the catalogue's schedule, by profile or --set, in words
+    overrides: tuple[str, ...]  # of the published schedule, by profile or --set, in words
     network: OwnNetwork | None = None  # the builder's, where it is none of the package's
 
 
@@ -186,7 +186,7 @@ def _merge(
         variant=name,
         stage=MappingProxyType({key: final[key] for key in base if not _of_run(key, base)}),
         run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
-        departures=_departures(catalogue, final, base),
+        overrides=_overrides(catalogue, final, base),
         network=network,
     )
 
@@ -223,8 +223,8 @@ def _limit(values: dict[str, Any]) -> None:
         values["threads"] = min(values["threads"] or values["max_threads"], values["max_threads"])
 
 
-def _departures(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Mapping[str, _Entry]) -> tuple[str, ...]:
-    """What differs from the catalogue, in words. Cuts by data and arithmetic are known only after the stages ran."""
+def _overrides(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Mapping[str, _Entry]) -> tuple[str, ...]:
+    """What differs from the published schedule, in words. Cuts by data and budget are known after the stages ran."""
     uncut = dict(catalogue)
     _limit(uncut)  # search_trials: 0 means every point; say the number
     searches = ("search_trials", "search_epochs", "search_space")

@@ -128,7 +128,7 @@ def _feature_faults(kinds: Mapping[str, Any]) -> Iterator[str]:
     if kinds[image]["image"].get("shape", {}).get("dimensions", ["3"])[-1] == "-1":
         yield "the number of channels of its images is not fixed; prepare the set again with shape=(None, None, 3)"
     if _classes(kinds[label]) < 2:
-        yield "it has one class only, and nothing can be told apart; choose a set of two classes or more"
+        yield "it has one class only, and there is nothing to classify; choose a set of two classes or more"
 
 
 def _split_faults(folder: Path, info: Mapping[str, Any]) -> Iterator[str]:

@@ -323,7 +323,7 @@ class _Maker:
             seed = parameters.stage["seed"] + replicate
             values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
             if weights == "random":
-                _limit_arithmetic(values, parameters.run["max_random_tflop"])
+                _limit_compute(values, parameters.run["max_random_tflop"])
             steps = {} if blocked else self._steps(values, parameters, resolved, dataset)
             trial = steps.pop("trial", None)
             file_name = file.name if file else ""
@@ -402,8 +402,8 @@ class _Maker:
         return [*stage.packages, *(BACKEND_PACKAGES[self.machine.backend] if stage.computes else [])]
 
 
-def _limit_arithmetic(values: dict[str, Any], most: float | None) -> None:
-    """Cap the arithmetic of training and evaluation: a network on random weights need only show that it runs."""
+def _limit_compute(values: dict[str, Any], most: float | None) -> None:
+    """Cap the compute of training and evaluation: a network on random weights need only show that it runs."""
     for name in ("max_training_tflop", "max_evaluation_tflop") if most is not None else ():
         values[name] = most if values[name] is None else min(values[name], most)
 

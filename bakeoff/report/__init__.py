@@ -47,6 +47,7 @@ class Report:
     compare: Step
     findings: Callable[[], Sequence[Finding]]  # what became of the sources' claims, worked out when it is asked for
     failures: Mapping[Name, str] = field(default_factory=dict)  # of this run's steps, why
+    author: str = ""
 
     def __post_init__(self) -> None:
         refuse_unless_plain(self.folder.name)
@@ -62,9 +63,11 @@ class Report:
         built = stamp.get("key") != key or not self._is_there(PAGE, stamp.get("digest"))
         if built or not pages.are_there(stamp["pages"] or {}):
             told = facts(self.plan, self.profile, store)
-            merged = self._write_page(store, told)
+            signed = told | {"author": self.author}
+            del told["date"]  # a page of a variant says what it says, whatever was run since
+            merged = self._write_page(store, signed)
             before = stamp["pages"] or {}
-            stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": told}
+            stamp = {"key": key, "digest": digest_file(self.folder / PAGE), "pdf": None, "crate": None, "facts": signed}
             stamp["pages"] = pages.write(self._title(), told, _code(), PAGE, merged, before)
             built = True
         before = stamp["pdf"]
@@ -145,7 +148,8 @@ class Report:
     def _key(self, store: Store) -> str:
         """Digest of all that the report shows: page keys, table, failures, and the code and template that make it."""
         pages = [step.page_key for step in [*self.plan.steps, self.compare] if store.complete_manifest(*step.name)]
-        return digest_value([pages, self.table_text, self.profile, sorted(self.failures.items()), _code()])
+        told = [self.table_text, self.profile, self.author, sorted(self.failures.items())]
+        return digest_value([pages, *told, _code()])
 
     def _copy_notebooks(self, store: Store) -> None:
         """notebooks/<variant>/<stage>.ipynb beside the report, masked; copies of earlier reports go away."""

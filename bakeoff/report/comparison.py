@@ -1,4 +1,4 @@
-"""The comparison's cells in the report: the answer on page one, then the contents, the ranking and how it was found."""
+"""The comparison's cells in the report: the summary on page one, the contents, the ranking and how it was found."""
 
 from __future__ import annotations
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from nbformat.notebooknode import NotebookNode
+
 from bakeoff.claims.audit import Finding
 from bakeoff.plan.resolve import SYNTHETIC
+from bakeoff.report import cells
 from bakeoff.report.standing import Standing
 
 _MOST_FALLEN = 12
@@ -20,6 +23,45 @@ def conclusion(
     """Paragraphs, and the claims that were not reproduced as list items; all HTML. No winner of fewer than two."""
     paragraphs = [*_winner(standing, table), *_cost(standing), *claims(findings), *_limits(table)]
     return [*paragraphs, *_advice(standing, table)], list(_fallen(findings))
+
+
+def models(standing: Standing, table: Sequence[Mapping[str, Any]]) -> NotebookNode:
+    """One table of all models, ranked ones first: what each has reached and cost, and why it is picked or not."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in table:
+        first.setdefault(str(row["variant"]), row)
+    ranked = [name for name in standing.ranked if name in first]
+    names = [*ranked, *(name for name in first if name not in ranked)]
+    rows = [_model(name, first[name], standing) for name in names]
+    head = ("variant", "source", "rank", "test accuracy", "parameters", "training", "picked, or why not")
+    return cells.table(head, rows, "All models, the picked one first.")
+
+
+def _model(name: str, row: Mapping[str, Any], standing: Standing) -> list[str]:
+    found = standing.of(name)
+    accuracy = found.get("test accuracy") or (
+        f"{100 * float(row['test_accuracy']):.1f} %" if row["test_accuracy"] else ""
+    )
+    seconds = found.get("training") or (f"{float(row['train_seconds']):.0f} s" if row["train_seconds"] else "")
+    parameters = f"{int(float(row['parameters'])):,}" if row["parameters"] else ""
+    shown = [str(row["source"] or "this project"), found.get("rank", ""), accuracy, parameters, seconds]
+    return [escape(each) for each in (name, *shown, _reason(name, row, standing))]
+
+
+def _reason(name: str, row: Mapping[str, Any], standing: Standing) -> str:
+    """Why a model is the pick of this run, or is not."""
+    ranked = list(standing.ranked)
+    if name not in ranked:
+        reason = standing.unranked.get(name, "")
+        return reason if row["status"] == "ok" else str(row["message"] or row["status"])
+    if name == ranked[0]:
+        return (
+            f"picked: the highest accuracy of {len(ranked)}" if len(ranked) > 1 else "the only one that can be ranked"
+        )
+    if set(standing.of(name).get("group", "")) & set(standing.of(ranked[0]).get("group", "")):
+        return "not significantly different from the picked one"
+    behind = standing.of(name).get("points behind the first", "").partition(" (")[0]
+    return f"{behind} points behind" if behind else "a lower accuracy"
 
 
 def _winner(standing: Standing, table: Sequence[Mapping[str, Any]]) -> Iterator[str]:

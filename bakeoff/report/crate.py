@@ -93,6 +93,7 @@ class Crate:
             "name": title,
             "description": " ".join([f"A bake-off of image classifiers under the profile {self._profile}.", *banner]),
             "datePublished": self._newest(made),  # and not now, so that the bytes are a function of the store
+            **({"author": self._author()} if self.facts.get("author") else {}),
             "license": _ref(_LICENSE),
             "hasPart": [*files, self._copy()],
             "mentions": actions,
@@ -108,6 +109,9 @@ class Crate:
         graph = [descriptor, root, *map(_single, self._graph.values())]
         lines = ",\n".join(json.dumps(entity, ensure_ascii=False) for entity in graph)
         return f'{{"@context": {json.dumps(_CONTEXT)}, "@graph": [\n{lines}\n]}}\n'
+
+    def _author(self) -> dict[str, str]:
+        return self._add("#author", "Person", name=str(self.facts["author"]))
 
     @property
     def _profile(self) -> str:

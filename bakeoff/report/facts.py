@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bakeoff.plan.resolve import SYNTHETIC
@@ -62,6 +63,7 @@ def facts(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
     names = sorted({name for each in software for name in each.get("packages", ())})
     return {
         "profile": profile,
+        "date": _newest(records),
         "datasets": sorted({(row.dataset.name, row.dataset.digest) for row in plan.rows}),
         "machine": {name: _values(each.get(name) for each in machines) for name in ("device", "cores", "backend")},
         "packages": {name: _values(each.get("packages", {}).get(name) for each in software) for name in names},
@@ -69,6 +71,12 @@ def facts(plan: Plan, profile: str, store: Store) -> dict[str, Any]:
         "reproducible": reproducible(plan),
         "writer": {"revision": revision(), "packages": package_versions()},
     }
+
+
+def _newest(records: Iterable[Mapping[str, Any]]) -> str:
+    """The day on which the last of these steps was finished; empty where none is."""
+    moments = [datetime.fromisoformat(record["finished"]) for record in records]
+    return max(moments).date().isoformat() if moments else ""
 
 
 def _computes(record: Mapping[str, Any]) -> bool:

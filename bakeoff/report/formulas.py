@@ -83,7 +83,7 @@ class Formulas(IPythonRenderer):
         return self._mark("DisplayMath", f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        """The alternative text alone: the report shows the pictures that notebooks computed, and loads none."""
+        """The alternative text alone: the report shows the images that notebooks computed, and loads none."""
         return escape(text)
 
     def block_mermaidjs(self, code: str) -> str:

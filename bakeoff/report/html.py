@@ -14,8 +14,8 @@ from nbconvert.exporters import HTMLExporter
 
 from bakeoff.report.clean import assumed, inert, linked, prose, terminal
 from bakeoff.report.formulas import Formulas
+from bakeoff.report.images import RASTER, SVG, EmbeddedImages
 from bakeoff.report.merge import Merger
-from bakeoff.report.pictures import RASTER, SVG, Pictures
 
 _TEMPLATES = Path(__file__).parent / "template"
 # What an output may be shown as, best first; whatever else it brings is left out.
@@ -60,7 +60,7 @@ def _exporter(merged: Merger, formulas: Formulas) -> HTMLExporter:
         "linked": lambda html: linked(html, merged.chapters),
         "terminal": terminal,
         "assumed": assumed,
-        "picture": Pictures(outputs),
+        "image": EmbeddedImages(outputs),
         "words": _words,
     }.items():
         exporter.register_filter(name, function)

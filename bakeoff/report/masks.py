@@ -40,7 +40,7 @@ class Mask:
 
 
 def masked_notebook(text: str, store: Path) -> str:
-    """An executed notebook's JSON with masked texts; its pictures are as they were."""
+    """An executed notebook's JSON with masked texts; its images are as they were."""
     notebook = json.loads(text)
     mask = Mask(store, notebook.get("metadata", {}).get("papermill"))
     return json.dumps(every_text(notebook, lambda text: sound(mask(text))), indent=1, ensure_ascii=False) + "\n"
@@ -52,7 +52,7 @@ def sound(text: str) -> str:
 
 
 def every_text(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts changed but those of pictures, whose letters mean nothing."""
+    """A JSON value with all its texts changed but those of images, whose letters mean nothing."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):

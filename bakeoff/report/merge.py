@@ -16,7 +16,7 @@ from bakeoff.claims.audit import Finding
 from bakeoff.plan.steps import Row, Step
 from bakeoff.report import comparison, preparation, untested, variant
 from bakeoff.report.cells import Executed
-from bakeoff.report.conclusion import conclusion
+from bakeoff.report.conclusion import conclusion, models
 from bakeoff.report.masks import sound
 from bakeoff.report.pages import MOST_CHAPTERS, page_path
 from bakeoff.report.standing import Standing
@@ -189,7 +189,7 @@ def merge(
         overrides = comparison.comparison(merger, executed)
         merger.back = merger.back or next((each for _, each, _ in merger.contents[first:]), "")
     else:
-        merger.back = merger.heading(2, "The answer")
+        merger.back = merger.heading(2, "Summary")
         merger.paragraphs(_failed(compare))
         merger.mark("contents")
     merger.heading(2, "The data, and how they are prepared")
@@ -233,6 +233,7 @@ def _end(
     paragraphs, fallen = conclusion(merger.standing, table, results.findings)
     merger.paragraphs(*paragraphs)
     merger.band("Not reproduced:", fallen)
+    merger.outputs([models(merger.standing, table)], links=True)
     merger.chapter(_CHAPTERS / "future_work.md", level=3)
     merger.chapter(_CHAPTERS / "references.md")
     for cell in overrides:

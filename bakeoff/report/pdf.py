@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bakeoff.errors import BakeoffError
 from bakeoff.report.fonts import add_installed, copy_fonts
-from bakeoff.report.pictures import FORMATS
+from bakeoff.report.images import FORMATS
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
 from bakeoff.store.scratch import scratch_folder
 
@@ -147,7 +147,8 @@ def _compile(text: str, root: Path, fonts: Path, standard: Literal["ua-1"] | Non
 
 def _start(title: str, banner: Sequence[str], facts: Mapping[str, Any]) -> str:
     """The first lines of the document: the template and what stands on the cover."""
-    shown = [*_origin(facts), ("Code revision", str(facts["revision"]))]
+    by = [(name.capitalize(), str(facts[name])) for name in ("author", "date") if facts.get(name)]
+    shown = [*by, *_origin(facts), ("Code revision", str(facts["revision"]))]
     pairs = "".join(f"({literal(name)}, {literal(value)}), " for name, value in shown)
     sentences = "".join(f"{literal(sentence)}, " for sentence in banner)
     return (
@@ -207,16 +208,16 @@ def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
     if own.get("kind") == "caption":
         return
     data, caption = output["data"], str(own.get("caption", ""))
-    picture = next((kind for kind in data if kind.startswith("image/") and "svg" not in kind), None)
+    raster = next((kind for kind in data if kind.startswith("image/") and "svg" not in kind), None)
     if own.get("kind") == "listing" and "text/plain" in data:
         yield _listing(data["text/plain"], caption)
     elif "text/html" in data:
         yield _Html(data["text/html"], False, caption)
     elif "text/markdown" in data:
         yield _Html(_from_markdown(data["text/markdown"]), False)
-    elif picture:
-        alt = (output["metadata"].get(picture) or {}).get("alt") or caption or "A picture without a description."
-        yield _picture(data[picture], str(alt), caption, root)
+    elif raster:
+        alt = (output["metadata"].get(raster) or {}).get("alt") or caption or "An image without a description."
+        yield _image(data[raster], str(alt), caption, root)
     elif "text/plain" in data:
         yield _text(data["text/plain"])
 
@@ -239,15 +240,15 @@ def _from_markdown(source: str) -> str:
     return markdown2html_mistune(source)
 
 
-def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
-    """The picture as a file of the document: lossless where that is not much larger than JPEG."""
+def _image(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
+    """The image as a file of the document: lossless where that is not much larger than JPEG."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=FORMATS) as opened:
             image = opened.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow calls a broken PNG a syntax
-        return _text(f"[The picture “{caption or alt}” cannot be read.]")
+        return _text(f"[The image “{caption or alt}” cannot be read.]")
     size = image.size
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image, mask=image.getchannel("A"))
@@ -263,7 +264,7 @@ def _picture(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
         name = f"{number}.png"
         canvas.save(root / name, compress_level=1)
     shape = f"{literal(name)}, {size[0]}, {size[1]}"
-    return _Typst(f"#picture({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
+    return _Typst(f"#illustration({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
 
 
 def _to_typst(pieces: Sequence[_Html | _Typst], broken: frozenset[str] = frozenset()) -> tuple[str, Mapping[str, Node]]:

@@ -34,7 +34,7 @@ _LOG = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_
 # Ids of the cells that a chapter is made of, for each stage; the names after the first are those of older notebooks.
 _PICKED: Mapping[str, Sequence[Sequence[str]]] = {
     "search": (("coordinates", "parallel"), ("best",)),
-    "build": (("listing",), ("picture",), ("summary",)),
+    "build": (("listing",), ("diagram",), ("summary",)),
     "train": (("compile",), ("fit",), ("curves",)),
     "evaluate": (("confusion",), ("examples", "singles")),
 }
@@ -149,7 +149,7 @@ class _Chapter:
             self._show("build", "listing", kind="text/plain", listing=True)
         self.merger.mark("end-row")
         if owner == self._row.variant or not there:
-            self._show("build", "picture", kind=PNG, only=self._whole)
+            self._show("build", "diagram", kind=PNG, only=self._whole)
             self._layers()
 
     def _layers(self) -> None:
@@ -176,6 +176,7 @@ class _Chapter:
     def evaluation(self) -> None:
         """What the search found; the curves beside the confusion matrix; single images."""
         if "search" in self.notebooks:
+            self._tuner()
             self.merger.mark("row", widths=[1, 1], only=self._whole)
             self._show("search", "coordinates", "parallel", kind=PNG, only=self._whole)
             self.merger.mark("next", only=self._whole)
@@ -188,6 +189,17 @@ class _Chapter:
         self.merger.mark("end-row")
         self.log(_history(self.store, self._row))
         self._show("evaluate", "examples", "singles", kind=PNG, only=self._whole)
+        if self._ranked:
+            self._show("evaluate", "grid", kind=PNG, only="html")
+        self._show("evaluate", "probabilities", kind="text/html", only="html")
+
+    def _tuner(self) -> None:
+        """The space as injected, the trial that is run for each point, and the tuner."""
+        notebook = self.notebooks["search"]
+        parts = [notebook.parameters(), *(notebook.source(each) for each in ("network", "run-trial", "fit", "search"))]
+        caption = f"{self._row.variant}: the search space as injected, a trial, and the search."
+        self.merger.outputs([cells.listing("\n\n".join(filter(None, parts)), caption)], only="html")
+        self._show("search", "tuner", kind="text/plain", listing=True, only=self._whole)
 
     def log(self, history: Sequence[Mapping[str, str]]) -> None:
         """The first, the best and the last epoch of a training's log."""

@@ -1,4 +1,4 @@
-"""The live picture in the terminal; plain lines where the output is not a terminal."""
+"""The live table in a terminal; plain lines where the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Lines:
 
 
 @dataclass
-class Picture(Lines):
+class LiveTable(Lines):
     """A table that changes in place: a row a variant, a cell a stage, epoch and accuracy as they come."""
 
     ended: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -254,12 +254,12 @@ class Picture(Lines):
 
 
 def make_progress(plan: Plan, store: Store, say: Callable[[str], None]) -> Lines:
-    """The picture for people at a terminal, lines for everything else."""
+    """The live table for people at a terminal, lines for everything else."""
     if sys.stdout.isatty():
         from rich.console import Console
 
         if not Console().is_dumb_terminal:
-            return Picture(plan, store, say)
+            return LiveTable(plan, store, say)
     return Lines(plan, store, say)
 
 

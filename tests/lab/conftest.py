@@ -36,7 +36,7 @@ class Stages:
 
 
 @pytest.fixture
-def pictures_without_a_screen() -> Iterator[None]:
+def figures_without_a_screen() -> Iterator[None]:
     import matplotlib
     from matplotlib import pyplot as plt
 

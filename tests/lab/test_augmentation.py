@@ -13,7 +13,7 @@ from bakeoff.lab.augmentation import augment
 PUBLISHED = {"rotation_degrees": 20, "shift": 0.2, "shear_degrees": 0.2, "zoom": 0.2, "horizontal_flip": True}
 
 
-def pictures(n: int = 6, shape: tuple[int, int, int] = (9, 12, 3)) -> np.ndarray:
+def random_images(n: int = 6, shape: tuple[int, int, int] = (9, 12, 3)) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (n, *shape), dtype=np.uint8)
 
 
@@ -36,7 +36,7 @@ def by_scipy(image: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.nda
 
 @pytest.mark.parametrize("shape", [(9, 12, 3), (28, 28, 1)])
 def test_sampling_agrees_with_scipy(shape: tuple[int, int, int]) -> None:
-    images = pictures(40, shape)
+    images = random_images(40, shape)
     options = {"rotation_degrees": 40, "shift": 0.3, "shear_degrees": 30, "zoom": 0.4}
     matrices, shifts = augmentation._affine_maps(np.random.default_rng(0), 40, *shape[:2], options)
     expected = [by_scipy(*one) for one in zip(images, matrices, shifts, strict=True)]
@@ -58,8 +58,8 @@ def test_maps_are_put_together_as_image_data_generator_did() -> None:
     assert np.allclose(shift, whole[1::-1, 2])
 
 
-def test_same_chances_same_pictures_and_the_originals_stay() -> None:
-    images = pictures()
+def test_same_seed_same_images_and_the_originals_stay() -> None:
+    images = random_images()
     before = images.copy()
     first, again, other = changed(images, PUBLISHED), changed(images, PUBLISHED), changed(images, PUBLISHED, seed=1)
     assert first.dtype == np.float32
@@ -70,14 +70,14 @@ def test_same_chances_same_pictures_and_the_originals_stay() -> None:
 
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = pictures(50)
+    images = random_images(50)
     whole = changed(images, PUBLISHED)
     monkeypatch.setattr(augmentation, "_BLOCK", 7)
     assert np.array_equal(changed(images, PUBLISHED), whole)
 
 
 def test_without_options_images_are_copied_as_they_are() -> None:
-    images = pictures().astype(np.float32)
+    images = random_images().astype(np.float32)
     copy = changed(images, {})
     assert np.array_equal(copy, images)
     assert copy is not images
@@ -85,7 +85,7 @@ def test_without_options_images_are_copied_as_they_are() -> None:
 
 
 def test_flips_mirror_about_half_of_the_images_with_or_without_a_map() -> None:
-    images = pictures(400, (4, 5, 3))
+    images = random_images(400, (4, 5, 3))
     plain = changed(images, {"horizontal_flip": True})
     mirrored = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(plain, images, strict=True)])
     kept = np.array([np.array_equal(a, b) for a, b in zip(plain, images, strict=True)])
@@ -96,14 +96,14 @@ def test_flips_mirror_about_half_of_the_images_with_or_without_a_map() -> None:
 
 
 def test_flip_follows_the_map() -> None:
-    images = pictures(30)
+    images = random_images(30)
     turned = changed(images, {"rotation_degrees": 20, "alternating_flip": True}, ids=np.arange(30), epoch=0)
     other = changed(images, {"rotation_degrees": 20, "alternating_flip": True}, ids=np.arange(30), epoch=1)
     assert np.allclose(turned, other[:, :, ::-1], atol=0.02)
 
 
 def test_alternating_flip_mirrors_each_image_every_second_epoch() -> None:
-    images, ids = pictures(300, (4, 5, 1)), np.array([f"train_{i}" for i in range(300)])
+    images, ids = random_images(300, (4, 5, 1)), np.array([f"train_{i}" for i in range(300)])
     epochs = [changed(images, {"alternating_flip": True}, ids=ids, epoch=epoch) for epoch in range(3)]
     assert np.array_equal(epochs[0], epochs[1][:, :, ::-1])
     assert np.array_equal(epochs[0], epochs[2])
@@ -114,7 +114,7 @@ def test_alternating_flip_mirrors_each_image_every_second_epoch() -> None:
 
 
 def test_alternating_flip_differs_from_seed_to_seed() -> None:
-    images, ids, options = pictures(300, (4, 5, 1)), np.arange(300), {"alternating_flip": True}
+    images, ids, options = random_images(300, (4, 5, 1)), np.arange(300), {"alternating_flip": True}
     for other in (1, 2, 3):
         one, two = (changed(images, options, ids=ids, seed_of_flips=seed) for seed in (0, other))
         same = [np.array_equal(a, b) for a, b in zip(one, two, strict=True)]
@@ -123,11 +123,11 @@ def test_alternating_flip_differs_from_seed_to_seed() -> None:
 
 def test_alternating_flip_asks_for_ids() -> None:
     with pytest.raises(ValueError, match="ids"):
-        changed(pictures(), {"alternating_flip": True})
+        changed(random_images(), {"alternating_flip": True})
 
 
 def test_crops_are_pieces_of_the_reflected_image() -> None:
-    images = pictures(200, (6, 7, 3))
+    images = random_images(200, (6, 7, 3))
     crops = changed(images, {"crop_padding": 2})
     seen = set()
     for image, crop in zip(images, crops, strict=True):
@@ -139,7 +139,7 @@ def test_crops_are_pieces_of_the_reflected_image() -> None:
 
 
 def test_cutout_gives_one_whole_square_the_mean_of_its_image() -> None:
-    images = pictures(200, (6, 7, 3))
+    images = random_images(200, (6, 7, 3))
     places = set()
     for image, cut in zip(images, changed(images, {"cutout": 3}), strict=True):
         rows, columns = np.nonzero(np.any(image != cut, axis=-1))
@@ -167,13 +167,13 @@ def test_wrong_options_are_named(options: dict[str, Any], word: str) -> None:
 
 def test_padding_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="make it smaller"):
-        changed(pictures(), {"crop_padding": 9})
+        changed(random_images(), {"crop_padding": 9})
     with pytest.raises(ValueError, match="make it smaller"):
-        changed(pictures(), {"cutout": 33})
+        changed(random_images(), {"cutout": 33})
 
 
 def test_published_options_are_fast() -> None:
-    images = pictures(512, (32, 32, 3))
+    images = random_images(512, (32, 32, 3))
     changed(images, PUBLISHED)
     start = time.process_time()
     changed(images, PUBLISHED)

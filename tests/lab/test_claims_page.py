@@ -37,7 +37,7 @@ def test_a_file_that_is_no_audit_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_not_tested_is_counted_by_what_a_test_would_take(tmp_path: Path) -> None:
-    untested = [{}, {"reason": "it would take the pictures"}, {"reason": "b is not part of this run"}, {}]
+    untested = [{}, {"reason": "it would take the images"}, {"reason": "b is not part of this run"}, {}]
     counts = claims.why_not_tested(read(tmp_path, row(), *(row(NOT_TESTED, **more) for more in untested)))
     assert counts["claims"].tolist() == [2, 1, 1]
     assert counts.iloc[0, 0] == "a finished run on the source's data, with its whole schedule and its weights"

@@ -25,7 +25,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small data sets on disk, as TFDS prepares them."""
     folder = tmp_path_factory.mktemp("prepared")
     write_prepared(folder, "tiny", {"train": 30, "test": 12})
-    write_prepared(folder, "tiny_ids", {"train": 9, "validation": 6}, with_ids="{split} picture {i}")
+    write_prepared(folder, "tiny_ids", {"train": 9, "validation": 6}, with_ids="{split} image {i}")
     write_prepared(folder, "tiny_same_ids", {"train": 9, "test": 6}, with_ids="all one")
     write_prepared(folder, "tiny_sorted", {"train": 300, "test": 12}, in_order=True)
     write_prepared(folder, "tiny_built", {"train": 30, "test": 12})
@@ -47,7 +47,7 @@ def write_prepared(
     sizes: tuple[int, ...] = (28,),
     label_is_class: bool = True,
 ) -> None:
-    """A data set of one-channel pictures with three classes: picture i of a split is gray i % 256, its label i % 3.
+    """A data set of one-channel images with three classes: image i of a split is gray i % 256, its label i % 3.
 
     in_order: sorted by class instead.
     """
@@ -85,7 +85,7 @@ def at_hand(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return prepared
 
 
-def test_the_stand_in_is_stored_whole(tmp_path: Path) -> None:
+def test_the_synthetic_data_set_is_stored_whole(tmp_path: Path) -> None:
     dataset = drawn(tmp_path)
     assert (dataset.name, dataset.version, dataset.test_split) == ("shapes10", shapes.VERSION, "test")
     assert dataset.class_names == shapes.CLASS_NAMES
@@ -175,8 +175,8 @@ def test_ids_that_tell_nothing_apart_are_numbered(tmp_path: Path, at_hand: Path)
 def test_ids_and_a_validation_split_are_used_and_other_features_are_not(tmp_path: Path, at_hand: Path) -> None:
     dataset = read("tiny_ids", tmp_path)
     assert dataset.test_split == "validation"
-    assert dataset.train.ids.tolist() == [f"train picture {gray}" for gray in dataset.train.images[:, 0, 0, 0]]
-    assert sorted(dataset.test.ids)[0] == "validation picture 0"
+    assert dataset.train.ids.tolist() == [f"train image {gray}" for gray in dataset.train.images[:, 0, 0, 0]]
+    assert sorted(dataset.test.ids)[0] == "validation image 0"
     assert files.read_json(tmp_path / "dataset.json")["available"] == {"train": 9, "test": 6}
 
 

@@ -26,7 +26,7 @@ LOOK |= {
 
 
 def prepare(folder: Path, task: str, test_images: int, **changes: Any) -> preprocessing.Prepared:
-    """Drawn pictures, prepared: 64 to train on, and test images."""
+    """Synthetic images, prepared: 64 to train on, and test images."""
     dataset = data.load("shapes10", folder / "load", max_train_examples=64, max_test_examples=test_images, seed=0)
     return run_preprocess(dataset, folder / "preprocess", task=task, **LOOK | changes)
 
@@ -203,7 +203,7 @@ SCHEDULE |= {"augmentation": {}, "seed": 0, "precision": "float32", "jit_compile
 
 
 def trained(folder: Path, task: str, validation: str = "none", **changes: Any) -> dict[str, str]:
-    """The folders of a small dense network that was trained on 64 drawn pictures; 40 test images."""
+    """The folders of a small dense network that was trained on 64 synthetic images; 40 test images."""
     inputs = {stage: str(folder / stage) for stage in ("load", "preprocess", "build", "train")}
     prepared = prepare(folder, task, 40, validation=validation)
     shape, outputs, options = prepared.input_shape, prepared.num_outputs, {"units": [8]}

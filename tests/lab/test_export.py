@@ -81,7 +81,7 @@ def test_the_command_prints_classes_and_refuses_in_a_sentence(place: Workplace, 
     (answer,) = json.loads(done.stdout)
     assert len(answer["predictions"]) == 10
     assert sum(each["probability"] for each in answer["predictions"]) == pytest.approx(1, abs=1e-5)
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     for arguments, words in (
         (["--predict", "ann", str(tmp_path / "text.png")], "text.png is no image"),
         (["--predict", "ann", str(tmp_path / "absent.png")], "there is no file"),

@@ -17,9 +17,9 @@ datasets = pytest.importorskip("datasets")
 def made(labels: Any, kind: Any, images: int = 6) -> Any:
     from PIL import Image
 
-    pictures = [Image.fromarray(np.full((8, 9, 3), 20 * k, np.uint8)) for k in range(images)]
+    stored = [Image.fromarray(np.full((8, 9, 3), 20 * k, np.uint8)) for k in range(images)]
     features = datasets.Features({"img": datasets.Image(), "label": kind, "more": datasets.Value("string")})
-    rows = {"img": pictures, "label": labels, "more": ["x"] * images}
+    rows = {"img": stored, "label": labels, "more": ["x"] * images}
     return datasets.Dataset.from_dict(rows, features)
 
 

@@ -47,10 +47,10 @@ def test_small_layers_join_the_one_before(simple: models.Network) -> None:
     assert sum(box.parameters for box in found) == simple.parameters
 
 
-def test_the_picture_and_its_words(simple: models.Network) -> None:
-    drawn = {text.get_text() for axis in figures.picture(simple).axes for text in axis.texts}
+def test_the_diagram_and_its_words(simple: models.Network) -> None:
+    drawn = {text.get_text() for axis in figures.diagram(simple).axes for text in axis.texts}
     assert {"32×32×3", "13×13×64", "10", "convolution\n3×3 relu"} <= drawn
-    words = figures.picture_alt(simple)
+    words = figures.diagram_alt(simple)
     assert words.startswith("A drawing of conv_pool_network from left to right: image (32×32×3); convolution 3×3 relu")
     assert words.endswith("dense softmax (10).")
 
@@ -60,7 +60,7 @@ def test_a_nested_base_is_one_box(tmp_path: Path) -> None:
     network = described(tmp_path, model, "mobilenetv2_transfer", options={})
     base = next(box for box in figures.boxes(network) if box.name == "base")
     assert base.lines == ("base", "155 layers", "frozen")
-    assert figures.picture(network).axes
+    assert figures.diagram(network).axes
     assert "base" in tables.where_sentence(network)
 
 
@@ -75,7 +75,7 @@ def test_three_hundred_layers_stay_readable(tmp_path: Path) -> None:
     assert len(found) <= figures.MOST_BOXES
     assert sum(box.layers for box in found) == len(network.layers) > 300
     assert sum(box.parameters for box in found) == network.parameters
-    assert len(figures.picture(network).axes) <= 3
+    assert len(figures.diagram(network).axes) <= 3
     assert figures.where(network).axes
 
 
@@ -84,8 +84,8 @@ def test_the_bars_say_where_the_parameters_sit(simple: models.Network) -> None:
     assert [label.get_text() for label in left.get_yticklabels()][2] == "dense"
     assert [text.get_text() for text in left.texts] == ["0.5 %", "11.0 %", "88.0 %", "0.4 %"]
     assert right.texts[-1].get_text() == "under 0.1 %"
-    assert "dense 88.0 % of the parameters and 3.6 % of the arithmetic" in figures.where_alt(simple)
-    sentence = "Dense holds 88.0 % of the parameters; conv2d 1 does 77.1 % of the arithmetic."
+    assert "dense 88.0 % of the parameters and 3.6 % of the FLOPs" in figures.where_alt(simple)
+    sentence = "Dense holds 88.0 % of the parameters; conv2d 1 takes 77.1 % of the FLOPs."
     assert tables.where_sentence(simple) == sentence
 
 
@@ -111,17 +111,17 @@ def test_what_it_is_built_with(simple: models.Network) -> None:
 
 
 def test_what_an_image_costs(simple: models.Network) -> None:
-    sentence = tables.effort_sentence(simple)
+    sentence = tables.cost_sentence(simple)
     assert "**8.08 MFLOP**" in sentence
     assert "24.2 GFLOP for every 1 000 images" in sentence
-    untrained = tables.effort_sentence(simple, trained=False)
+    untrained = tables.cost_sentence(simple, trained=False)
     assert "8.08 MFLOP" in untrained and "Nothing is trained" in untrained and "for every" not in untrained
 
 
 def test_a_frozen_base_costs_no_training_of_all_parameters(simple: models.Network) -> None:
     frozen = replace(simple.layers[1], trainable_parameters=0)
     network = replace(simple, layers=(frozen, *simple.layers[2:]), trainable_parameters=12_810)
-    sentence = tables.effort_sentence(network)
+    sentence = tables.cost_sentence(network)
     assert "only 12 810 of its 167 562 parameters are trained" in sentence
     assert "for every 1 000 images" not in sentence
 

@@ -17,7 +17,7 @@ from bakeoff.lab.plots import evaluation as pages
 from tests.lab.cells import run_cell
 from tests.lab.made import measure
 
-pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
+pytestmark = pytest.mark.usefixtures("figures_without_a_screen")
 
 
 def drawn(figure: Figure) -> Figure:
@@ -65,7 +65,7 @@ def confusion_words(scores: Evaluation) -> str:
     return pages.confusion_words(confusion_matrix(scores.labels, scores.predicted), scores.class_names)
 
 
-def pictures(images: int, channels: int = 3, side: int = 32) -> np.ndarray:
+def random_images(images: int, channels: int = 3, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (images, side, side, channels)).astype(np.uint8)
 
 
@@ -76,8 +76,8 @@ def test_every_evaluation_figure_bears_any_number_of_classes(classes: int) -> No
     for figure in (
         confusion(scores),
         pages.reliability(scores),
-        predictions.picture_grid(scores, pictures(25)),
-        predictions.examples(scores, positions, pictures(len(positions))),
+        predictions.image_grid(scores, random_images(25)),
+        predictions.examples(scores, positions, random_images(len(positions))),
     ):
         width, height = drawn(figure).get_size_inches()
         assert width <= 11 and height <= 12
@@ -126,10 +126,10 @@ def test_probabilities_that_are_not_numbers_are_called_diverged() -> None:
     scores = measured(np.arange(6) % 3, np.full((6, 3), np.nan, np.float32))
     assert "diverged" in pages.calibration_words(scores)
     drawn(pages.reliability(scores))
-    drawn(predictions.examples(scores, np.arange(2), pictures(2)))
+    drawn(predictions.examples(scores, np.arange(2), random_images(2)))
 
 
-def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
+def test_telling_images_are_right_wrong_and_confidently_wrong() -> None:
     scores = scored(images=200, skill=1.5)
     positions = predictions.telling_positions(scores, right=3, wrong=2, confident=3)
     assert len(set(positions)) == 8 and scores.correct[positions].tolist() == [True] * 3 + [False] * 5
@@ -138,7 +138,7 @@ def test_telling_pictures_are_right_wrong_and_confidently_wrong() -> None:
 
 def test_an_example_stands_below_its_true_class_and_the_three_likeliest() -> None:
     scores = measured(np.array([0, 1]), np.array([[0.3, 0.6, 0.1], [0.1, 0.9, 0.0]], np.float32))
-    axes = predictions.examples(scores, np.array([0, 1]), pictures(2)).axes[0]
+    axes = predictions.examples(scores, np.array([0, 1]), random_images(2)).axes[0]
     titles = {text.get_text(): matplotlib.colors.to_hex(text.get_color()).upper() for text in axes.texts}
     wrong, right = ("true: class 0", "✗ class 1 60.0 %", "class 0 30.0 %", "class 2 10.0 %"), "true: class 1"
     assert titles["\n".join(wrong)] == pages.WRONG
@@ -157,8 +157,8 @@ def test_rows_of_probabilities_stand_beside_the_true_labels(classes: int, column
 
 def test_one_image_and_one_gray_channel() -> None:
     scores = scored(3, images=1)
-    drawn(predictions.picture_grid(scores, pictures(1, channels=1, side=28)))
-    drawn(predictions.examples(scores, np.array([0]), pictures(1, channels=1, side=28)))
+    drawn(predictions.image_grid(scores, random_images(1, channels=1, side=28)))
+    drawn(predictions.examples(scores, np.array([0]), random_images(1, channels=1, side=28)))
 
 
 def test_labels_only_has_labels_and_says_that_there_is_nothing_to_measure() -> None:
@@ -166,7 +166,7 @@ def test_labels_only_has_labels_and_says_that_there_is_nothing_to_measure() -> N
     assert not scores.measured and "nothing to measure" in pages.headline(scores)
     assert len(predictions.telling_positions(scores)) == 8
     assert predictions.examples_words(scores, [0], most=9).count("%") == 9
-    figure = drawn(predictions.examples(scores, np.arange(8), pictures(8), most=9))
+    figure = drawn(predictions.examples(scores, np.arange(8), random_images(8), most=9))
     assert all(text.count("%") == 9 and "✗" not in text for text in texts(figure))
 
 

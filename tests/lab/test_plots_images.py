@@ -19,7 +19,7 @@ from tests.lab.conftest import CHOICES
 SETTINGS: dict[str, Any] = CHOICES | {"validation": "none"}
 LOADED: dict[str, Any] = {"dataset": "shapes10", "max_train_examples": 60, "max_test_examples": 30, "inputs": {}}
 
-pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
+pytestmark = pytest.mark.usefixtures("figures_without_a_screen")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from bakeoff.lab import shapes
 DIGEST = "a0811248ad41fb8c9f598e4457a653d03c3b3795dc0f17a9097e4d88d0968880"
 
 
-def test_pictures_are_the_same_bits_everywhere() -> None:
+def test_images_are_the_same_bits_everywhere() -> None:
     images, labels = shapes.generate("train", 40, seed=0)
     assert images.shape == (40, 32, 32, 3)
     assert images.dtype == np.uint8
@@ -26,13 +26,13 @@ def test_a_shorter_set_is_the_beginning_of_a_longer_one() -> None:
     assert np.array_equal(long_labels[:257], short_labels)
 
 
-def test_seed_and_split_change_the_pictures() -> None:
+def test_seed_and_split_change_the_images() -> None:
     images = [shapes.generate(split, 20, seed)[0] for split, seed in (("train", 0), ("train", 1), ("test", 0))]
     assert not np.array_equal(images[0], images[1])
     assert not np.array_equal(images[0], images[2])
 
 
-def test_every_ten_pictures_show_every_class_in_changing_order() -> None:
+def test_every_ten_images_show_every_class_in_changing_order() -> None:
     _, labels = shapes.generate("test", 200, seed=0)
     tens = labels.reshape(-1, 10)
     assert np.array_equal(np.sort(tens, axis=1), np.tile(np.arange(10), (20, 1)))
@@ -48,7 +48,7 @@ def test_no_pixel_alone_and_no_mean_colour_gives_the_class_away() -> None:
     assert images.std(axis=0).min() > 20
 
 
-def test_pictures_are_drawn_fast() -> None:
+def test_images_are_drawn_fast() -> None:
     start = time.process_time()
     shapes.generate("train", 1000, seed=5)
     assert time.process_time() - start < 3  # 0.2 s measured; 50 000 must stay well under a minute

@@ -22,7 +22,7 @@ from tests.conftest import PROJECT
 NOTEBOOK = PROJECT / "notebooks" / "0_background.ipynb"
 
 
-pytestmark = pytest.mark.usefixtures("pictures_without_a_screen")
+pytestmark = pytest.mark.usefixtures("figures_without_a_screen")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def paths() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", list(theory.KERNELS))
 def test_the_convolution_is_keras_own(images: np.ndarray, name: str) -> None:
-    picture, kernel = theory.gray(images[8]), theory.KERNELS[name]
+    image, kernel = theory.gray(images[8]), theory.KERNELS[name]
     layer = keras.layers.Conv2D(1, kernel.shape, use_bias=False, padding="valid")
-    layer.build((1, *picture.shape, 1))
+    layer.build((1, *image.shape, 1))
     layer.set_weights([kernel[:, :, None, None]])
-    expected = keras.ops.convert_to_numpy(layer(picture[None, ..., None].astype("float32")))[0, ..., 0]
-    np.testing.assert_allclose(theory.convolve(picture, kernel), expected, atol=1e-5)
+    expected = keras.ops.convert_to_numpy(layer(image[None, ..., None].astype("float32")))[0, ..., 0]
+    np.testing.assert_allclose(theory.convolve(image, kernel), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (30, 30), (7, 9)])
@@ -152,8 +152,8 @@ def test_the_curve_of_intervals_is_that_of_statistics() -> None:
 
 def test_the_sentences_say_the_numbers(images: np.ndarray, paths: dict[str, np.ndarray]) -> None:
     star = theory.gray(images[8])
-    response = theory.convolve(star, theory.KERNELS["upright edges"])
-    words = figures.convolution_words(star, "upright edges")
+    response = theory.convolve(star, theory.KERNELS["vertical edges"])
+    words = figures.convolution_words(star, "vertical edges")
     assert f"= {response[figures.MARKED]:.2f}." in words and "30 × 30" in words
     assert "(2.0)" in figures.pooling_words(np.array([[2.0, 0.0], [0.0, 0.0]]))
     assert "makes 0.5" in figures.pooling_words(np.array([[2.0, 0.0], [0.0, 0.0]]))

@@ -43,7 +43,7 @@ class NetworkError(ValueError):
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer as tables and picture show it; `contains` is the number of layers of a nested network, else 0."""
+    """One layer as tables and diagram show it; `contains` is the number of layers of a nested network, else 0."""
 
     name: str
     kind: str
@@ -236,7 +236,7 @@ def describe(
     num_classes: int,
     seed: int,
 ) -> Network:
-    """Count the network's parameters and arithmetic; write summary.txt, then network.json, into `folder`."""
+    """Count the network's parameters and FLOPs; write summary.txt, then network.json, into `folder`."""
     whole = keras.Model(model.inputs[0], model.outputs[0])  # a Sequential one does not list its input
     rows = tuple(_layer_row(layer) for layer in whole.layers)
     trainable = _count(model.trainable_weights)

@@ -1,4 +1,4 @@
-"""How much arithmetic a network does for one image: the budget that limits and the comparisons of effort need."""
+"""The FLOPs of a network for one image: what the compute budget and the comparisons of cost need."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _rank(entry: font_manager.FontEntry) -> tuple[bool, bool, bool, str, str]:
 
 @cache
 def _signs(path: str) -> frozenset[int]:
-    """Code points of a font's signs; none where it cannot be read, or has pictures in place of outlines."""
+    """Code points of a font's signs; none where it cannot be read, or has bitmaps in place of outlines."""
     try:
         font = FT2Font(path)
         # The first has a box for every sign there is; the others call formulas' signs by the names of letters.

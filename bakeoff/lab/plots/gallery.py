@@ -1,4 +1,4 @@
-"""Many pictures in one figure, on one pair of axes in inches: axes of their own for each take most of a page's time."""
+"""Many images in one figure, on one pair of axes in inches: axes of their own for each take most of a page's time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def gallery(
     side: float = 1.3,
     size: float = 8,
 ) -> Figure:
-    """Rows of pictures (h, w, c), `side` inches each; None leaves a place empty.
+    """Rows of images (h, w, c), `side` inches each; None leaves a place empty.
 
-    `titles` (of the shape of `rows`) stand above the pictures, in `colors`; `names` beside the rows.
+    `titles` (of the shape of `rows`) stand above the images, in `colors`; `names` beside the rows.
     `size` is that of the letters, in points.
     """
     titles = titles or [[""] * len(row) for row in rows]
@@ -39,10 +39,10 @@ def gallery(
         top += space
         if names:
             write(axes, left - GAP, top + side / 2, names[at], size, ha="right", va="center")
-        for column, (picture, title) in enumerate(zip(row, words, strict=True)):
+        for column, (image, title) in enumerate(zip(row, words, strict=True)):
             x = left + GAP + column * (side + GAP)
-            if picture is not None:
-                place(axes, picture, x, top, side)
+            if image is not None:
+                place(axes, image, x, top, side)
             color = colors[at][column] if colors else "black"
             write(axes, x + side / 2, top - GAP / 2, title, size, ha="center", va="bottom", color=color)
         top += side + GAP
@@ -63,18 +63,18 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def place(axes: Axes, picture: np.ndarray, left: float, top: float, side: float) -> None:
-    """A picture (h, w, c) in the middle of a square of a sheet."""
-    height, width = (side * length / max(picture.shape[:2]) for length in picture.shape[:2])
+def place(axes: Axes, image: np.ndarray, left: float, top: float, side: float) -> None:
+    """An image (h, w, c) in the middle of a square of a sheet."""
+    height, width = (side * length / max(image.shape[:2]) for length in image.shape[:2])
     left, top = left + (side - width) / 2, top + (side - height) / 2
-    show_pixels(axes, picture, extent=(left, left + width, top + height, top), aspect="auto")
+    show_pixels(axes, image, extent=(left, left + width, top + height, top), aspect="auto")
 
 
-def show_pixels(axes: Axes, picture: np.ndarray, **options: Any) -> None:
+def show_pixels(axes: Axes, image: np.ndarray, **options: Any) -> None:
     """imshow of (h, w, c): three channels in colour, else the first one in gray; bytes, or numbers from 0 to 1."""
-    picture = picture if picture.shape[-1] == 3 else picture[..., 0]
-    top = 255 if picture.dtype == np.uint8 else 1
-    axes.imshow(picture if top == 255 else np.clip(picture, 0, 1), cmap="gray", vmin=0, vmax=top, **options)
+    image = image if image.shape[-1] == 3 else image[..., 0]
+    top = 255 if image.dtype == np.uint8 else 1
+    axes.imshow(image if top == 255 else np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=top, **options)
 
 
 def write(axes: Axes, x: float, y: float, words: str, size: float, **options: Any) -> None:

@@ -45,6 +45,20 @@ def loaded_words(dataset: Dataset) -> str:
     return " ".join([words, *map(text, dataset.notes)])
 
 
+def problem_words(dataset: Dataset) -> str:
+    """The problem statement: input, output, and the measure."""
+    height, width, channels = dataset.image_shape
+    classes, counts = len(dataset.class_names), np.bincount(dataset.test.labels)
+    commonest = percent(counts.max() / counts.sum())
+    return (
+        f"Given an image of {height} × {width} pixels in {count(channels, 'channel')}, predict which one of {classes} "
+        f"classes it shows. A network is judged by its **accuracy** on {count(len(dataset.test.labels), 'test image')} "
+        f"that it was not trained on; always predicting the commonest class scores {commonest}. The"
+        " questions: which network has the highest accuracy, at what cost in training time and parameters, and do "
+        "the figures hold that the sources print for theirs?"
+    )
+
+
 def missing_words(dataset: Dataset) -> str:
     """Which images this copy lacks of those that the published description of a TFDS set counts; empty where none."""
     if dataset.kind != "tfds":
@@ -100,7 +114,7 @@ def height_for(class_names: Sequence[str]) -> float:
     return max(2.0, 0.34 * min(len(class_names), MOST_CLASSES) + 0.7)
 
 
-def draw_picture(axes: Axes, image: np.ndarray) -> None:
+def show_image(axes: Axes, image: np.ndarray) -> None:
     """Draw (h, w, c): one channel in gray, three in colour, the first one of any other number."""
     show_pixels(axes, image)
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""Figures of the build page: what a network is made of, and where its parameters and its arithmetic sit."""
+"""Figures of the build page: what a network is made of, and where its parameters and FLOPs sit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bakeoff.lab.plots.page import COLORS
 if TYPE_CHECKING:
     from bakeoff.lab.models import LayerRow, Network
 
-MOST_BOXES = 30  # in one picture; more are drawn as one box for each size of feature map
+MOST_BOXES = 30  # in one diagram; more are drawn as one box for each size of feature map
 BOXES_IN_A_ROW = 10
 LABEL_CHARACTERS = 13  # what fits below a box
-# Layers that do not stand alone in the picture: they join the box of the layer before them.
+# Layers that do not stand alone in the diagram: they join the box of the layer before them.
 JOINED = {
     "BatchNormalization": "BatchNorm",
     "Dropout": "dropout",
@@ -50,7 +50,7 @@ COLOR_OF = {"convolution": COLORS[0], "pooling": COLORS[5], "dense": COLORS[2], 
 
 @dataclass(frozen=True)
 class Box:
-    """One box of the picture: a layer and those joined to it, or a run of layers of one feature map size."""
+    """One box of the diagram: a layer and those joined to it, or a run of layers of one feature map size."""
 
     name: str
     lines: tuple[str, ...]  # what stands below it
@@ -74,7 +74,7 @@ def boxes(network: Network) -> list[Box]:
     return found if len(found) <= MOST_BOXES else _merge(found)
 
 
-def picture(network: Network) -> Figure:
+def diagram(network: Network) -> Figure:
     """The network from image to probabilities; a box's height is its feature map's side, its width the channels."""
     found = boxes(network)
     columns = math.ceil(len(found) / math.ceil(len(found) / BOXES_IN_A_ROW))  # rows of about equal length
@@ -86,18 +86,18 @@ def picture(network: Network) -> Figure:
     return figure
 
 
-def picture_alt(network: Network) -> str:
-    """The picture in words: every box in order with what it gives out."""
+def diagram_alt(network: Network) -> str:
+    """The diagram in words: every box in order with what it gives out."""
     steps = [f"{' '.join(box.lines)} ({_size(box.shape)})" for box in boxes(network)]
     return f"A drawing of {network.builder} from left to right: {'; '.join(steps)}."
 
 
 def where(network: Network) -> Figure:
-    """Which share of the parameters and of the arithmetic each part of the network has, as bars."""
+    """Which share of the parameters and of the FLOPs each part of the network has, as bars."""
     found = costly_blocks(network)
     figure, axes = plt.subplots(1, 2, sharey=True, figsize=(7.0, 0.7 + 0.24 * len(found)))
     _bars(axes[0], found, [box.parameters for box in found], "parameters", COLORS[0])
-    _bars(axes[1], found, [box.gflop for box in found], "arithmetic", COLORS[1])
+    _bars(axes[1], found, [box.gflop for box in found], "FLOPs", COLORS[1])
     axes[0].set_yticks(range(len(found)), [plain(box) for box in found])
     axes[0].invert_yaxis()
     return figure
@@ -106,10 +106,10 @@ def where(network: Network) -> Figure:
 def where_alt(network: Network) -> str:
     """The bars in words."""
     total = max(network.parameters, 1)
-    effort = max(network.forward_gflop, 1e-12)
+    flops = max(network.forward_gflop, 1e-12)
     parts = [
         f"{plain(box)} {percent(box.parameters / total)} of the parameters and"
-        f" {percent(box.gflop / effort)} of the arithmetic"
+        f" {percent(box.gflop / flops)} of the FLOPs"
         for box in costly_blocks(network)
     ]
     return f"Two bar charts over the parts of the network: {'; '.join(parts)}."
@@ -240,7 +240,7 @@ def _bars(axis: Axes, found: list[Box], values: Sequence[float], title: str, col
 
 
 def costly_blocks(network: Network) -> list[Box]:
-    """The boxes that have parameters or do arithmetic; of a network without either, all."""
+    """The boxes that have parameters or FLOPs; of a network without either, all."""
     found = boxes(network)
     return [box for box in found if box.parameters or box.gflop] or found
 

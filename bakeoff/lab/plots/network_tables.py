@@ -20,20 +20,19 @@ STATISTICS = (
 
 
 def where_sentence(network: Network) -> str:
-    """Which part has most of the parameters, and which does most of the arithmetic."""
+    """Which part has most of the parameters, and which takes most of the FLOPs."""
     found = costly_blocks(network)
     heavy = max(found, key=lambda box: box.parameters)
     busy = max(found, key=lambda box: box.gflop)
     share = percent(heavy.parameters / max(network.parameters, 1))
-    effort = percent(busy.gflop / max(network.forward_gflop, 1e-12))
+    flops = percent(busy.gflop / max(network.forward_gflop, 1e-12))
     if heavy == busy:
-        return f"One part, {plain(heavy)}, holds {share} of the parameters and does {effort} of the arithmetic."
-    return (
-        f"{plain(heavy)} holds {share} of the parameters; {plain(busy)} does {effort} of the arithmetic.".capitalize()
-    )
+        return f"One part, {plain(heavy)}, holds {share} of the parameters and takes {flops} of the FLOPs."
+    words = f"{plain(heavy)} holds {share} of the parameters; {plain(busy)} takes {flops} of the FLOPs."
+    return words[0].upper() + words[1:]
 
 
-def effort_sentence(network: Network, trained: bool = True) -> str:
+def cost_sentence(network: Network, trained: bool = True) -> str:
     """What one image costs, and what that means for training, where it is `trained` at all."""
     text = f"One image takes **{_flop(network.forward_gflop)}** (floating point operations) on its way through the"
     if not trained:

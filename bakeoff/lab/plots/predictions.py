@@ -54,7 +54,7 @@ def examples(evaluation: Evaluation, positions: np.ndarray, images: np.ndarray, 
     return gallery(in_rows(images, 4), in_rows(titles, 4), colors=in_rows(colors, 4), side=1.3, size=7)
 
 
-def picture_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> Figure:
+def image_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> Figure:
     """The first test images (n, h, w, c) with the true and the predicted class, wrong ones in another colour."""
     names, shown = [short(name) for name in evaluation.class_names], range(len(images))
     titles = [
@@ -88,8 +88,8 @@ def probability_rows(evaluation: Evaluation, images: int = 8) -> pd.DataFrame:
     frame["true class"] = [evaluation.class_names[evaluation.labels[at]] for at in shown]
     names = label_names(evaluation)
     if len(names) > MOST_ANNOTATED:
-        said = [", ".join(f"{name} ({share})" for name, share in likeliest(evaluation, at, 3)) for at in shown]
-        return frame.assign(**{"likeliest classes": said})
+        likely = [", ".join(f"{name} ({share})" for name, share in likeliest(evaluation, at, 3)) for at in shown]
+        return frame.assign(**{"likeliest classes": likely})
     columns = pd.DataFrame(evaluation.probabilities[:images].astype(float), columns=names)
     return pd.concat([frame, columns], axis=1)
 

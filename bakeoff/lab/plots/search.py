@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -57,19 +58,29 @@ def plan(search: str, values: Mapping[str, Sequence[Any]], trials: int, epochs: 
     return f"The space has {count(total, 'point')}. {kind} tries {which}, each for {count(epochs, 'epoch')}."
 
 
+def tuner_code(search: str) -> str:
+    """The lab's code that proposes the points: Keras Tuner's random search, or the grid with its HParams."""
+    from bakeoff.lab.search import trials
+
+    shown: list[Any] = [trials._tuner] if search == "tuner" else [trials.grid_search, trials._log_hparams]
+    return "\n\n".join(inspect.getsource(each) for each in shown).rstrip()
+
+
 def images_used(result: Search) -> str:
     """What the trials were trained and chosen on."""
     best = result.best
-    said = f"Each trial: {count(best['train_images'], 'training image')}, {count(best['optimizer_steps'], 'step')},"
-    said += f" {count(best['validation_images'], 'validation image')}."
+    sentence = f"Each trial: {count(best['train_images'], 'training image')}, {count(best['optimizer_steps'], 'step')},"
+    sentence += f" {count(best['validation_images'], 'validation image')}."
     if best["points_failed"]:
-        said += f" **{count(best['points_failed'], 'trial')} failed**, for the reason in the table; nothing else counts"
-        said += " them."
+        sentence += (
+            f" **{count(best['points_failed'], 'trial')} failed**, for the reason in the table; nothing else counts"
+        )
+        sentence += " them."
     if best["test_images"]:
-        said += (
+        sentence += (
             f" Also scored on {count(best['test_images'], 'test image')}: **choosing by that score would be a leak**."
         )
-    return said
+    return sentence
 
 
 def trials(result: Search) -> pd.DataFrame:
@@ -197,18 +208,20 @@ def found(result: Search) -> str:
     """The best trial, and how far ahead it is."""
     best, frame = result.best, result.scored
     values = ", ".join(f"{text(name)} **{text(_word(value))}**" for name, value in best["values"].items())
-    said = f"The best of {count(len(frame), 'trial')} is trial {best['trial']}: {values}, with a validation accuracy of"
-    said += f" {percent(best['validation_accuracy'])}."
+    sentence = (
+        f"The best of {count(len(frame), 'trial')} is trial {best['trial']}: {values}, with a validation accuracy of"
+    )
+    sentence += f" {percent(best['validation_accuracy'])}."
     if len(frame) == 1:
-        return f"{said} It is the only one, so nothing was compared."
+        return f"{sentence} It is the only one, so nothing was compared."
     first, second = frame["validation_accuracy"].nlargest(2)
     errors = [accuracy_error(accuracy, best["validation_images"]) for accuracy in (first, second)]
-    said += f" The second is {points(first, second)} points behind"
+    sentence += f" The second is {points(first, second)} points behind"
     if first - second < 2 * math.hypot(*errors):  # the standard error of a difference holds those of both accuracies
-        said += ", within sampling error"
+        sentence += ", within sampling error"
     bias = 100 * errors[0] * expected_maximum(len(frame))
-    said += f". Choosing the best is optimistic: of {len(frame)} equally good networks, the best would be some"
-    return f"{said} {bias:.1f} points above its true accuracy. {_chosen_by_test(result)}".strip()
+    sentence += f". Choosing the best is optimistic: of {len(frame)} equally good networks, the best would be some"
+    return f"{sentence} {bias:.1f} points above its true accuracy. {_chosen_by_test(result)}".strip()
 
 
 def accuracy_error(accuracy: float, images: int) -> float:

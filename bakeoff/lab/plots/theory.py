@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 KERNELS: Mapping[str, np.ndarray] = {
-    "upright edges": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float),
-    "level edges": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], float),
+    "vertical edges": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float),
+    "horizontal edges": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], float),
 }
 STEEPNESS = np.array([1.0, 50.0])  # of the valley along its floor and across it
 START = (-2.4, 0.6)
@@ -21,9 +21,9 @@ OPTIMIZERS: Mapping[str, Callable[[], keras.optimizers.Optimizer]] = {
 }
 
 
-def gray(picture: np.ndarray) -> np.ndarray:
-    """The mean of the channels of an uint8 picture (h, w, c), as (h, w) from 0 to 1."""
-    return picture.mean(axis=-1) / 255
+def gray(image: np.ndarray) -> np.ndarray:
+    """The mean of the channels of a uint8 image (h, w, c), as (h, w) from 0 to 1."""
+    return image.mean(axis=-1) / 255
 
 
 def convolve(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -81,16 +81,16 @@ def paths(steps: int = 40) -> dict[str, np.ndarray]:
 
 
 def masks(shape: tuple[int, ...], rate: float, count: int, seed: int = 0) -> np.ndarray:
-    """Dropout's masks (count, *shape): 0 with chance `rate`, else 1 / (1 - rate), so that the mean is 1."""
+    """Dropout's masks (count, *shape): 0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1."""
     return (np.random.default_rng(seed).random((count, *shape)) >= rate) / (1 - rate)
 
 
-def layer_sums(pictures: np.ndarray, units: int = 8, seed: int = 0) -> np.ndarray:
-    """What the units of a second dense layer with random weights add up for each picture: (pictures, units)."""
-    chance = np.random.default_rng(seed)
-    flat = pictures.reshape(len(pictures), -1) / 255
-    hidden = np.maximum(flat @ chance.normal(0, 1 / np.sqrt(flat.shape[1]), (flat.shape[1], 32)), 0)
-    return (hidden @ chance.normal(0, 1, (32, units))).astype("float32")
+def layer_sums(images: np.ndarray, units: int = 8, seed: int = 0) -> np.ndarray:
+    """What the units of a second dense layer with random weights add up for each image: (images, units)."""
+    rng = np.random.default_rng(seed)
+    flat = images.reshape(len(images), -1) / 255
+    hidden = np.maximum(flat @ rng.normal(0, 1 / np.sqrt(flat.shape[1]), (flat.shape[1], 32)), 0)
+    return (hidden @ rng.normal(0, 1, (32, units))).astype("float32")
 
 
 def normalize(sums: np.ndarray) -> np.ndarray:
@@ -123,11 +123,11 @@ def truth(x: np.ndarray) -> np.ndarray:
 
 def fit_polynomials(highest: int = 12, seed: int = 0) -> Fits:
     """Draw points around the truth in three parts and fit polynomials of degree 0 to `highest` to the first."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     points = {}
     for part, count in {"training": 16, "validation": 16, "test": 200}.items():
-        x = np.sort(chance.uniform(-1, 1, count))
-        points[part] = (x, truth(x) + chance.normal(0, 0.25, count))
+        x = np.sort(rng.uniform(-1, 1, count))
+        points[part] = (x, truth(x) + rng.normal(0, 0.25, count))
     curves = [np.polynomial.Polynomial.fit(*points["training"], degree) for degree in range(highest + 1)]
     errors = {part: np.array([np.mean((curve(x) - y) ** 2) for curve in curves]) for part, (x, y) in points.items()}
     return Fits(points, curves, errors)

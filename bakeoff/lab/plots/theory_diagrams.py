@@ -44,7 +44,7 @@ def transfer() -> Figure:
         (0.55, "fine-tuning", TRAINED, "trained on,\nin small steps"),
     ):
         parts: list[tuple[Point, str, str, str]] = [
-            ((0.85, height), "picture", "enlarged,\nwhere needed", PLAIN),
+            ((0.85, height), "image", "enlarged,\nwhere needed", PLAIN),
             ((2.85, height), "base", words, base),
             ((4.8, height), "features", "numbers that\ndescribe it", PLAIN),
             ((6.75, height), "head", "new: trained\non our classes", TRAINED),

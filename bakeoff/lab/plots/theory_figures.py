@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from bakeoff.lab.plots import theory
 from bakeoff.lab.plots.gallery import gallery
-from bakeoff.lab.plots.images import draw_picture
+from bakeoff.lab.plots.images import show_image
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.theory_diagrams import mcnemar
 from bakeoff.lab.plots.words import whole
@@ -23,11 +23,11 @@ MARKED = (13, 11)  # row and column of the response whose sum is written out
 STYLES = ("-", "--", ":")
 
 
-def classes(pictures: np.ndarray, names: Sequence[str]) -> Figure:
-    """A picture of each class with its name below."""
-    figure, grid = plt.subplots(2, (len(pictures) + 1) // 2, figsize=(7.0, 3.3))
-    for axes, picture, name in zip(grid.flat, pictures, names, strict=False):
-        draw_picture(axes, picture)
+def classes(images: np.ndarray, names: Sequence[str]) -> Figure:
+    """An image of each class with its name below."""
+    figure, grid = plt.subplots(2, (len(images) + 1) // 2, figsize=(7.0, 3.3))
+    for axes, image, name in zip(grid.flat, images, names, strict=False):
+        show_image(axes, image)
         axes.set_xlabel(name)
     return figure
 
@@ -36,7 +36,7 @@ def classes(pictures: np.ndarray, names: Sequence[str]) -> Figure:
 
 
 def convolution(values: np.ndarray, kernels: Mapping[str, np.ndarray]) -> Figure:
-    """A gray picture (h, w), and for each kernel its weights and its response."""
+    """A gray image (h, w), and for each kernel its weights and its response."""
     size = (7.0, 2.5 * len(kernels))
     figure, grid = plt.subplots(len(kernels), 3, figsize=size, squeeze=False, width_ratios=(1, 0.62, 1.13))
     for row, (name, kernel) in zip(grid, kernels.items(), strict=True):
@@ -206,9 +206,9 @@ def overfitting_words(fits: theory.Fits) -> str:
     return words + f"error {errors['validation'][1]:.3f}."
 
 
-def copies(picture: np.ndarray, forms: Mapping[str, np.ndarray]) -> Figure:
-    """A stored picture, and below the name of each change three pictures that were changed so."""
-    columns = {"stored": [picture, None, None], **{name: list(changed / 255) for name, changed in forms.items()}}
+def copies(image: np.ndarray, forms: Mapping[str, np.ndarray]) -> Figure:
+    """A stored image, and below the name of each change three images that were changed so."""
+    columns = {"stored": [image, None, None], **{name: list(changed / 255) for name, changed in forms.items()}}
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return gallery(rows, [list(columns), *[[""] * len(columns)] * 2], side=1.0)
 
@@ -221,7 +221,7 @@ def judging(counts: Sequence[int], share: float, intervals: Sequence[tuple[float
     left.axhline(share, color=COLORS[0], label="measured accuracy")
     left.set(xscale="log", ylim=(0.5, 1), xlabel="test images", ylabel="accuracy")
     left.xaxis.set_major_formatter("{x:,.0f}")
-    _title(left, "how sure an accuracy is")
+    _title(left, "precision of an accuracy")
     left.legend(loc="lower right")
     mcnemar(right)
     _title(right, "what McNemar's test counts")

@@ -40,7 +40,7 @@ def images_used(training: Training) -> str:
     used, there = summary["train_images"], summary["train_images_available"]
     text = f"The network was trained on {count(used, 'image')}"
     if used < there:
-        text += f", **the first of {there}: the limit of arithmetic pays for no more**"
+        text += f", **the first of {there}: the compute budget pays for no more**"
     text += f", in {count(summary['optimizer_steps'], 'step')} of up to {count(summary['batch_size'], 'image')}. "
     text += _left_out(summary) + _validation_words(summary)
     if summary["optimizer_steps"] < rule.MINIMUM_STEPS:
@@ -152,8 +152,8 @@ def outcome(training: Training) -> str:
     if summary["diverged_epoch"]:
         return (
             f"**The training diverged** at epoch {summary['diverged_epoch']} of {summary['epochs_planned']} and ended"
-            " there: loss or weights are no longer numbers, and neither are the network's answers. A smaller learning"
-            " rate is the first thing to try."
+            " there: loss or weights are no longer numbers, and neither are the network's predictions. A smaller"
+            " learning rate is the first thing to try."
         )
     text = f"The last epoch ended at a **training accuracy of {percent(summary['train_accuracy'])}**"
     validated = summary["validation_accuracy"] is not None

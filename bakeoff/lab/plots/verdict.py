@@ -1,4 +1,4 @@
-"""The answer in sentences: who leads, by how much, how surely, at what cost. The table's rows decide every word."""
+"""The result in sentences: who leads, by how much, how significantly, at what cost; all from the table's rows."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def plain(markdown: str) -> str:
 
 
 def short(name: object, most: int = LONGEST_NAME) -> str:
-    """A name that fits beside a picture, and that matplotlib does not read as a formula."""
+    """A name that fits beside an image, and that matplotlib does not read as a formula."""
     words = " ".join(str(name).split())
     return (words if len(words) <= most else words[: most - 1] + "…").replace("$", r"\$")
 

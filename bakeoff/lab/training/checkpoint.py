@@ -52,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def finished(self) -> bool:
-        """Whether `output` holds the training that the pipeline asks for, so that only its page is made again."""
+        """Whether `output` holds the training that the pipeline asks for, so that only its page is rebuilt."""
         return self.path is not None and (self.output / SUMMARY).is_file()
 
     def restore(self, model: keras.Model, *, first_epoch: int = 0, last_epoch: int) -> int:

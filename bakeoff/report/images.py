@@ -1,4 +1,4 @@
-"""Pictures of outputs as `data:` addresses: small, with their size, and unable to run anything."""
+"""Images of outputs as `data:` addresses: small, with their size, and unable to run anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SVG = "image/svg+xml"
 RASTER = ("image/png", "image/jpeg", "image/webp")
 FORMATS = ("PNG", "JPEG", "WEBP")  # what is opened, whatever an output calls itself: others start programs
 LARGEST_SIDE = 16_000  # pixels; WebP ends at 16 383
-LARGEST_SVG = 150_000  # bytes; beyond, a raster picture is smaller and drawn faster
+LARGEST_SVG = 150_000  # bytes; beyond, a raster image is smaller and drawn faster
 # A lossless image may be this many times as large as a lossy one: flat figures stay sharp, photographs small.
 LOSSLESS_FACTOR = 1.3
 QUALITY = 75
@@ -26,7 +26,7 @@ _PIXELS = {None: 1.0, "px": 1.0, "pt": 96 / 72, "in": 96.0, "cm": 96 / 2.54, "mm
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """What an <img> needs so that nothing jumps when it appears."""
 
     source: str
@@ -34,22 +34,22 @@ class Picture:
     height: int
 
 
-class Pictures:
-    """The pictures of all outputs, encoded side by side; asked for by the output's data."""
+class EmbeddedImages:
+    """The images of all outputs, encoded side by side; asked for by the output's data."""
 
     def __init__(self, outputs: Iterable[Mapping[str, Any]]) -> None:
         wanted = dict.fromkeys(filter(None, (_chosen(data) for data in outputs)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             self._made = dict(zip(wanted, pool.map(_encode, wanted), strict=True))
 
-    def __call__(self, data: Mapping[str, Any]) -> Picture | None:
-        """The picture of an output; None when it has none or it cannot be read."""
+    def __call__(self, data: Mapping[str, Any]) -> EmbeddedImage | None:
+        """The image of an output; None when it has none or it cannot be read."""
         chosen = _chosen(data)
         return self._made.get(chosen) if chosen else None
 
 
 def _chosen(data: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Kind and content of the picture that is shown: a small drawing before a raster picture before a large drawing."""
+    """Kind and content of the image that is shown: a small drawing before a raster image before a large drawing."""
     found = {kind: "".join(data[kind]) for kind in (SVG, *RASTER) if kind in data}
     raster = next(((kind, found[kind]) for kind in RASTER if kind in found), None)
     if SVG in found and (raster is None or len(found[SVG].encode()) < LARGEST_SVG):
@@ -57,7 +57,7 @@ def _chosen(data: Mapping[str, Any]) -> tuple[str, str] | None:
     return raster
 
 
-def _encode(chosen: tuple[str, str]) -> Picture | None:
+def _encode(chosen: tuple[str, str]) -> EmbeddedImage | None:
     kind, content = chosen
     try:
         return _drawing(content) if kind == SVG else _raster(base64.b64decode(content))
@@ -69,7 +69,7 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _raster(content: bytes) -> Picture | None:
+def _raster(content: bytes) -> EmbeddedImage | None:
     with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         if max(opened.size) > LARGEST_SIDE:
             return None
@@ -79,7 +79,7 @@ def _raster(content: bytes) -> Picture | None:
     exact = _webp(image, lossless=True, quality=60)
     lossy = _webp(image, lossless=False, quality=QUALITY)
     smaller = exact if len(exact) < LOSSLESS_FACTOR * len(lossy) else lossy
-    return Picture(_address("image/webp", smaller), image.width, image.height)
+    return EmbeddedImage(_address("image/webp", smaller), image.width, image.height)
 
 
 def _webp(image: Image.Image, lossless: bool, quality: int) -> bytes:
@@ -89,7 +89,7 @@ def _webp(image: Image.Image, lossless: bool, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _drawing(content: str) -> Picture | None:
+def _drawing(content: str) -> EmbeddedImage | None:
     """An SVG as the source of an <img>, where it can neither run scripts nor load anything."""
     root = re.search(r"<svg\b[^>]*>", content)
     if not root:
@@ -102,4 +102,4 @@ def _drawing(content: str) -> Picture | None:
         *_, width, height = (float(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", "").strip()) if part)
     if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
         return None
-    return Picture(_address(SVG, content.encode()), round(width), round(height))
+    return EmbeddedImage(_address(SVG, content.encode()), round(width), round(height))

@@ -17,11 +17,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def main(report: Path) -> None:
-    """Photograph `report` and write the picture with a palette of 256 colours."""
+    """Take a screenshot of `report` and write it with a palette of 256 colours."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None or not report.is_file():
         missing = f"{report} is not there; run `make report`" if program else f"none of {', '.join(BROWSERS)} is there"
-        sys.exit(f"No picture: {missing}.")
+        sys.exit(f"No screenshot: {missing}.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
@@ -33,7 +33,7 @@ def main(report: Path) -> None:
     size = TARGET.stat().st_size
     print(f"{TARGET}: {size / 1000:.0f} kB")
     if size > LARGEST:
-        sys.exit(f"The picture is larger than {LARGEST / 1000:.0f} kB.")
+        sys.exit(f"The screenshot is larger than {LARGEST / 1000:.0f} kB.")
 
 
 if __name__ == "__main__":
