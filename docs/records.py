@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bakeoff.machine import BACKEND_PACKAGES
-from bakeoff.resolve import SYNTHETIC, default_data_dir
 
 from bakeoff import results
 from bakeoff.claims.evidence import Run
@@ -30,7 +28,9 @@ from bakeoff.errors import BakeoffError
 from bakeoff.lab.tested import summary
 from bakeoff.params import variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
-from bakeoff.plan import Step
+from bakeoff.plan.machine import BACKEND_PACKAGES
+from bakeoff.plan.resolve import SYNTHETIC, default_data_dir
+from bakeoff.plan.steps import Step
 from bakeoff.report.masks import Mask
 from bakeoff.store import Store, digest_value
 

@@ -97,7 +97,7 @@ def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, projec
     assert done.returncode == 1
     page = (tmp_path / "reports" / "smoke-selection" / "report.html").read_text()
     assert "The notebook 0_background failed" in page
-    assert 'id="variant-ann"' in page and 'id="compare-the-answer"' in page
+    assert 'id="variant-ann"' in page and 'id="compare-summary"' in page
 
 
 def _append(path: Path, text: str) -> None:
