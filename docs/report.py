@@ -2,7 +2,7 @@
 
 It is the comparison of a report with its conclusion, made by the same notebook and the same means as the pipeline's,
 without the chapters of the variants, of which too much is not on record. Variants of the backend that trained most of
-them are compared.
+them are compared; the sources' claims are judged by every training on record, as in docs/results.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import nbformat
 import papermill
 
 from bakeoff.claims import audit
+from bakeoff.claims.audit import Finding
 from bakeoff.plan.code_digests import PROJECT
 from bakeoff.plan.software import package_versions, revision
 from bakeoff.report.cells import Executed
@@ -43,11 +44,21 @@ def compared_records(records: Sequence[Record]) -> list[Record]:
     return [record for each in judging if each.row["backend"] == backend for record in each.records]
 
 
-def execute(records: Sequence[Record], folder: Path) -> Path:
-    """The comparison over these records, executed in `folder`."""
+def not_compared(every: Sequence[Record], records: Sequence[Record]) -> list[str]:
+    """What the page says of the variants on record that another backend trained."""
+    there = {record.row["variant"] for record in records}
+    left = [each for name, each in newest(grouped(every)).items() if name not in there and not each.hypothesis]
+    backends = " and ".join(sorted({each.row["backend"] for each in left}))
+    names = ", ".join(sorted(each.variant for each in left))
+    told = f"Trained with {backends}, and so not compared with these: {names} (docs/results.md has their accuracies)."
+    return [f"{told} The claims of the sources are judged by every training on record."] if left else []
+
+
+def execute(records: Sequence[Record], judged: Sequence[Finding], folder: Path) -> Path:
+    """The comparison over these records with the claims as they were judged, executed in `folder`."""
     table = [{name: record.row.get(name, "") for name in COLUMNS} for record in records]
     (folder / "results.csv").write_text(to_csv(table), encoding="utf-8")
-    (folder / "claims.csv").write_text(audit.to_csv(findings(newest(grouped(records)))), encoding="utf-8")
+    (folder / "claims.csv").write_text(audit.to_csv(judged), encoding="utf-8")
     stages = {
         _name(record): {stage: str(record.folder) for stage in COPIES} for record in records if not record.figures_alone
     }
@@ -73,9 +84,9 @@ def _name(record: Record) -> str:
     return f"{record.row['variant']}-{replicate}" if replicate else record.row["variant"]
 
 
-def merged(executed: Executed, records: Sequence[Record]) -> Merger:
+def merged(executed: Executed, records: Sequence[Record], judged: Sequence[Finding]) -> Merger:
     """The comparison's chapters, and the conclusion that follows from them."""
-    merger, judged = Merger(), findings(newest(grouped(records)))
+    merger = Merger()
     overrides = comparison(merger, executed)
     merger.heading(2, "Conclusion")
     rows = [record.row for record in records]
@@ -117,12 +128,13 @@ def _each(values: Iterable[Any]) -> str:
 
 def main(root: Path = RECORDS, target: Path = PAGE) -> None:
     """Write the page."""
-    records = compared_records(read_records(root))
+    every = read_records(root)
+    records, judged = compared_records(every), findings(newest(grouped(every)))
     with tempfile.TemporaryDirectory() as folder:
-        made = Executed(execute(records, Path(folder)), Path(folder))
-        page = merged(made, records)
-    rows = [record.row for record in records]
-    html = to_html(page, "Model bake-off: the trainings on record", banner(rows), told(records))
+        made = Executed(execute(records, judged, Path(folder)), Path(folder))
+        page = merged(made, records, judged)
+    said = banner([record.row for record in records], not_compared(every, records))
+    html = to_html(page, "Model bake-off: the trainings on record", said, told(records))
     if len(html) > LARGEST:
         sys.exit(f"{target} would have {len(html) / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}.")
     target.write_text(html, encoding="utf-8")

@@ -15,11 +15,11 @@ from statistics import fmean
 
 from bakeoff.claims import read_claims, read_tolerances
 from bakeoff.claims.audit import Finding, audit
-from bakeoff.claims.evidence import Evidence, UntestedError
+from bakeoff.claims.evidence import Evidence, Run, UntestedError
 from bakeoff.claims.measured import compare_accuracies, test_accuracy
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, STATUSES, UNDECIDED
 from bakeoff.params import DIRECTORY, load_parameters
-from docs import speedrun
+from docs import networks, speedrun
 from docs.records import RECORDS, Record, Row, read_records
 
 PAGE = Path(__file__).resolve().with_suffix(".md")
@@ -51,6 +51,11 @@ class Trainings:
     def row(self) -> Row:
         """The first one's row, for what they have in common."""
         return self.records[0].row
+
+    @property
+    def runs(self) -> list[Run]:
+        """They as the audit reads them."""
+        return [record.run for record in self.records]
 
     @property
     def variant(self) -> str:
@@ -86,7 +91,7 @@ class Trainings:
     @property
     def interval(self) -> str:
         """The test accuracy's interval."""
-        bounds = test_accuracy([record.run for record in self.records]).bounds if self.accuracy >= 0 else None
+        bounds = test_accuracy(self.runs).bounds if self.accuracy >= 0 else None
         return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
 
     @property
@@ -128,9 +133,10 @@ def audited(groups: Mapping[str, Trainings]) -> list[Row]:
 
 
 def findings(groups: Mapping[str, Trainings]) -> list[Finding]:
-    """What the audit finds in these trainings."""
-    runs = {name: [record.run for record in each.records] for name, each in groups.items()}
-    return audit(Evidence(runs, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
+    """What the audit finds in these trainings, and in networks that need none."""
+    runs = {name: each.runs for name, each in groups.items()}
+    built = {name: [run] for name, run in networks.runs(runs).items() if name not in runs}
+    return audit(Evidence(runs | built, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
 
 
 def _claim_key(row: Row) -> tuple[str, ...]:
@@ -168,7 +174,7 @@ def differences(groups: Sequence[Trainings]) -> list[dict[str, str]]:
 def _differences(groups: Sequence[Trainings]) -> Iterator[dict[str, str]]:
     for first, second in pairwise(groups):
         try:
-            found = compare_accuracies(*([record.run for record in each.records] for each in (first, second)))
+            found = compare_accuracies(first.runs, second.runs)
         except UntestedError:
             continue
         yield {
@@ -191,14 +197,16 @@ def _origins(groups: Sequence[Trainings]) -> list[str]:
     return [*lines, *(["", FIGURES_ALONE.format(names=_names(alone))] if alone else []), ""]
 
 
-def _tradeoff(path: Path = speedrun.FILE) -> list[str]:
-    """What more time brings speedrun_cnn, where that was measured."""
-    told = speedrun.read(path)
-    if not told:
+def _tradeoff(there: Mapping[str, Trainings]) -> list[str]:
+    """Accuracy against minutes of speedrun_cnn, where it is on record."""
+    if speedrun.VARIANT not in there:
         return []
-    about = speedrun.ABOUT.format(images=told["images"])
+    trainings = there[speedrun.VARIANT]
+    machine = trainings.records[0].about["machine"]
+    about = speedrun.ABOUT.format(count=len(trainings.runs), machine=machine.get("gpu") or machine["device"])
     figure = f"![Accuracy of speedrun_cnn against minutes]({speedrun.FIGURE.name})"
-    return ["## What more time brings speedrun_cnn", "", about, "", *table(speedrun.rows(told)), "", figure, ""]
+    rows = table(speedrun.rows(trainings.runs))
+    return ["## What each minute brings speedrun_cnn", "", about, "", *rows, "", figure, ""]
 
 
 def _names(groups: Sequence[Trainings]) -> str:
@@ -226,11 +234,11 @@ def _of_sources(claims: Sequence[Row]) -> list[Row]:
 
 
 def _with_hypotheses(claims: Sequence[Row], status: str) -> Iterator[Row]:
-    """The claims with this outcome, each with how the hypotheses about it do, whatever that is."""
+    """The claims with this outcome, each with how the hypotheses about it do that were tested."""
     shown = False
     for claim in claims:
         shown = shown if claim.get("hypothesis") else claim["status"] == status
-        if shown:
+        if shown and not (claim.get("hypothesis") and claim["status"] == NOT_TESTED):
             yield claim
 
 
@@ -295,7 +303,7 @@ def page(groups: Sequence[Trainings]) -> str:
     if pairs:
         about = "On equal test images by each image; p values for each pair alone, not corrected for their number."
         lines += ["## Each variant and the next", "", about, "", *table(pairs), ""]
-    return "\n".join([*lines, *_audit(audited(judging)), *_tradeoff(), *missing(judging)])
+    return "\n".join([*lines, *_audit(audited(judging)), *_tradeoff(judging), *missing(judging)])
 
 
 def short_form(groups: Sequence[Trainings]) -> list[str]:
@@ -315,8 +323,8 @@ def main(records: Path = RECORDS, target: Path = PAGE, readme: Path = README) ->
     """Write both files."""
     groups = grouped(read_records(records))
     target.write_text(page(groups), encoding="utf-8")
-    if told := speedrun.read():
-        speedrun.draw(told, target.with_name(speedrun.FIGURE.name))
+    if fastest := newest(groups).get(speedrun.VARIANT):
+        speedrun.draw(fastest.runs, target.with_name(speedrun.FIGURE.name))
     text = readme.read_text(encoding="utf-8")
     begin, end = (text.index(mark) for mark in MARKS)
     shown = "\n".join(["", *short_form(groups), ""])

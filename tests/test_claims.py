@@ -272,9 +272,9 @@ def test_a_run_that_agrees_reproduces_everything_that_can_be(folders: dict[str, 
     assert len(found) == len(WHOLE)
     wrong = {each.claim.metric for each in found if each.outcome.status == NOT_REPRODUCED}
     assert wrong == set()
-    # The claims without a check and the one that needs predictions, and of the contradictions none
+    # The claims without a check and those that need predictions, and of the contradictions none
     untested = [each.claim for each in found if each.outcome.status == NOT_TESTED]
-    assert {claim.check for claim in untested} == {"", "result binary_accuracy"}
+    assert {claim.check for claim in untested} == {"", "result binary_accuracy", "predicts 3 8 8 0 6"}
     undecided = {each.claim.metric for each in found if each.outcome.status == UNDECIDED}
     assert undecided == {"tuned beats first by"}
     assert all(each.outcome.reason for each in found)
@@ -371,8 +371,41 @@ def test_a_contradiction_says_which_side_ours_is_on(folders: dict[str, dict[str,
         assert finding.outcome.status == REPRODUCED and words in finding.outcome.reason
     layers = judged(evidence(folders), "tuner_cnn_deep", "layers")
     assert layers.outcome.reason.startswith("ours agrees with 2, not with 6")
-    few = judged(evidence(folders, row("simple_cnn", test_images=1000)), "", "test images")
-    assert few.outcome.status == NOT_TESTED and "holds 1000 test images" in few.outcome.reason
+
+
+def test_a_copy_that_lacks_images_tells_which_of_two_numbers_cannot_be(folders: dict[str, dict[str, str]]) -> None:
+    for images, status, words in (
+        (9980, REPRODUCED, "rules out 1000; it can be 10000; the source gives both"),
+        (10_000, REPRODUCED, "rules out 1000; it can be 10000; the source gives both"),
+        (10_001, NOT_REPRODUCED, "rules out 1000 and 10000"),
+        (1000, NOT_TESTED, "holds 1000 test images, which rules out neither"),
+    ):
+        outcome = judged(evidence(folders, row("simple_cnn", test_images=images)), "", "test images").outcome
+        assert outcome.status == status and words in outcome.reason
+
+
+def test_examples_of_predictions_are_looked_for_with_every_seed(
+    folders: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    def of(name: str, predicted: Sequence[int], labels: Sequence[int] = (3, 8, 8, 0, 6)) -> Run:
+        (tmp_path / name).mkdir()
+        ids = np.array([f"{number:05d}" for number in range(len(labels))])
+        arrays = {"labels": np.array(labels), "probabilities": np.eye(10)[list(predicted)]}
+        np.savez(tmp_path / name / "predictions.npz", ids=ids, **arrays)
+        accuracy = float(np.mean(np.equal(predicted, labels)))
+        more = {"test_accuracy": accuracy, "test_images": len(labels)}
+        return Run(row("simple_cnn", **more), folders["simple_cnn"] | {"evaluate": str(tmp_path / name)})
+
+    def judge(*runs: Run) -> Outcome:
+        found = replace(evidence(folders), runs={"simple_cnn": runs})
+        return judged(found, "simple_cnn", "first five predicted classes").outcome
+
+    same, frog, others = of("same", (3, 8, 8, 0, 4)), of("frog", (3, 8, 8, 0, 6)), of("others", range(5), range(5))
+    assert judge(same).status == REPRODUCED
+    assert judge(frog, frog).status == NOT_REPRODUCED and judge(frog).reason == "4 of 5 the same"
+    assert judge(same, frog).status == UNDECIDED
+    assert judge(others).status == NOT_TESTED and "are others" in judge(others).reason
+    assert "not stored" in judge(Run(row("simple_cnn"), folders["simple_cnn"])).reason
 
 
 @pytest.mark.parametrize(
@@ -580,7 +613,9 @@ def test_the_parameters_of_a_source_s_best_network_are_those_of_a_hypothesis(
     assert found.outcome.status == NOT_TESTED and "other values" in found.outcome.reason
     best = row("tuner_cnn_deep_best", hypothesis_of="tuner_cnn_deep")
     ours["tuner_cnn_deep_best"] = folders["tuner_cnn_deep"]
-    assert judged(evidence(ours, best), "tuner_cnn_deep", "trainable_parameters").outcome.status == REPRODUCED
+    found = judged(evidence(ours, best), "tuner_cnn_deep", "trainable_parameters")
+    assert found.outcome.status == REPRODUCED
+    assert found.outcome.reason == "the same, with the source's values (tuner_cnn_deep_best)"
 
 
 def test_variants_of_different_backends_are_not_compared(folders: dict[str, dict[str, str]]) -> None:
@@ -601,6 +636,25 @@ def test_seconds_of_three_seeds_each_have_an_interval() -> None:
     assert found.value == pytest.approx(0.11) and f"p = {expected.pvalue:.2g}" in found.over
     assert found.bounds == pytest.approx([each / 100 for each in expected.confidence_interval()])
     assert seconds_difference(one[:2], other).bounds is None
+    assert seconds_difference((1.0,) * 3, (2.0,) * 3).bounds is None  # no clock measures that
+
+
+def test_an_order_by_accuracy_and_time_shows_both(folders: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    """Of single trainings the epochs tell how much the seconds vary; what is undecided does not hide what is not."""
+    runs = {}
+    for name, epochs in (("tuner_cnn_deep", (30, 33, 31, 30)), ("tuner_cnn_shallow", (31, 29, 30, 32))):
+        (tmp_path / name).mkdir()
+        lines = [f"{number},{seconds}" for number, seconds in enumerate(epochs, start=1)]
+        (tmp_path / name / "history.csv").write_text("\n".join(["epoch,seconds", *lines]))
+        (tmp_path / name / "step.json").write_text(json.dumps(STEP))
+        more = row(name, train_seconds=float(sum(epochs)))
+        runs[name] = [Run(more, folders[name] | {"train": str(tmp_path / name)})]
+    found = judged(replace(evidence(folders), runs=runs), "", "fewer layers: better and faster").outcome
+    accuracy, time = found.reason.split("; train seconds ")
+    assert found.status == UNDECIDED
+    assert accuracy.startswith("test accuracy reproduced: by 12.4 points; 95 % interval +11.2 to +13.7")
+    assert time.startswith("undecided: 1.6 % of the time apart; 95 % interval ")
+    assert "Welch's t test of 4 and 4 epochs, p = " in time and time.endswith("at this distance no interval would")
 
 
 def changed_step(folders: dict[str, str], folder: Path, **change: Any) -> dict[str, str]:

@@ -163,18 +163,17 @@ def test_the_page_and_the_readme_are_what_the_records_say(tmp_path: Path) -> Non
     assert all(f"**{status}:**" in text for status in ("Reproduced", "Not reproduced", "Undecided"))
 
 
-def test_what_more_time_brings_the_speedrun_is_a_table_and_a_figure(tmp_path: Path) -> None:
-    candidates = [
-        {"recipe": "long", "pflop": 2.0, "validation_accuracy": 0.95},
-        {"recipe": "short", "pflop": 0.5, "minutes": 30, "validation_accuracy": 0.94},
-    ]
-    found = speedrun.rows({"candidates": candidates})
-    assert [(row["recipe"], row["minutes on two cores"]) for row in found] == [("short", "30"), ("long", "about 120")]
+def test_what_each_minute_brings_the_speedrun_is_a_table_and_a_figure(tmp_path: Path) -> None:
+    runs = results.newest(results.grouped(read_records()))[speedrun.VARIANT].runs
+    found = speedrun.rows(runs)
+    epochs = [int(row["epochs"].partition(",")[0]) for row in found]
+    assert epochs == sorted(epochs) and epochs[-2:] == [max(runs[0].history)] * 2
+    ends = [run.at("validation_accuracy") for run in runs]
+    assert found[-2]["validation accuracy"] == f"{sum(ends) / len(ends):.4f}" < found[-1]["validation accuracy"]
+    assert float(found[-1]["minutes"]) == pytest.approx(runs[0].number("train_seconds") / 60, rel=0.05)
     for name in ("one.svg", "two.svg"):
-        speedrun.draw({"candidates": candidates}, tmp_path / name)
+        speedrun.draw(runs, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-    assert "long" in (tmp_path / "one.svg").read_text()
-    assert speedrun.read(tmp_path / "none.json") == {}
 
 
 def test_records_are_small_and_where_their_names_say() -> None:

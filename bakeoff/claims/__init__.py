@@ -16,7 +16,7 @@ FILES = ("claims.csv", "tolerances.csv")
 LOG = "training log"  # `where` of a figure that a source prints for each epoch
 BEST = "best point"  # `metric` of the values that a source's search found
 # Checks that hold other variants than the claim's own against each other; their names follow the column.
-_BETWEEN = ("result", "order", "gain", "ratio", "gap")
+_BETWEEN = ("result", "copy", "order", "gain", "ratio", "gap")
 # What a variant's pages show beside their own figures: metric of the claim -> name in `published`.
 _PUBLISHED = {
     **{name: name for name in ("parameters", "train_accuracy", "train_loss", "validation_accuracy")},

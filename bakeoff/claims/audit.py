@@ -13,7 +13,7 @@ from typing import Any
 from bakeoff.claims import Claim, whole_logs
 from bakeoff.claims.checks import CHECKS
 from bakeoff.claims.evidence import Evidence, UntestedError
-from bakeoff.claims.outcomes import NOT_TESTED, STATUSES, Outcome, together
+from bakeoff.claims.outcomes import NOT_TESTED, STATUSES, Outcome, beside
 
 COLUMNS = (
     *("source", "variant", "kind", "where", "metric", "epoch", "claimed", "against", "ours", "difference"),
@@ -78,10 +78,11 @@ def _judge(claim: Claim, evidence: Evidence) -> Outcome:
     parts = []
     for words, tolerance in claim.checks:
         try:
-            parts.append(CHECKS[words[0]](words[1:], claim, evidence, evidence.tolerances[tolerance]))
+            found = CHECKS[words[0]](words[1:], claim, evidence, evidence.tolerances[tolerance])
         except UntestedError as error:
-            parts.append(replace(_shown(words, claim, evidence, tolerance), status=NOT_TESTED, reason=str(error)))
-    return together(parts)
+            found = replace(_shown(words, claim, evidence, tolerance), status=NOT_TESTED, reason=str(error))
+        parts.append(found)
+    return beside(parts, [words[1] for words, _ in claim.checks])
 
 
 def _shown(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: str) -> Outcome:

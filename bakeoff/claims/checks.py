@@ -15,6 +15,7 @@ from bakeoff.claims.measured import (
     accuracy_difference,
     binary_accuracy,
     difference_of_best,
+    first_predicted,
     mean_of,
     over_seeds,
     overfitting_steps,
@@ -22,8 +23,17 @@ from bakeoff.claims.measured import (
     test_accuracy,
     test_loss,
 )
-from bakeoff.claims.outcomes import NOT_REPRODUCED, UNDECIDED, Outcome, agreeing, direction, figure, together
-from bakeoff.claims.times import compared_seconds
+from bakeoff.claims.outcomes import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Outcome,
+    agreeing,
+    direction,
+    figure,
+    together,
+)
+from bakeoff.claims.times import compared_seconds, over_epochs
 
 MILLION = 1_000_000
 _COUNTS = {"trainable": "trainable_parameters", "fixed": "non_trainable_parameters"}
@@ -91,7 +101,9 @@ def parameters(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance
     unit = MILLION if tolerance.name == "million" else 1
     pairs = zip(words, claim.numbers, strict=True)
     outcomes = [figure(Measured(_count(run, word) / unit), stated, claim, tolerance) for word, stated in pairs]
-    return replace(together(outcomes), ours=" / ".join(each.ours for each in outcomes))
+    found = together(outcomes)
+    whose = "" if run.row["variant"] == claim.variant else f", with the source's values ({run.row['variant']})"
+    return replace(found, reason=found.reason + whose, ours=" / ".join(each.ours for each in outcomes))
 
 
 def _count(run: Run, which: str) -> float:
@@ -127,6 +139,26 @@ def layers(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: To
     return figure(Measured(layers_of_kind), claim.numbers[0], claim, tolerance)
 
 
+def copy(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
+    """`copy COLUMN VARIANT`: two numbers of images, of which a copy of the data may lack some and has none too many."""
+    there = evidence.fit(words[1], claim.needs)[0].number(words[0])
+    stated = claim.numbers[0], float(claim.against)
+    possible, ruled_out = [each for each in stated if each >= there], [each for each in stated if each < there]
+    if not ruled_out:
+        raise UntestedError(
+            f"our copy of the data holds {there:.0f} {words[0].replace('_', ' ')}, which rules out neither"
+        )
+    told = (
+        f"a copy may lack images and has none too many, so that ours rules out {' and '.join(map(_whole, ruled_out))}"
+    )
+    agrees = f"; it can be {_whole(possible[0])}; the source gives both" if possible else ""
+    return Outcome(REPRODUCED if possible else NOT_REPRODUCED, told + agrees, _whole(there))
+
+
+def _whole(figure: float) -> str:
+    return f"{figure:.0f}"
+
+
 def ratio(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
     """`ratio SECONDS VARIANT THEIRS`: the claim's time as a share of the variant's, for which the source has THEIRS."""
     column, other, theirs = words
@@ -156,7 +188,11 @@ def _order_of_seconds(
 ) -> Outcome:
     seconds, note = compared_seconds(column, (first, *others), claim, evidence)
     ours = ", ".join(f"{name} {fmean(each):.1f} s" for name, each in seconds.items())
-    apart = [seconds_difference(seconds[first], seconds[name]) for name in others]
+    what = "trainings"
+    if all(len(each) == 1 for each in seconds.values()):  # then their epochs tell how much the seconds vary
+        runs = {name: evidence.fit(name, claim.needs)[0] for name in seconds}
+        seconds, what = {name: over_epochs(runs[name], *each) for name, each in seconds.items()}, "epochs"
+    apart = [seconds_difference(seconds[first], seconds[name], what) for name in others]
     found = [direction(each, tolerance.amount, ours, unit="% of the time") for each in apart]
     outcome = together(found)
     return replace(outcome, reason=outcome.reason + note)
@@ -183,6 +219,21 @@ def gap(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Toler
     reason = f"{size}, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}; overfitting begins at "
     reason = ("undecided: " if found.status == UNDECIDED else "") + f"{reason}{100 * tolerance.amount:g}"
     return Outcome(found.status, reason, ours, "", train - test.value, tolerance.amount, (low, high))
+
+
+def predicts(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
+    """`predicts CLASS ...`: what is predicted of the first test images, which are of these classes, with every seed."""
+
+    def of(run: Run) -> Outcome:
+        labels, predicted = first_predicted(run, len(words))
+        if labels != [int(word) for word in words]:
+            raise UntestedError(f"the first test images of our run of {claim.variant} are others")
+        ours = " ".join(map(str, predicted))
+        same = sum(f"{one}" == other for one, other in zip(predicted, claim.value.split(), strict=True))
+        status = REPRODUCED if same == len(words) else NOT_REPRODUCED
+        return Outcome(status, f"{same} of {len(words)} the same", ours, "", same - len(words), tolerance.amount)
+
+    return agreeing([of(run) for run in evidence.fit(claim.variant, claim.needs)])
 
 
 def peak(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
@@ -278,5 +329,5 @@ def best(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tole
 Check = Callable[[Sequence[str], Claim, Evidence, Tolerance], Outcome]
 CHECKS: Mapping[str, Check] = {
     check.__name__: check
-    for check in (result, history, parameters, layers, ratio, order, gain, gap, peak, flat, grid, best)
+    for check in (result, history, parameters, layers, copy, ratio, order, gain, gap, predicts, peak, flat, grid, best)
 }

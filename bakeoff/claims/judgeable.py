@@ -16,13 +16,15 @@ _HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accur
 # The columns that a check may name first.
 _FIRST: Mapping[str, Sequence[str]] = {
     "result": (*COLUMNS, "binary_accuracy"),
+    "copy": COLUMNS,
     "history": _HISTORY,
     "peak": _HISTORY,
     "flat": _HISTORY,
     "gain": ("test_accuracy",),
     "gap": ("train_accuracy",),
 }
-_OF_FIGURES = ("result", "history", "parameters", "layers", "ratio", "gain")  # they compare with the claim's number
+# They compare with the claim's number.
+_OF_FIGURES = ("result", "copy", "history", "parameters", "layers", "ratio", "gain")
 
 
 def check_claims(directory: Path, variants: Sequence[str], say: Callable[[str], None]) -> int:

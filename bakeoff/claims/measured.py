@@ -74,6 +74,14 @@ def binary_accuracy(runs: Sequence[Run]) -> Measured:
     return Measured(mean, interval, _over(len(found.ids), runs))
 
 
+def first_predicted(run: Run, images: int) -> tuple[list[int], list[int]]:
+    """The true and the predicted classes of the first test images, in the order of their ids."""
+    found = _tested([run]).predictions
+    if found is None:
+        raise UntestedError(f"the predictions of {run.row['variant']} are not stored")
+    return found.labels[:images].tolist(), found.predicted[0][:images].tolist()
+
+
 def test_loss(runs: Sequence[Run]) -> Measured:
     """The mean test loss with the t interval over the images, where the predictions are stored; seeds as above.
 
@@ -111,19 +119,22 @@ def compare_accuracies(first: Sequence[Run], second: Sequence[Run]) -> Differenc
     return compare(_tested(first), _tested(second))
 
 
-def seconds_difference(first: Sequence[float], second: Sequence[float]) -> Measured:
-    """By what share of the faster one's time the first takes longer; with Welch's interval from three seeds each on."""
+def seconds_difference(first: Sequence[float], second: Sequence[float], what: str = "trainings") -> Measured:
+    """By what share of the faster one's time the first takes longer; with Welch's interval from three of each on.
+
+    Equal seconds, which no clock measures, have no variance and so no interval.
+    """
     faster = min(fmean(first), fmean(second))
     share = (fmean(first) - fmean(second)) / faster
     from bakeoff.lab.statistics import SEEDS
 
-    if min(len(first), len(second)) < SEEDS:
+    if min(len(first), len(second)) < SEEDS or min(first) == max(first) or min(second) == max(second):
         return Measured(share)
     from scipy.stats import ttest_ind
 
     found = ttest_ind(first, second, equal_var=False)
     low, high = found.confidence_interval()
-    over = f"Welch's t test of {len(first)} and {len(second)} trainings, p = {found.pvalue:.2g}"
+    over = f"Welch's t test of {len(first)} and {len(second)} {what}, p = {found.pvalue:.2g}"
     return Measured(share, (float(low) / faster, float(high) / faster), over)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bakeoff.claims import Claim, Tolerance
 from bakeoff.claims.measured import Bounds, Measured
@@ -125,15 +125,17 @@ def direction(found: Measured, allowed: float, ours: str, margin: float = 0.0, u
     words = _direction_words(status, left, margin, unit)
     if bounds:
         words += f"; 95 % interval {100 * low:+.1f} to {100 * high:+.1f} ({found.over})"
-    words += f"; {100 * allowed:g} {unit} decide nothing" + _decisive(
-        abs(left) - allowed if bounds else 0.0, status, unit
-    )
+    words += f"; {100 * allowed:g} {unit} decide nothing"
+    if status == UNDECIDED:
+        words += f"; {_decisive(abs(left) - allowed, bounds, unit)}"
     return Outcome(status, words, ours, "", left, allowed, bounds)
 
 
-def _decisive(rest: float, status: str, unit: str) -> str:
+def _decisive(rest: float, bounds: Bounds | None, unit: str) -> str:
     """What would decide an order that is undecided: how narrow an interval, where any would."""
-    return f"; an interval of ±{100 * rest:.1f} {unit} would" if status == UNDECIDED and rest > 0 else ""
+    if bounds is None:
+        return "three seeds of each would give an interval"
+    return f"an interval of ±{100 * rest:.1f} {unit} would" if rest > 0 else "at this distance no interval would"
 
 
 def _direction_words(status: str, left: float, margin: float, unit: str) -> str:
@@ -146,7 +148,10 @@ def _direction_words(status: str, left: float, margin: float, unit: str) -> str:
 
 
 def together(parts: Sequence[Outcome]) -> Outcome:
-    """A claim of several parts holds when each does, fails when one does, and else is what is worst among them."""
+    """Parts that must all hold: what they are of holds when each does, fails when one does, and else is the worst.
+
+    The reason is that of the parts which decide it.
+    """
     if len(parts) == 1:
         return parts[0]
     statuses = [part.status for part in parts]
@@ -158,6 +163,19 @@ def together(parts: Sequence[Outcome]) -> Outcome:
     if status == NOT_TESTED:  # nothing is compared: no difference stands beside it
         return Outcome(status, reason, ours)
     return Outcome(status, reason, ours, "", first.difference, first.tolerance, first.bounds)
+
+
+def beside(parts: Sequence[Outcome], names: Sequence[str]) -> Outcome:
+    """The same for the checks of a claim, by the names of what they look at: each is told of, whatever decides."""
+    found = together(parts)
+    if len(parts) == 1 or found.status == NOT_TESTED:
+        return found
+    told = [f"{name.replace('_', ' ')} {_told(part)}" for name, part in zip(names, parts, strict=True)]
+    return replace(found, reason="; ".join(told))
+
+
+def _told(part: Outcome) -> str:
+    return part.reason if part.reason.startswith(f"{part.status}: ") else f"{part.status}: {part.reason}"
 
 
 def _weight(part: Outcome) -> float:

@@ -25,6 +25,12 @@ def compared_seconds(
     return {name: [_seconds(run, column) for run in each] for name, each in runs.items()}, _shared(steps)
 
 
+def over_epochs(run: Run, total: float) -> list[float]:
+    """A training's seconds as each of its epochs tells them: their mean is `total`, their variance that of a sum."""
+    epochs = [run.at("seconds", epoch) for epoch in run.history]
+    return [len(epochs) * seconds - sum(epochs) + total for seconds in epochs]
+
+
 def _seconds(run: Run, column: str) -> float:
     """A training's seconds; epoch_seconds are the mean of its history's."""
     if column == "epoch_seconds":

@@ -23,6 +23,7 @@ from bakeoff.lab import models
 from bakeoff.lab.models import airbench, pretrained
 from bakeoff.lab.models.size import count_parameters
 from bakeoff.params import load_parameters
+from docs import networks
 
 GRAY, COLOR = (32, 32, 1), (32, 32, 3)
 GENERIC = {"dense_network": {"units": [8]}, "conv_pool_network": {"filters": [4, 8]}}
@@ -289,6 +290,12 @@ def test_describe_writes_what_open_network_reads(tmp_path: Path) -> None:
     assert "Total params: 1,517,450" in summary
     assert "(Conv2D)" in summary
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.json", "summary.txt"]
+
+
+def test_the_untrained_networks_on_record_are_what_is_built(tmp_path: Path) -> None:
+    networks.write(tmp_path)
+    made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.*")}
+    assert made == {path.relative_to(networks.NETWORKS): path.read_text() for path in networks.NETWORKS.rglob("*.*")}
 
 
 def test_a_nested_base_is_one_row(tmp_path: Path) -> None:

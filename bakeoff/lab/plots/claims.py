@@ -8,7 +8,7 @@ from bakeoff.lab.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED
 from bakeoff.lab.plots.page import COLORS
 from bakeoff.lab.plots.words import percent
 
-LONGEST_REASON = 200  # characters in a table
+LONGEST_REASON = 450  # characters in a table
 STATUS_COLORS = {REPRODUCED: COLORS[2], NOT_REPRODUCED: COLORS[1], UNDECIDED: COLORS[5], NOT_TESTED: "#D0D0D0"}
 
 
