@@ -120,18 +120,18 @@ def _too_short(row: pd.Series) -> list[str]:
         return []
     shown = row["train_images"] * row["epochs"]
     if np.isnan(shown):
-        return ["a limited run whose number of training images is not known"]
+        return ["a limited run, its number of training images not known"]
     if shown >= MINIMUM_SHOWN:
         return []
-    return [f"a limited run that was shown {shown:.0f} training images in all its epochs, fewer than {MINIMUM_SHOWN}"]
+    return [f"{shown:.0f} training images in all its epochs, fewer than {MINIMUM_SHOWN}"]
 
 
 def _at_chance(row: pd.Series) -> list[str]:
     """Why a limited training shows nothing, however long; of a whole schedule, an accuracy at chance is a finding."""
     if not row["limited"] or not row["accuracy_low"] <= row["baseline_accuracy"]:
         return []
-    always = f"naming the most frequent class always ({row['baseline_accuracy']:.3f})"
-    return [f"a limited run whose test accuracy ({row['test_accuracy']:.3f}) cannot be told from {always}"]
+    always = f"that of the most frequent class ({row['baseline_accuracy']:.3f})"
+    return [f"its test accuracy ({row['test_accuracy']:.3f}) is not significantly above {always}"]
 
 
 def _test_sets(rows: pd.DataFrame) -> list[tuple[str, int]]:
@@ -146,8 +146,10 @@ def _largest_group(rows: pd.DataFrame) -> tuple[str, int]:
 
 
 def _other_images(row: pd.Series, largest: tuple[str, int]) -> list[str]:
-    own = f"{int(row['test_images'])} images of {row['dataset'] or 'unnamed data'}"
-    return [f"tested on {own}, the ranking is on {largest[1]} of {largest[0] or 'unnamed data'}"]
+    own, (data, images) = f"tested on {int(row['test_images'])} images", largest
+    if row["dataset"] == data:
+        return [f"{own}, the ranking on {images}"]
+    return [f"{own} of {row['dataset'] or 'unnamed data'}, the ranking on {images} of {data or 'unnamed data'}"]
 
 
 def rank(rows: pd.DataFrame) -> pd.DataFrame:

@@ -40,15 +40,15 @@ def test_interval_is_computed_where_the_file_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (CUT | {"train_images": 2499}, "was shown 4998 training images in all its epochs, fewer than 5000"),
+        (CUT | {"train_images": 2499}, "4998 training images in all its epochs, fewer than 5000"),
         (CUT | {"train_images": ""}, "not known"),
-        (CUT | LONG | AT_CHANCE, "accuracy (0.112) cannot be told from naming the most frequent class always (0.100)"),
+        (CUT | LONG | AT_CHANCE, "accuracy (0.112) is not significantly above that of the most frequent class (0.100)"),
         ({"unseen_classes": 2}, "training images lack classes"),
         ({"weights": "random"}, "random weights in place of ImageNet's"),
         ({"task": "binary"}, "another task"),
         ({"task": "labels_only", "test_accuracy": ""}, "no accuracy"),
         ({"test_accuracy": ""}, "no test accuracy"),
-        ({"test_images": 50}, "tested on 50 images of cifar10, the ranking is on 1000 of cifar10"),
+        ({"test_images": 50}, "tested on 50 images, the ranking on 1000"),
         ({"dataset": "shapes10"}, "tested on 1000 images of shapes10"),
     ],
 )
@@ -63,7 +63,7 @@ def test_every_reason_is_given(tmp_path: Path) -> None:
     assert found.unranked["reason"][0].count(";") == 1 and found.ranked.empty
     others = row("b", 0.6, weights="random", train_images=16, test_images=177, **CUT)
     reason = read(tmp_path, row("a", 0.6), others).unranked["reason"][0]
-    assert reason.count(";") == 2 and "tested on 177 images of cifar10, the ranking is on 1000" in reason
+    assert reason.count(";") == 2 and "tested on 177 images, the ranking on 1000" in reason
 
 
 @pytest.mark.parametrize("steps", [1, 12, 299, 5000])
