@@ -113,9 +113,10 @@ class _Chapter:
         return "" if self._ranked else "html"
 
     def head(self) -> None:
-        """One line of verdict, the source's notes, and what this run cut."""
+        """The source, one line of verdict, the source's notes, and what this run cut."""
         result = next(iter(self.results.of(self.rows)), {})
-        self.merger.paragraphs(escape(self._verdict(result)))
+        source = _source(str(self._row.parameters.run["source"] or ""))
+        self.merger.paragraphs(f"{source} {escape(self._verdict(result))}".strip())
         if result.get("status", "ok") != "ok":
             message = escape(Mask(self.store.root)(str(result.get("message", ""))))
             self.merger.paragraphs(f"<strong>{escape(str(result['status']).capitalize())}:</strong> {message}")
@@ -137,7 +138,10 @@ class _Chapter:
     def network(self) -> None:
         """The facts beside the network's text."""
         self.merger.mark("row", widths=[2, 3])
-        self.merger.outputs([cells.table(("", "ours", "the source's"), self._facts(), f"{self._row.variant}: facts.")])
+        facts, heads = self._facts(), ("", "ours", "source")
+        columns = 3 if any(fact[2] for fact in facts) else 2
+        rows = [fact[:columns] for fact in facts]
+        self.merger.outputs([cells.table(heads[:columns], rows, f"{self._row.variant}: facts.")])
         self.merger.mark("next")
         builder = str(self._row.parameters.stage.get("builder", ""))
         owner = self.results.networks.get(builder, self._row.variant)
@@ -252,11 +256,9 @@ class _Chapter:
             value = training.get(name, stage.get(name, ""))
             return escape(str(value)) if value not in ("", None, {}) else ""
 
-        source = str(run["source"] or "")
         stated = published.get("test_accuracy")
         accuracy = f"{100 * stated:.1f}" if isinstance(stated, int | float) else ""
         facts = [
-            ("source", _linked_source(source), ""),
             ("test accuracy (%)", mean("test_accuracy", 1, 100), accuracy),
             ("parameters", mean("parameters"), _thousands(published.get("parameters"))),
             ("GFLOP an image", mean("gflop_per_image", 4), ""),
@@ -291,7 +293,7 @@ def _percent(value: Any) -> str:
 
 
 def _thousands(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else ""
+    return f"{value:,}".replace(",", "\u00a0") if isinstance(value, int | float) else ""
 
 
 def _mean(values: Iterable[Any], digits: int, factor: float) -> str:
@@ -300,14 +302,18 @@ def _mean(values: Iterable[Any], digits: int, factor: float) -> str:
     if not numbers:
         return ""
     many = f" (mean of {len(numbers)})" if len(numbers) > 1 else ""
-    return f"{sum(numbers) / len(numbers):,.{digits}f}{many}"
+    return f"{sum(numbers) / len(numbers):,.{digits}f}".replace(",", "\u00a0") + many
 
 
-def _linked_source(source: str) -> str:
+def _source(source: str) -> str:
     titles = dict(_SOURCE.findall(_REFERENCES.read_text(encoding="utf-8")))
     if not source:
-        return "none: added by this project"
-    return f"<i>{escape(titles[source])}</i> ({escape(source)})" if source in titles else escape(source)
+        return "Added by this project."
+    return (
+        f"Source: <i>{escape(titles[source])}</i> ({escape(source)})."
+        if source in titles
+        else f"Source: {escape(source)}."
+    )
 
 
 def _read(store: Store, row: Row, stage: str, name: str) -> dict[str, Any]:
