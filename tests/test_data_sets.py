@@ -101,8 +101,11 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dat
         monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
         folder = find_prepared("three", tmp_path / "data")
         assert folder is not None
-        assert len(read_metadata(folder, "three").class_names) == 3
-        return data.load("three", tmp_path / "load", max_train_examples=None, max_test_examples=None, seed=0)
+        known = read_metadata(folder, "three")
+        assert len(known.class_names) == 3
+        dataset = data.load("three", tmp_path / "load", max_train_examples=None, max_test_examples=None, seed=0)
+        assert known.image_shape in ((), dataset.image_shape)
+        return dataset
 
     return load
 

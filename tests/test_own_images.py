@@ -8,9 +8,11 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bakeoff.errors import RequestError
+from bakeoff.lab import data
 from bakeoff.plan.own_images import Own, find
 from bakeoff.plan.resolve import NOT_HERE, Resolver
 from bakeoff.store import Store
@@ -33,6 +35,16 @@ def test_the_digest_is_of_names_and_bytes_wherever_they_lie(tmp_path: Path) -> N
     moved = found(f"folder:{folder}", tmp_path)
     shutil.copy(folder / "2" / "image 2.jpg", folder / "2" / "image 4.jpg")
     assert len({first.digest, moved.digest, found(f"folder:{folder}", tmp_path).digest}) == 3
+
+
+def test_the_form_of_images_is_known_before_they_are_loaded(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "own")
+    np.savez(tmp_path / "gray.npz", x_train=np.zeros((30, 9, 7), np.uint8), y_train=np.arange(30) % 3)
+    resolver = Resolver(Store(tmp_path / "runs"), "quick", tmp_path / "data", print)
+    for wanted in (f"folder:{folder}", f"npz:{tmp_path}/gray.npz", "shapes10"):
+        known = resolver.dataset(wanted)
+        loaded = data.load(wanted, tmp_path / "load", max_train_examples=20, max_test_examples=5, seed=0)
+        assert (known.image_shape, known.num_classes) == (loaded.image_shape, loaded.num_classes)
 
 
 def test_the_digest_of_a_table_covers_its_labels(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bakeoff.errors import RequestError
 from bakeoff.lab import models
+from bakeoff.lab.models.attempt import attempt
 from bakeoff.params import load_parameters, own_network
 from tests.conftest import PROJECT, Workplace
 
@@ -102,6 +106,55 @@ def test_what_a_network_does_wrong_is_said_with_file_and_line(folder: Path, func
     assert models.listing("./my_net.py:build").startswith("def build(")
 
 
+@pytest.mark.parametrize("builder", ["./importing.py:build", "mypackage.importing:build"])
+def test_what_a_network_imports_is_said_with_file_and_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, builder: str
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    for place in (folder, folder / "mypackage"):
+        (place / "importing.py").write_text("import nowhere\n" + NETWORK)
+    with pytest.raises(models.NetworkError, match=r"^importing.py:1: .* cannot be imported: No module named 'nowhere'"):
+        models.build(builder, (8, 8, 3), 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"builder": "simple_cnn"}, ""),
+        ({"builder": "./my_net.py:build", "color": "gray", "task": "binary"}, ""),
+        (
+            {
+                "builder": "conv_pool_network",
+                "search": "grid",
+                "search_space": {"filters": [[4]], "optimizer": ["sgd"]},
+            },
+            "",
+        ),
+        ({"builder": "./my_net.py:wrong", "task": "binary"}, r"\(None, 2\); for 1 class its last layer must give"),
+        ({"builder": "./my_net.py:build", "trainer": "feature_extraction"}, "has no layer named base"),
+    ],
+)
+def test_a_network_is_tried_on_images_as_it_will_see_them(
+    folder: Path, changed: dict[str, object], message: str
+) -> None:
+    (chosen,) = load_parameters(("simple_cnn",), "full")
+    parameters = {**chosen.stage, "builder_options": {}, **changed}
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        attempt((32, 32, 3), 4, parameters)
+
+
+def test_a_wrong_network_is_refused_before_images_are_loaded(folder: Path, workplace: Workplace) -> None:
+    images, labels = np.zeros((30, 8, 6), np.uint8), np.arange(30) % 3
+    np.savez(folder / "images.npz", x_train=images, y_train=labels)
+    own = ("dataset=npz:images.npz", "builder='./my_net.py:raising'", "builder_options={}")
+    settings = [word for setting in own for word in ("--set", setting)]
+    refused = workplace.run("--variants", "tutorial_cnn", "--profile", "smoke", *settings)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    message = r"my_net.py:\d+: my_net.py:raising cannot be built for images of 8x6x1: .*nonsense"
+    assert re.search(message, refused.stderr) and len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert not (workplace.runs / "load").exists() and not workplace.reports.exists()
+
+
 def test_one_command_begins_a_variant_and_the_next_one_runs_it(workplace: Workplace, tmp_path: Path) -> None:
     project = tmp_path / "project"
     ignored = shutil.ignore_patterns(".git", ".venv", "runs", "reports", "__pycache__", "docs", "tests")
@@ -119,6 +172,15 @@ def test_one_command_begins_a_variant_and_the_next_one_runs_it(workplace: Workpl
     assert "Source:" not in (project / names[0]).read_text()
     planned = command("--dry-run", "--variants", "my_net", "--profile", "smoke", "--runs-dir", str(workplace.runs))
     assert planned.returncode == 0 and "6 steps" in planned.stdout, planned.stderr
+    wanted = "['my_net', 'scratch_cnn', './my_net.py:build']"
+    asked = f"from bakeoff.params import options; print(*map(options.is_users, {wanted}))"
+    said = subprocess.run([sys.executable, "-c", asked], cwd=project, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["True", "False", "True"]
+    text = (project / names[0]).read_text()
+    (project / names[0]).write_text(text + "def\n")
+    broken = command("--list")
+    assert broken.returncode == 2 and f"my_net.py:{len(text.splitlines()) + 1}: this is no Python" in broken.stderr
+    (project / names[0]).write_text(text)
     again = command("--new", "my_net")
     assert again.returncode == 2 and "is there already; choose another name" in again.stderr
     assert "has a trainer made for its own network" in command("--new", "fast", "--like", "speedrun_cnn").stderr

@@ -68,6 +68,12 @@ class ArrayFile:
         if "data_set" in self._arrays:
             self.name, self.version = self._published()
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        height, width, channels = self._images["train"].shape[1:]
+        return height, width, channels
+
     def batches(self, role: str, positions: np.ndarray) -> Iterator[Batch]:
         """The examples at `positions`."""
         split = role if role in self._images else "train"

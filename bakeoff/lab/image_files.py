@@ -51,6 +51,11 @@ class ImageFiles:
         self.available = {role: len(each) for role, each in self._items.items()}
         self._choose_form()
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels), as the images are decoded."""
+        return (*self._size, self._channels)
+
     def batches(self, role: str, positions: np.ndarray) -> Iterator[Batch]:
         """The images at `positions`, decoded side by side."""
         labels = {name: number for number, name in enumerate(self.class_names)}

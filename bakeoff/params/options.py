@@ -177,6 +177,11 @@ def builders() -> dict[str, str]:
     return {name: path.stem for path in sorted(MODELS.glob("[!_]*.py")) for name in _networks(path)}
 
 
+def is_users(builder: str) -> bool:
+    """Whether a network is none of the catalogue: from outside, or in a file of its own name, as --new writes it."""
+    return own_network.is_own(builder) or builders()[builder] == builder
+
+
 def builder(name: str) -> Builder:
     """What a builder's signature says, read without importing it; RequestError for one of the user's that is wrong."""
     own = own_network.is_own(name)
@@ -196,8 +201,10 @@ def _signature(function: ast.FunctionDef) -> Builder:
 @cache
 def _networks(path: Path) -> dict[str, ast.FunctionDef]:
     """The functions of a file that build a network, by name."""
-    functions = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
-    return {each.name: each for each in functions if own_network.takes_images(each) and not each.name.startswith("_")}
+    functions = own_network.top_functions(path, path.read_bytes())
+    return {
+        name: each for name, each in functions.items() if own_network.takes_images(each) and not name.startswith("_")
+    }
 
 
 def _kind(name: str, annotation: ast.expr | None) -> Kind:

@@ -88,12 +88,7 @@ def _below(path: Path, root: Path) -> str:
 
 def _function(path: Path, content: bytes, name: str) -> ast.FunctionDef:
     """The function of this name at the top of a file; RequestError where it is not there or cannot be called."""
-    try:
-        tree = ast.parse(content.decode("utf-8-sig"))
-    except (SyntaxError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise RequestError(f"{path}{line}: this is no Python ({getattr(error, 'msg', error)}); mend it") from None
-    functions = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
+    functions = top_functions(path, content)
     if name not in functions:
         raise RequestError(f"{path}: there is no function {shown(name)}; {nearest(name, functions)}")
     function = functions[name]
@@ -103,6 +98,16 @@ def _function(path: Path, content: bytes, name: str) -> ast.FunctionDef:
             f"def {name}(input_shape, num_classes, ...)"
         )
     return function
+
+
+def top_functions(path: Path, content: bytes) -> dict[str, ast.FunctionDef]:
+    """The functions at the top of a file, by name; RequestError where it is no Python."""
+    try:
+        tree = ast.parse(content.decode("utf-8-sig"))
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise RequestError(f"{path}{line}: this is no Python ({getattr(error, 'msg', error)}); mend it") from None
+    return {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
 
 
 def takes_images(function: ast.FunctionDef) -> bool:

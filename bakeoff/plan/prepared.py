@@ -20,9 +20,14 @@ _RECORD_BYTES = 16  # a TFRecord's length and checksums beside the example itsel
 
 @dataclass(frozen=True)
 class Metadata:
-    """A data set that can be loaded, as far as its metadata tell. class_names: in the order of their labels."""
+    """A data set that can be loaded, as far as its metadata tell.
+
+    class_names: in the order of their labels. image_shape: (height, width, channels); empty where images have several
+    sizes.
+    """
 
     class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
 
 
 def find_prepared(name: str, data_dir: Path) -> Path | None:
@@ -89,7 +94,12 @@ def read_metadata(folder: Path, name: str) -> Metadata:
         names = (folder / f"{label}.labels.txt").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         names = [str(number) for number in range(_classes(kinds[label]))]
-    return Metadata(tuple(names))
+    return Metadata(tuple(names), _image_shape(kinds[chosen_feature(kinds, "image", "image")]["image"]))
+
+
+def _image_shape(image: Mapping[str, Any]) -> tuple[int, ...]:
+    shape = tuple(map(int, image.get("shape", {}).get("dimensions", ())))
+    return shape if len(shape) == 3 and min(shape) > 0 else ()
 
 
 def data_licence(name: str, data_dir: Path) -> str:

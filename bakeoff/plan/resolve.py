@@ -49,7 +49,8 @@ class Source:
 
     The other fields are of data sets. short: the name without a version, as tables have it; empty: the same.
     parameter: what the load notebook gets as `dataset`; empty: the short name. location: where own images lie.
-    packages: those whose versions decide what is read.
+    packages: those whose versions decide what is read. image_shape: (height, width, channels) of all loaded images, and
+    num_classes, where they are known before the images are loaded.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Source:
     parameter: str = ""
     location: str = ""
     packages: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] = ()
+    num_classes: int = 0
 
     @property
     def in_tables(self) -> str:
@@ -69,6 +72,9 @@ class Source:
     def in_notebooks(self) -> str:
         """What the load notebook gets as `dataset`."""
         return self.parameter or self.in_tables
+
+
+SYNTHETIC_SOURCE = Source(SYNTHETIC, SYNTHETIC, image_shape=(32, 32, 3), num_classes=10)
 
 
 @dataclass
@@ -114,7 +120,7 @@ class Resolver:
 
     def _dataset(self, wanted: str) -> Source:
         if wanted == SYNTHETIC:
-            return Source(SYNTHETIC, SYNTHETIC)
+            return SYNTHETIC_SOURCE
         prepared = find_prepared(wanted, self.data_dir)
         hint = other_name(wanted, self.data_dir) if prepared is None else None
         if hint:
@@ -126,14 +132,22 @@ class Resolver:
         if prepared is not None:
             metadata = read_metadata(prepared, wanted)
             digest = self._folder_digest(prepared)
-            return Source(f"{wanted} {prepared.name}", digest, metadata.class_names, wanted, packages=TFDS_PACKAGES)
+            return Source(
+                f"{wanted} {prepared.name}",
+                digest,
+                metadata.class_names,
+                wanted,
+                packages=TFDS_PACKAGES,
+                image_shape=metadata.image_shape,
+                num_classes=len(metadata.class_names),
+            )
         if self.profile == "full" or self.asked or wanted != DEFAULT:
             if not self.look:
                 return Source(wanted, NOT_HERE, packages=TFDS_PACKAGES)
             raise self._unavailable(wanted)
         if self.look:
             self.say(f"The data set {wanted} cannot be had here (no prepared copy, no answer from its host).")
-        return Source(SYNTHETIC, SYNTHETIC)
+        return SYNTHETIC_SOURCE
 
     def _own(self, skip_broken: bool, wanted: str) -> Source:
         if wanted.startswith("hf:") and not own_images.hub_table(wanted, self.data_dir).is_file():
@@ -146,7 +160,17 @@ class Resolver:
                 raise self._unavailable(wanted)
         own = own_images.find(wanted, self.digests, self.data_dir, skip_broken)
         name = f"{own.name} {own.version}".strip() + (f" ({own.parameter})" if own.name != own.parameter else "")
-        return Source(name, own.digest, own.class_names, own.name, own.parameter, str(own.path), own.packages)
+        return Source(
+            name,
+            own.digest,
+            own.class_names,
+            own.name,
+            own.parameter,
+            str(own.path),
+            own.packages,
+            own.image_shape,
+            len(own.class_names),
+        )
 
     def refuse_unreachable(self, wanted: str) -> None:
         """Raise DataUnavailableError where a run would, as far as the last look at the data set's host tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -21,6 +22,7 @@ from bakeoff.plan.machine import Machine
 from bakeoff.plan.resolve import import_environment, python_path
 from bakeoff.plan.software import package_versions, revision
 from bakeoff.plan.steps import DAMAGED, Plan, Step, parent_name, stale_reason
+from bakeoff.run.attempts import attempt_networks
 from bakeoff.run.devices import Devices
 from bakeoff.run.execute import Job, Made
 from bakeoff.run.loop import TICK_SECONDS, Loop
@@ -96,6 +98,7 @@ class Runner:
             self._executor.start(self._staging.folder, self.machine)
             self.capacity = self._executor.capacity(self.machine)
             self.devices = Devices(self.capacity.gpus)
+            attempt_networks(plan, self)
             with make_progress(plan, self.store, self.say) as progress:
                 Loop(self, plan, progress).run()
 
@@ -119,6 +122,29 @@ class Runner:
             return True
         self.finish(step, self.start(step, reason, inputs, texts), Lines(plan, self.store, self.say))
         return step.name not in self.failures
+
+    def execute_code(self, step: Step, code: str, parameters: Mapping[str, Any]) -> None:
+        """Execute code, which reads these parameters, in a kernel such as a step gets; StepError where it fails."""
+        folder = self._staging.step(step.stage.name, step.result_key)
+        notebook = folder / "code.ipynb"
+        cell: dict[str, Any] = {
+            "cell_type": "code",
+            "execution_count": None,
+            "metadata": {},
+            "outputs": [],
+            "source": code,
+        }
+        declared = "\n".join(f"{name} = None" for name in parameters)
+        first = {**cell, "metadata": {"tags": ["parameters"]}, "source": declared}
+        kernel = {"kernelspec": {"name": COLD_KERNEL, "display_name": COLD_KERNEL, "language": "python"}}
+        content = {"cells": [first, cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
+        notebook.write_text(json.dumps(content), encoding="utf-8")
+        environment, seconds = self.kernel_environment(step), step.timeout_seconds
+        job = Job(step.stage.name, notebook, folder, parameters, (), environment, COLD_KERNEL, seconds)
+        try:
+            self._workers.submit(Task(job, self.store, (), Needs())).result()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def start(
         self,

@@ -17,9 +17,11 @@ import math
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -108,10 +110,10 @@ def find_network(builder: str) -> Builder:
             raise
         except Exception as error:
             size = "x".join(map(str, shape))
-            where = _line(function, error) if ":" in builder else ""
+            where = _line(Path(inspect.getfile(function)), error) if _is_own(builder, function) else ""
             raise NetworkError(f"{where}{builder} cannot be built for images of {size}: {_reason(error)}") from error
         if ":" in builder:
-            _check_output(function, model, num_classes)
+            check_output(function, model, num_classes)
         return model
 
     return network
@@ -120,42 +122,66 @@ def find_network(builder: str) -> Builder:
 def _function(builder: str) -> Builder:
     known = networks()
     check_name("builder", builder, known)
-    function: Builder = getattr(importlib.import_module(f"{__name__}.{known[builder]}"), builder)
+    function: Builder = getattr(_imported(f"{__name__}.{known[builder]}", Path(__file__).parent), builder)
     return function
 
 
 def _own_function(builder: str) -> Builder:
     """A function from outside the package; its file is read anew each time."""
     place, _, name = builder.rpartition(":")
-    if not place.endswith(".py"):
-        if OWN.is_dir() and str(OWN) not in sys.path:
-            sys.path.insert(0, str(OWN))
-        module = importlib.import_module(place)
-    else:
-        path = OWN / place if (OWN / place).is_file() else Path(place).expanduser().resolve()
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}: write the path of {place} as seen from {Path.cwd()}")
-        spec: Any = importlib.util.spec_from_file_location(f"own_network_{path.stem}", path)
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise NetworkError(f"{path.name} cannot be imported: {_reason(error)}") from error
+    module = _own_file(place) if place.endswith(".py") else _own_module(place)
     if not callable(getattr(module, name, None)):
         raise ValueError(f"{place} has no function {name}: write one, or name another after the colon")
     function: Builder = getattr(module, name)
     return function
 
 
-def _line(function: Builder, error: Exception) -> str:
-    """Where in a function's file an error arose, as "file:line: "; nothing where it arose elsewhere."""
-    file = inspect.getfile(function)
-    lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
-    return f"{Path(file).name}:{lines[-1]}: " if lines else ""
+def _own_file(place: str) -> ModuleType:
+    path = OWN / place if (OWN / place).is_file() else Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: write the path of {place} as seen from {Path.cwd()}")
+    spec: Any = importlib.util.spec_from_file_location(f"own_network_{path.stem}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    with _said_with_line(path.name, path):
+        spec.loader.exec_module(module)
+    return module
 
 
-def _check_output(function: Builder, model: Any, num_classes: int) -> None:
-    """Raise NetworkError unless a network returns a probability for each class."""
+def _own_module(place: str) -> ModuleType:
+    if OWN.is_dir() and str(OWN) not in sys.path:
+        sys.path.insert(0, str(OWN))
+    return _imported(place, OWN if OWN.is_dir() else Path.cwd())
+
+
+def _imported(name: str, folder: Path) -> ModuleType:
+    """A module; what is raised while it is imported is said with the line in this folder."""
+    with _said_with_line(name, folder):
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _said_with_line(name: str, place: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise NetworkError(f"{_line(place, error)}{name} cannot be imported: {_reason(error)}") from error
+
+
+def _is_own(builder: str, function: Builder) -> bool:
+    """Whether a network is the user's: from outside the package, or in a file of its own name, as --new writes it."""
+    return ":" in builder or function.__module__ == f"{__name__}.{builder}"
+
+
+def _line(place: Path, error: Exception) -> str:
+    """Where in a file, or in a folder's files, an error arose, as "file:line: "; nothing where it arose elsewhere."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename != __file__]
+    inside = [each for each in frames if Path(each.filename).is_relative_to(place)]
+    return f"{Path(inside[-1].filename).name}:{inside[-1].lineno}: " if inside else ""
+
+
+def check_output(function: Builder, model: Any, num_classes: int) -> None:
+    """Raise NetworkError, with file and line, unless what a function returned has an output for each class."""
+    function = inspect.unwrap(function)
     place = f"{Path(inspect.getfile(function)).name}:{function.__code__.co_firstlineno}: {function.__name__}"
     if not isinstance(model, keras.Model):
         raise NetworkError(f"{place} returns {type(model).__name__}; it must return a keras.Model")
