@@ -10,13 +10,12 @@ from statistics import fmean
 
 from bakeoff.claims import BEST, Claim, Tolerance, log_values
 from bakeoff.claims.evidence import Evidence, Run, UntestedError, number
+from bakeoff.claims.grids import best, grid, settings
 from bakeoff.claims.measured import (
     Measured,
     accuracy_difference,
     binary_accuracy,
-    difference_of_best,
     first_predicted,
-    mean_of,
     over_seeds,
     overfitting_steps,
     seconds_difference,
@@ -119,17 +118,13 @@ def _count(run: Run, which: str) -> float:
 def _at_best_point(run: Run, evidence: Evidence) -> Run:
     """A source counts the parameters of the network that its own search found: that one, be it of a hypothesis."""
     (found,) = [each for each in evidence.claims if each.variant == run.row["variant"] and each.metric == BEST]
-    wanted = _settings(found.value.split())
+    wanted = settings(found.value.split())
     others = [evidence.runs[name][0] for name in evidence.hypotheses(found.variant)]
     for each in (run, *(other for other in others if other.row["status"] == "ok")):
         options = each.file("build", "network.json")["options"]
         if all(str(options.get(name)) == value for name, value in wanted.items()):
             return each
     raise UntestedError(f"{found.variant}: our search chose other values, and so another network")
-
-
-def _settings(words: Sequence[str]) -> dict[str, str]:
-    return dict(word.split("=") for word in words)
 
 
 def layers(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
@@ -268,62 +263,6 @@ def flat(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tole
         return replace(outcome, reason=undecided + reason, ours=f"{values[after]:.4f}, then {means[two]:.4f}")
 
     return agreeing([of(run) for run in evidence.fit(claim.variant, claim.needs)])
-
-
-def grid(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`grid NAME VALUE ... > VALUE ...`: each on the left beats each on the right, in pairs of equal points."""
-    run, name = _whole_grid(claim, evidence), words[0]
-    split = words.index(">")
-    outcomes = []
-    for better in words[1:split]:
-        for worse in words[split + 1 :]:
-            found = mean_of(_pairs(run, name, better, worse), "pairs of points")
-            ours = f"{better} over {worse}: {100 * found.value:+.1f} points"
-            outcomes.append(direction(found, tolerance.amount, ours))
-    return together(outcomes)
-
-
-def _whole_grid(claim: Claim, evidence: Evidence) -> Run:
-    run = evidence.fit(claim.variant, claim.needs)[0]
-    best = run.file("search", "best.json")
-    if best["points_run"] < best["points_total"]:
-        raise UntestedError(f"only {best['points_run']} of {best['points_total']} points of the grid ran")
-    return run
-
-
-def _pairs(run: Run, name: str, better: str, worse: str) -> list[float]:
-    """Differences in test accuracy, on which the source judged, between points that are equal but for `name`."""
-    others = [each for each in run.file("search", "best.json")["values"] if each != name]
-    scores: dict[tuple[str, ...], dict[str, float]] = {}
-    for trial in run.trials:
-        scores.setdefault(tuple(trial[each] for each in others), {})[trial[name]] = _score(trial)
-    pairs = [each[better] - each[worse] for each in scores.values() if better in each and worse in each]
-    if not pairs:
-        raise UntestedError(f"the grid has no points with {name} {better} and {worse}")
-    return pairs
-
-
-def _score(trial: Mapping[str, str]) -> float:
-    return number(trial["test_accuracy"], f"point {trial['trial']} of the grid has no test accuracy")
-
-
-def best(words: Sequence[str], claim: Claim, evidence: Evidence, tolerance: Tolerance) -> Outcome:
-    """`best NAME=VALUE ...`: the best point with these values beats the best point with other ones.
-
-    Of many points the best is so partly by luck: the interval is for as many comparisons as there are pairs of a
-    point with these values and one without. Unpaired, since a trial's predictions are not stored.
-    """
-    run, wanted = _whole_grid(claim, evidence), _settings(words)
-    inside = [trial for trial in run.trials if all(trial[name] == value for name, value in wanted.items())]
-    outside = [trial for trial in run.trials if trial not in inside]
-    if not inside or not outside:
-        raise UntestedError("the grid has no point with these values, or no other one")
-    theirs, other = max(inside, key=_score), max(outside, key=_score)
-    shown = " ".join(f"{name}={other[name]}" for name in wanted)
-    ours = f"{_score(theirs):.4f} at best; {_score(other):.4f} with {shown}"
-    images = int(number(run.file("search", "best.json").get("test_images"), "the search scored no test image"))
-    found = difference_of_best(_score(theirs), _score(other), images, len(inside) * len(outside))
-    return direction(found, tolerance.amount, ours)
 
 
 Check = Callable[[Sequence[str], Claim, Evidence, Tolerance], Outcome]
