@@ -99,11 +99,15 @@ def test_lines_tell_of_a_long_step_now_and_then(lines: progress.Lines, monkeypat
     _write_history(lines.store, step, 3)
     lines.tick([step], (60, True))
     lines.finished(step, 12.34)
+    lines.tick([], None)
     assert lines.said == [  # type: ignore[attr-defined]
         "[1/1] train simple_cnn (new)",
-        "    train simple_cnn: epoch 1/3, 0.610; about 1:10 left",
+        "    train simple_cnn: epoch 1/3, 0.610",
+        "0 of 1 steps, 0 s, about 1:10 left",
+        "0 of 1 steps, 0 s, about 1:10 left",
         "    train simple_cnn: epoch 2/3, 0.620",
-        "    train simple_cnn: epoch 3/3, 0.630; less than 1:00 left",
+        "    train simple_cnn: epoch 3/3, 0.630",
+        "0 of 1 steps, 0 s, less than 1:00 left",
         "    train simple_cnn: 12.3 s",
     ]
 

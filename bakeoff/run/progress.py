@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 HISTORY = "history.csv"  # a row for each epoch, written as they come
 _LONG_EPOCH = 60.0  # seconds; compilation takes less
-_LINE_SECONDS = 30.0  # plain lines about one step come no faster than this
+_LINE_SECONDS = 30.0  # plain lines about one step, or about the run, come no faster than this
+_LINE_SHARE = 0.05  # of the time so far: lines about a long run come less often
 
 
 def how_far(step: Step, folder: Path) -> str:
@@ -90,13 +91,16 @@ def in_words(remaining: tuple[float, bool] | None) -> str:
 
 @dataclass
 class Lines:
-    """A line for each step that starts and ends, and now and then for one that takes long. Use it in a `with`."""
+    """A line for each step that starts and ends, now and then one for a long step and one for the run. A `with`."""
 
     plan: Plan
     store: Store
     say: Callable[[str], None]
     begun: dict[tuple[str, str], float] = field(default_factory=dict)
     _said: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    _start: float = field(default_factory=time.monotonic)
+    _told: float = field(default_factory=time.monotonic)  # of the run, the last time
+    _over: int = 0  # steps that have ended, in one way or another
 
     def __enter__(self) -> Lines:
         return self
@@ -112,18 +116,22 @@ class Lines:
 
     def finished(self, step: Step, seconds: float) -> None:
         """A step is done."""
+        self._over += 1
         self.say(f"    {title(step)}: {seconds:.1f} s")
 
     def made_elsewhere(self, step: Step) -> None:
         """Another run has made a step that this one was going to make."""
+        self._over += 1
         self.say(f"    {title(step)}: made by another run")
 
     def failed(self, step: Step, message: str) -> None:
         """A step failed."""
+        self._over += 1
         self.say(f"    {title(step)} FAILED: {message}")
 
     def left_out(self, step: Step, message: str) -> None:
         """A step cannot run."""
+        self._over += 1
         self.say(f"    {title(step)}: left out, {message}")
 
     def tick(self, running: Sequence[Step], remaining: tuple[float, bool] | None) -> None:
@@ -135,7 +143,11 @@ class Lines:
             now = how_far(step, self.store.checkpoint(*step.name))
             if now and now != before:
                 self._said[step.name] = time.monotonic(), now
-                self.say(f"    {title(step)}: {'; '.join(filter(None, [now, in_words(remaining)]))}")
+                self.say(f"    {title(step)}: {now}")
+        elapsed = time.monotonic() - self._start
+        if remaining and time.monotonic() - self._told >= max(_LINE_SECONDS, _LINE_SHARE * elapsed):
+            self._told = time.monotonic()
+            self.say(f"{self._over} of {len(self.plan.reasons)} steps, {clock(elapsed)}, {in_words(remaining)}")
 
 
 @dataclass
@@ -145,7 +157,6 @@ class LiveTable(Lines):
     ended: dict[tuple[str, str], str] = field(default_factory=dict)
     _running: Sequence[Step] = ()
     _remaining: tuple[float, bool] | None = None
-    _start: float = field(default_factory=time.monotonic)
     _live: Any = None
     _open: list[Row] | None = None  # rows not known to be over
     _done: list[Row] = field(default_factory=list)
@@ -214,7 +225,7 @@ class LiveTable(Lines):
     def _shown(self, count: int) -> list[Row]:
         """What runs stands first, and what is finished last: a terminal shows some twenty lines."""
         if self._open is None:
-            self._open = [row for row in self.plan.rows if not self._over(row)]
+            self._open = [row for row in self.plan.rows if not self._is_over(row)]
             for row in self.plan.rows:
                 self._rows_of.setdefault(row.variant, []).append(row)
         found: dict[Row, None] = {}
@@ -224,11 +235,11 @@ class LiveTable(Lines):
         still: list[Row] = []
         while self._open and len(still) < count:  # each row is found to be over once
             row = self._open.pop(0)
-            (self._done if self._over(row) else still).append(row)
+            (self._done if self._is_over(row) else still).append(row)
         self._open[:0] = still
         return [*found, *(row for row in [*still, *self._done[-count:]] if row not in found)][:count]
 
-    def _over(self, row: Row) -> bool:
+    def _is_over(self, row: Row) -> bool:
         return all(step.name in self.ended or step.name not in self.plan.reasons for step in row.steps.values())
 
     def _height(self) -> int:

@@ -15,13 +15,12 @@ from bakeoff.plan.resources import free_memory
 from bakeoff.plan.steps import Name, Step
 from bakeoff.run.devices import Devices
 from bakeoff.run.estimates import Estimate
+from bakeoff.run.pace import TELLING, Pace
 
 _MEGABYTE = 2**20
 _LOOK_SECONDS = 0.5
-# A guess of seconds may be off by this factor; a time left is said only where that cannot make it wrong by two.
-_GUESS_IS_OFF = 4.0
+_GUESS_IS_OFF = 4.0  # by this factor, where a step takes longer than expected
 _SOON_SECONDS = 60.0
-_TELLING = 3  # trials; those of different networks take different times
 
 
 def _kind(step: Step) -> tuple[str, ...]:
@@ -84,7 +83,8 @@ class Schedule:
     _free_bytes: int = 0
     _looked: float = 0.0
     _measured_work: float = 0.0  # core seconds of the waiting steps
-    _guessed_work: float = 0.0
+    _guessed_work: dict[str, float] = field(default_factory=dict)  # by stage
+    _pace: Pace = field(default_factory=Pace)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _alike: dict[tuple[str, ...], dict[Name, Step]] = field(default_factory=dict)  # kind -> its waiting steps
     _taken: dict[tuple[str, ...], list[float]] = field(default_factory=dict)  # kind -> seconds of those made
@@ -139,14 +139,16 @@ class Schedule:
                     self._push(child)
 
     def learn(self, step: Step, seconds: float) -> None:
-        """A step took so long; if it is one of several alike (trials), so will the others, from three of them on."""
+        """A step took so long: that tells of its stage, and of others that are alike (trials), from three of them on."""
+        if step.stage.computes and not (step.stage.light or self._estimates[step.name].measured):
+            self._pace.learn(step.stage.name, self._estimates[step.name].seconds, seconds)
         if not step.number:
             return
         alike = self._alike.setdefault(_kind(step), {})
         alike.pop(step.name, None)
         taken = self._taken.setdefault(_kind(step), [])
         taken.append(seconds)
-        for other in alike.values() if len(taken) >= _TELLING else ():
+        for other in alike.values() if len(taken) >= TELLING else ():
             before = self._estimates[other.name]
             self._count(other, -1)
             self._estimates[other.name] = before._replace(seconds=sum(taken) / len(taken), measured=True)
@@ -190,25 +192,40 @@ class Schedule:
     def remaining(self, running: Iterable[Running]) -> tuple[float, bool] | None:
         """Seconds to the end, and whether they are an upper bound only; None where nothing can be said yet.
 
-        The longest way, or all work spread over the cores where that is more.
+        The longest way, or all work spread over the cores where that is more. Guesses count by the pace of the steps
+        that this run has finished; nothing is said where they could make the time left wrong by more than two.
         """
-        measured, guessed, longest, certain = self._measured_work, self._guessed_work, 0.0, True
+        work = most = self._measured_work
+        for stage, guessed in self._guessed_work.items():
+            pace, off = self._pace.of(stage)
+            work, most = work + pace * guessed, most + off * pace * guessed
+        before = self._measured_work + sum(self._guessed_work.values())
+        stretch = work / before if before > 0 else 1.0  # of the ways, which are sums of guesses
+        longest, certain = 0.0, True
         for step, since, left in running:
-            estimate = self._estimates.get(step.name, Estimate(0.0, 0))
-            over = since > 1.5 * estimate.seconds  # it takes longer than expected: nobody knows how much
-            known = left is not None or (estimate.measured and not over)
-            seconds = left if left is not None else max(estimate.seconds - since, since if over else 0.0)
+            seconds, off = self._left(step, since, left)
             cores = min(step.threads, self.machine.cores)
-            measured, guessed = measured + seconds * cores * known, guessed + seconds * cores * (not known)
-            longest = max(longest, self.way.get(step.name, 0.0) - estimate.seconds + seconds)
-            certain = certain and known
-        longest = max([longest, *(self.way[heap[0][2].name] for heap in self._ready.values())])
-        longest = max([longest, *(self.way[name] for name in self.elsewhere)])
+            work, most = work + seconds * cores, most + off * seconds * cores
+            behind = self.way.get(step.name, 0.0) - self._estimates.get(step.name, Estimate(0.0, 0)).seconds
+            longest, certain = max(longest, stretch * behind + seconds), certain and off == 1
+        longest = max([longest, *(stretch * self.way[heap[0][2].name] for heap in self._ready.values())])
+        longest = max([longest, *(stretch * self.way[name] for name in self.elsewhere)])
         width = min(self.jobs, self.machine.cores)
-        if _GUESS_IS_OFF * guessed <= measured:
-            return max((measured + guessed) / width, longest), False
-        bound = max((measured + _GUESS_IS_OFF * guessed) / width, _GUESS_IS_OFF * longest)
+        if most <= 2 * work:
+            return max(work / width, longest), False
+        bound = max(most / width, most / work * longest)
         return (_SOON_SECONDS, True) if certain and bound <= _SOON_SECONDS else None
+
+    def _left(self, step: Step, since: float, left: float | None) -> tuple[float, float]:
+        """Seconds to the end of a running step, and by which factor they may be off."""
+        if left is not None:
+            return left, 1.0
+        estimate = self._estimates.get(step.name, Estimate(0.0, 0))
+        pace, off = (1.0, 1.0) if estimate.measured else self._pace.of(step.stage.name)
+        expected = pace * estimate.seconds
+        if since > (1.5 if estimate.measured else 3.0) * expected:  # longer than expected: nobody knows how much
+            return max(expected - since, since), _GUESS_IS_OFF
+        return max(expected - since, 0.0), off
 
     def _look_at_memory(self) -> int:
         """Bytes that are free, asked now and then: what was begun since is reserved."""
@@ -243,7 +260,8 @@ class Schedule:
         if self._estimates[step.name].measured:
             self._measured_work += sign * self._work(step)
         else:
-            self._guessed_work += sign * self._work(step)
+            stage = step.stage.name
+            self._guessed_work[stage] = self._guessed_work.get(stage, 0.0) + sign * self._work(step)
 
     def _work(self, step: Step) -> float:
         return self._estimates[step.name].seconds * min(step.threads, self.machine.cores)
