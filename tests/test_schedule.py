@@ -224,12 +224,25 @@ def test_what_trials_take_is_learned_from_the_first_three() -> None:
     for trial in trials:
         trial.variants[:] = ["grid"]
     schedule = _schedule(trials, {trial.result_key: 300.0 for trial in trials}, jobs=1)
-    for _ in range(3):
-        assert schedule.remaining([]) is None
+    for left in (None, None, (60, False)):  # two trials tell of the others, though not as surely as three
+        assert schedule.remaining([]) == left
         (running,) = _start(schedule)
         schedule.finished(running)
         schedule.learn(running, 10.0)
     assert schedule.remaining([]) == (50, False)
+
+
+def test_guesses_count_by_the_pace_of_what_has_finished() -> None:
+    """A first run said nothing of the time left but in long trainings: no step had been measured before."""
+    steps = [_step(f"{n}", "train") for n in range(5)] + [_step("e", "evaluate", {"train": "4"})]
+    schedule = _schedule(
+        steps, {step.result_key: 40.0 if step.stage.name == "train" else 20.0 for step in steps}, jobs=1
+    )
+    for left in (None, None, (35, False)):  # 30 s of training and, at their pace, 5 s of what has not begun
+        assert schedule.remaining([]) == left
+        (running,) = _start(schedule)
+        schedule.finished(running)
+        schedule.learn(running, 10.0)
 
 
 def test_a_step_that_takes_much_longer_than_last_time_says_nothing_more() -> None:

@@ -32,7 +32,7 @@ class Pace:
         self._told = self._told or own.steps >= 2
 
     def of(self, stage: str) -> tuple[float, float]:
-        """Seconds for a guessed second, and by which factor they may still be off: 1 where the stage's own steps tell."""
+        """Seconds for a guessed second, and by which factor they may be off: 1 where the stage has told them."""
         own = self._stages.get(stage, _Finished())
         told = own.steps >= TELLING
         found = own if told else self._all

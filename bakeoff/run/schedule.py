@@ -139,7 +139,7 @@ class Schedule:
                     self._push(child)
 
     def learn(self, step: Step, seconds: float) -> None:
-        """A step took so long: that tells of its stage, and of others that are alike (trials), from three of them on."""
+        """A step took so long: which tells of its stage, and of others alike (trials) from three of them on."""
         if step.stage.computes and not (step.stage.light or self._estimates[step.name].measured):
             self._pace.learn(step.stage.name, self._estimates[step.name].seconds, seconds)
         if not step.number:
