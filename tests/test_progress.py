@@ -89,6 +89,7 @@ def test_epochs_of_a_frozen_base_tell_nothing_of_those_that_follow(tmp_path: Pat
 
 def test_lines_tell_of_a_long_step_now_and_then(lines: progress.Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_LINE_SHARE", 0.0)
     (step,) = lines.plan.steps
     lines.started(step, "new")
     _write_history(lines.store, step, 1)
