@@ -156,11 +156,11 @@ def test_the_crate_is_written_again_with_the_same_bytes_when_it_is_gone_or_chang
 # Each step from its own record
 
 
-def _again(project: StubProject, place: Path) -> dict[str, dict[str, Any]]:
+def _again(project: StubProject, place: Path, ends: int = 0, says: str = "Report written") -> dict[str, dict[str, Any]]:
     """The crate of a report that is written anew."""
     (place / "reports" / NAME / ".built.json").unlink()
-    said = project.run(place, ["stub_0", "stub_1"], "--no-pdf")[1]
-    assert "Report written" in said, said
+    code, said = project.run(place, ["stub_0", "stub_1"], "--no-pdf")
+    assert code == ends and says in said, said
     graph = json.loads((place / "reports" / NAME / METADATA).read_text())["@graph"]
     return {entity["@id"]: entity for entity in graph}
 
@@ -222,7 +222,7 @@ def test_an_execution_that_failed_is_there_with_its_message(stub_run: tuple[Stub
         notebook["cells"][-1]["source"]
     )
     path.write_text(json.dumps(notebook))
-    crate = _again(project, place)
+    crate = _again(project, place, 1, "Not finished: stub_1")
     actions = _actions(crate)
     failed = [each for each in actions.values() if each["actionStatus"].endswith("FailedActionStatus")]
     assert [each["name"] for each in failed] == ["train of stub_1"]  # and not its evaluation, which was left out
@@ -231,7 +231,32 @@ def test_an_execution_that_failed_is_there_with_its_message(stub_run: tuple[Stub
         crate[each["@id"]] for each in crate["./"]["mentions"]
     ]
     assert "evaluate of stub_1" not in actions and "evaluate of stub_0" in actions
-    assert _faults(place / "reports" / NAME) == []
+    folder = place / "reports" / NAME
+    assert _faults(folder) == []
+    with (folder / "results.csv").open(newline="") as stream:
+        rows = {row["variant"]: row for row in csv.DictReader(stream)}
+    assert (rows["stub_0"]["status"], rows["stub_1"]["status"]) == ("ok", "failed")
+    assert rows["stub_1"]["message"].endswith("no luck")
+    page = (folder / "report.html").read_text()
+    links = re.findall(r'href="(notebooks/[^"]+)"', page)
+    assert 'id="variant-stub-1"' in page and "no luck" in page
+    assert links and all((folder / link).is_file() for link in links)
+
+
+def test_replicates_are_rows_with_seeds_of_their_own_and_share_a_chapter(
+    stub_run: tuple[StubProject, Path], tmp_path: Path
+) -> None:
+    project, place = stub_run[0], Path(shutil.copytree(stub_run[1], tmp_path / "place"))
+    code, said = project.run(place, ["stub_0"], "--set", "replicates=2", "--set", "max_replicates=2")
+    assert code == 0, said
+    folder = place / "reports" / NAME
+    with (folder / "results.csv").open(newline="") as stream:
+        assert [row["seed"] for row in csv.DictReader(stream)] == ["0", "1"]
+    page = (folder / "report.html").read_text()
+    assert page.count('<h3 id="variant-') == 1 and 'id="variant-stub-0"' in page
+    assert "stub_0 (seed 1)" in page and "(mean of 2)" in page and "notebooks/stub_0-1/train.ipynb" in page
+    assert {path.name for path in (folder / "notebooks").iterdir()} == {"stub_0", "stub_0-1"}
+    assert (folder / "report.pdf").is_file() and _faults(folder) == []
 
 
 # --check-report

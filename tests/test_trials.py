@@ -55,23 +55,23 @@ def test_a_search_that_is_extended_runs_the_new_trials_alone(project: StubProjec
         assert code == 0, said
         return said
 
-    assert _trials(run(5, "--no-pdf", "--jobs", "2")) == 5
-    assert _trials(run(8, "--no-pdf", "--jobs", "2")) == 3
-    (wide,) = [path for path in tmp_path.glob("runs/search/*/trials.csv") if path.read_text().count("\n") == 9]
+    assert _trials(run(2, "--no-pdf", "--jobs", "2")) == 2
+    assert _trials(run(4, "--no-pdf", "--jobs", "2")) == 2
+    (wide,) = [path for path in tmp_path.glob("runs/search/*/trials.csv") if path.read_text().count("\n") == 5]
     with wide.open(newline="") as stream:
-        assert [row["units"] for row in csv.DictReader(stream)] == [str(number) for number in range(8)]
+        assert [row["units"] for row in csv.DictReader(stream)] == [str(number) for number in range(4)]
     inputs = json.loads((wide.parent / "step.json").read_text())["inputs"]
-    assert [name for name in inputs if "-" in name] == [f"trial-{number}" for number in range(1, 9)]
+    assert [name for name in inputs if "-" in name] == [f"trial-{number}" for number in range(1, 5)]
     with (tmp_path / "reports" / "smoke-selection" / "results.csv").open(newline="") as stream:
-        assert next(csv.DictReader(stream))["search_seconds"] == "16.0"
+        assert next(csv.DictReader(stream))["search_seconds"] == "8.0"
     # Nobody needs to know what a trial is: each look takes it as any step.
-    planned = run(8, "--dry-run")
-    assert "stub_0 trial-8: done" in planned and "16 steps, 0 to run" in planned, planned
-    verified = run(8, "--verify")
-    assert "trial 8 stub_0: " in verified and "0 are not" in verified
-    cleaned = run(8, "--clean")
+    planned = run(4, "--dry-run")
+    assert "stub_0 trial-4: done" in planned and "12 steps, 0 to run" in planned, planned
+    verified = run(4, "--verify")
+    assert "trial 4 stub_0: " in verified and "0 are not" in verified
+    cleaned = run(4, "--clean")
     assert " trial/" not in cleaned and "search/" in cleaned, cleaned  # the shorter search can go
-    assert _trials(run(8, "--no-pdf", "--force", "search")) == 8
+    assert _trials(run(4, "--no-pdf", "--force", "search")) == 4
 
 
 def test_a_trial_that_dies_leaves_its_search_out_and_the_others_are_kept(project: StubProject, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +25,7 @@ from tests.faults import kills
 from tests.stubs import LIGHT, StubProject, make_stub_project
 
 VARIANTS = list(kills.VARIANTS)
+PLAIN = ("--no-pdf", "--jobs", "1")  # for what has nothing to do with PDFs and several workers: each takes a second
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits are those of POSIX")
 
 
@@ -42,16 +45,12 @@ def whole(project: StubProject, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def place(whole: Path, tmp_path: Path) -> Path:
     """A copy of that store."""
-    import shutil
-
     shutil.copytree(whole, tmp_path / "place")
     return tmp_path / "place"
 
 
 def _edit(project: StubProject, folder: Path, stage: str, code: str) -> StubProject:
     """A copy of the stub project in which a cell of `stage` runs `code`."""
-    import shutil
-
     root = folder / "edited"
     shutil.copytree(project.root, root)
     path = root / "notebooks" / f"{stage}.ipynb"
@@ -72,17 +71,24 @@ def test_nothing_is_lost_and_nothing_false_when_processes_are_killed(
     assert tally.hit == 5 and not (tally.lost or tally.false or tally.left), tally
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+HOLDING = "import ctypes; ctypes.PyDLL(None).sleep(600)"
+
+
 @pytest.mark.parametrize(
-    "code",
-    ["import time; time.sleep(600)", "import ctypes; ctypes.PyDLL(None).sleep(600)", "while True: pass"],
-    ids=["sleeping", "holding the interpreter's lock", "busy"],
+    ("number", "code"),
+    [
+        (signal.SIGINT, "import time; time.sleep(600)"),
+        (signal.SIGINT, HOLDING),
+        (signal.SIGINT, "while True: pass"),
+        (signal.SIGTERM, HOLDING),  # what is done then is the same for both
+    ],
+    ids=["sleeping", "holding the interpreter's lock", "busy", "told to terminate"],
 )
 def test_ctrl_c_comes_back_at_once_and_leaves_no_process(
-    project: StubProject, tmp_path: Path, number: signal.Signals, code: str
+    project: StubProject, place: Path, tmp_path: Path, number: signal.Signals, code: str
 ) -> None:
-    process = _edit(project, tmp_path, "5_train", code).start(tmp_path, VARIANTS[:1])
-    _wait_for(lambda: any(kills._is_kernel(each) for each in kills._family(process.pid)) and _trains(tmp_path))
+    process = _edit(project, tmp_path, "5_train", code).start(place, VARIANTS[:1])
+    _wait_for(lambda: any(kills._is_kernel(each) for each in kills._family(process.pid)) and _trains(place))
     family = kills._family(process.pid)
     asked = time.monotonic()
     process.send_signal(number)
@@ -91,6 +97,23 @@ def test_ctrl_c_comes_back_at_once_and_leaves_no_process(
     assert process.returncode == (130 if number == signal.SIGINT else 143)
     assert said.rstrip().endswith("Stopped. What is finished is kept; the same command goes on from there.")
     assert kills._outlived(family) == []
+
+
+def test_ctrl_c_of_a_terminal_reaches_every_process_and_the_next_run_goes_on(
+    project: StubProject, tmp_path: Path
+) -> None:
+    command = project.command(tmp_path, VARIANTS[:1], *PLAIN)
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=os.environ | LIGHT, start_new_session=True, **options)
+    assert process.stdout is not None
+    assert any("build stub_0" in line for line in process.stdout)
+    family = kills._family(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130 and errors.rstrip().endswith("goes on from there."), errors
+    assert family and kills._outlived(family) == []
+    code, said = project.run(tmp_path, VARIANTS[:1], *PLAIN)
+    assert code == 0 and "load stub_0" not in said, said
 
 
 def _start_waiting(project: StubProject, folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -118,7 +141,7 @@ def test_a_fork_server_that_dies_is_started_again_and_that_is_said(project: Stub
     process, family = _start_waiting(project, tmp_path)
     assert kills.fork_server(process.pid, family)
     said, _ = process.communicate(timeout=120)
-    assert process.returncode == 1 and said.count("the kernel died") == 2, said
+    assert process.returncode == 1 and len(re.findall("FAILED: .*the kernel died", said)) == 2, said
     assert "starts cold" not in said and "start cold" not in said, said
     code, said = project.run(tmp_path, VARIANTS, "--no-pdf")
     assert code == 0, said
@@ -152,22 +175,24 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     "code", ["while True: pass", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"], ids=["endless", "frozen"]
 )
-def test_a_stage_that_never_ends_is_stopped_and_named(project: StubProject, tmp_path: Path, code: str) -> None:
+def test_a_stage_that_never_ends_is_stopped_and_named(
+    project: StubProject, place: Path, tmp_path: Path, code: str
+) -> None:
     edited = _edit(project, tmp_path, "5_train", code)
-    exit_code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf", "--set", "stage_timeout_seconds=4")
+    exit_code, said = edited.run(place, VARIANTS[:1], *PLAIN, "--set", "stage_timeout_seconds=4")
     assert exit_code == 1
     assert "train stub_0 FAILED: train, code cell 3: the stage ran longer than 4 s" in said, said
     assert "Traceback" not in said
 
 
-def test_memory_that_is_refused_is_named_with_its_cell(project: StubProject, tmp_path: Path) -> None:
-    exit_code, said = _edit(project, tmp_path, "5_train", "bytearray(10**15)").run(tmp_path, VARIANTS[:1], "--no-pdf")
+def test_memory_that_is_refused_is_named_with_its_cell(project: StubProject, place: Path, tmp_path: Path) -> None:
+    exit_code, said = _edit(project, tmp_path, "5_train", "bytearray(10**15)").run(place, VARIANTS[:1], *PLAIN)
     assert exit_code == 1 and "train stub_0 FAILED: train, code cell 3: MemoryError" in said, said
 
 
-def test_a_cell_may_print_a_hundred_thousand_lines(project: StubProject, tmp_path: Path) -> None:
+def test_a_cell_may_print_a_hundred_thousand_lines(project: StubProject, place: Path, tmp_path: Path) -> None:
     edited = _edit(project, tmp_path, "5_train", "for number in range(100_000): print(number)")
-    exit_code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    exit_code, said = edited.run(place, VARIANTS[:1], *PLAIN)
     assert exit_code == 0, said
 
 
@@ -178,13 +203,13 @@ def test_a_limit_of_file_size_costs_a_sentence_and_nothing_else(
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
 
-    command = project.command(tmp_path, VARIANTS[:1], "--no-pdf")
+    command = project.command(tmp_path, VARIANTS[:1], *PLAIN)
     options = {"capture_output": True, "text": True, "timeout": 300, "check": False, "env": os.environ | LIGHT}
     done = subprocess.run(command, preexec_fn=limit, **options)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "File too large" in done.stdout + done.stderr
     assert not re.search(r'File ".*/bakeoff/', done.stdout + done.stderr)  # IPython has traces of its own
-    code, said = project.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    code, said = project.run(tmp_path, VARIANTS[:1], *PLAIN)
     assert code == 0, said
     assert kills.proofs(tmp_path).items() <= kills.proofs(whole).items()
 
@@ -211,7 +236,7 @@ def test_a_flipped_bit_is_found_before_use_and_that_step_alone_made_again(
         content = bytearray(path.read_bytes())
         content[random.randrange(len(content))] ^= 1 << random.randrange(8)
         path.write_bytes(content)
-        code, said = project.run(place, VARIANTS, "--no-pdf", "--force", "evaluate")
+        code, said = project.run(place, VARIANTS, *PLAIN, "--force", "evaluate")
         assert code == 0, said
         stage = path.parent.parent.name
         if stage != "evaluate":  # made anew in any case
@@ -233,7 +258,7 @@ def test_a_file_that_is_not_what_was_written_is_never_used(
         one.write_bytes(one.read_bytes() + b" ")
     else:
         one.unlink()
-    code, said = project.run(place, VARIANTS, "--no-pdf")
+    code, said = project.run(place, VARIANTS, *PLAIN)
     assert code == 0, said
     assert kills.proofs(place) == kills.proofs(whole)
 
@@ -242,15 +267,15 @@ def test_clocks_a_day_off_change_nothing(project: StubProject, place: Path) -> N
     for number, path in enumerate(path for path in place.rglob("*") if path.is_file()):
         date = time.time() + (86400 if number % 2 else -86400)
         os.utime(path, (date, date))
-    code, said = project.run(place, VARIANTS, "--no-pdf")
+    code, said = project.run(place, VARIANTS, *PLAIN)
     assert code == 0 and "all done" in said, said
 
 
-def test_no_process_of_a_failed_run_is_left(project: StubProject, tmp_path: Path) -> None:
+def test_no_process_of_a_failed_run_is_left(project: StubProject, place: Path, tmp_path: Path) -> None:
     edited = _edit(
         project, tmp_path, "5_train", "import subprocess; subprocess.Popen(['sleep', '6543']); import os; os._exit(3)"
     )
-    code, said = edited.run(tmp_path, VARIANTS[:1], "--no-pdf")
+    code, said = edited.run(place, VARIANTS[:1], *PLAIN)
     assert code == 1 and "code cell 3: the kernel died" in said, said
     left = [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "6543"]]
     for each in left:

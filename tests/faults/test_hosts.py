@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import kills
-from tests.stubs import LIGHT, make_stub_project, on_host
+from tests.stubs import LIGHT, StubProject, make_stub_project, on_host
 
 
 def _can() -> bool:
@@ -23,13 +23,21 @@ def _can() -> bool:
 pytestmark = pytest.mark.skipif(not _can(), reason="needs Linux namespaces, which root can make")
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, stub_template: Path) -> StubProject:
+    return make_stub_project(tmp_path_factory.mktemp("stubs"), stub_template, 2, 0.02)
+
+
+@pytest.fixture(scope="module")
+def truth(project: StubProject, tmp_path_factory: pytest.TempPathFactory) -> kills.Truth:
+    return kills.undisturbed(project, tmp_path_factory.mktemp("truth"))
+
+
 @pytest.mark.parametrize("locks", ["shared", "unseen"])
 def test_two_hosts_on_one_store_lose_nothing_and_store_nothing_false(
-    stub_template: Path, tmp_path: Path, locks: str
+    project: StubProject, truth: kills.Truth, tmp_path: Path, locks: str
 ) -> None:
     """Where locks are not seen, as on some network drives, both make every step, and one of each counts."""
-    project = make_stub_project(tmp_path, stub_template, 2, 0.02)
-    truth = kills.undisturbed(project, tmp_path / "truth")
     place = tmp_path / "place"
     (place / "runs" / "locks").mkdir(parents=True)
     hide = ["sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(place / "runs" / "locks")]
