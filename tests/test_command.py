@@ -92,6 +92,12 @@ def test_other_systems_are_refused_in_one_sentence(platform: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("arguments", "words"), [(["--list"], "--list writes none"), (["--all"], "the name is empty")])
+def test_an_author_is_named_where_a_report_is_made(project: Path, arguments: list[str], words: str) -> None:
+    done = command(project, ["--author", " ", *arguments])
+    assert done.returncode == 2 and words in done.stderr.decode() and not done.stdout
+
+
 def test_a_report_says_why_where_every_notebook_failed(project: Path, tmp_path: Path) -> None:
     """As with too few open files: nothing is there of which a report is made, but the reason."""
     for path in (project / "notebooks").glob("*.ipynb"):
@@ -103,15 +109,27 @@ def test_a_report_says_why_where_every_notebook_failed(project: Path, tmp_path: 
     shutil.copyfile(project / "params" / "variants" / "two.yaml", project / "params" / "variants" / "My__Net.yaml")
     seeds = ["--set", "replicates=2", "--set", "max_replicates=2"]
     places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports")]
+    author = ["--author", "A. <b>Student</b>"]
     done = command(
         project,
-        ["--variants", "one,My__Net", *seeds, "--profile", "smoke", "--set", "dataset=shapes10", *places, "--no-pdf"],
+        [
+            "--variants",
+            "one,My__Net",
+            "--profile",
+            "smoke",
+            "--set",
+            "dataset=shapes10",
+            "--no-pdf",
+            *seeds,
+            *places,
+            *author,
+        ],
     )
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 1
     assert "Traceback" not in said
-    assert "Too many open files" in (tmp_path / "reports" / "smoke-selection" / "report.html").read_text(
-        encoding="utf-8"
-    )
+    page = (tmp_path / "reports" / "smoke-selection" / "report.html").read_text(encoding="utf-8")
+    assert "Too many open files" in page and '<p class="by">A. &lt;b&gt;Student&lt;/b&gt;</p>' in page
+    assert '"name": "A. <b>Student</b>"' in (tmp_path / "reports" / "smoke-selection" / "provenance.json").read_text()
     checked = command(project, ["--check-report", str(tmp_path / "reports" / "smoke-selection")])
     assert checked.returncode == 0, checked.stdout

@@ -14,7 +14,7 @@ from bakeoff.claims.outcomes import NOT_TESTED, Outcome
 from bakeoff.params import DIRECTORY, Parameters
 from bakeoff.plan.resolve import Source
 from bakeoff.plan.steps import Row
-from bakeoff.report.conclusion import conclusion
+from bakeoff.report.conclusion import conclusion, models
 from bakeoff.report.merge import Merger
 from bakeoff.report.standing import Standing
 from bakeoff.report.untested import appendix
@@ -43,6 +43,31 @@ def test_the_winner_its_interval_and_its_equals_are_named() -> None:
     assert "<code>a</code> leads 3 ranked variants" in text and "61.0 % (60.0 to 62.0)" in text
     assert "Not significantly different from it on these images: <code>b</code>." in text
     assert "3 min of training" in text and "Take <code>a</code>" in text and "one seed each" in text
+
+
+def test_one_table_has_all_models_with_the_pick_and_its_reason() -> None:
+    figures = {
+        "source": "",
+        "test_accuracy": "0.5",
+        "train_seconds": "7.2",
+        "parameters": "12230010",
+        "message": "no disk",
+    }
+    table = [*_rows("d", "c", "b", "a", **figures), *_rows("e", **figures | {"status": "failed", "test_accuracy": ""})]
+    ranked = RANKED | {"c": RANKED["c"] | {"points behind the first": "11.0 (+9.9 to +12.1)"}}
+    output = models(Standing(ranked, {"d": "random weights; too short"}), table)
+    rows = BeautifulSoup(output["data"]["text/html"], "html.parser").select("tbody tr")
+    found = {row.th.get_text(): [cell.get_text() for cell in row.find_all("td")] for row in rows if row.th}
+    assert list(found) == ["a", "b", "c", "d", "e"]
+    assert found["a"][-1] == "picked: the highest accuracy of 3" and found["a"][1:3] == [
+        "1",
+        RANKED["a"]["test accuracy"],
+    ]
+    assert (
+        found["b"][-1] == "not significantly different from the picked one" and found["c"][-1] == "11.0 points behind"
+    )
+    assert found["d"] == ["this project", "", "50.0 %", "12\u00a0230\u00a0010", "7 s", "not ranked: random weights"]
+    assert found["e"][-1] == "failed"
 
 
 def test_a_winner_that_differs_from_all_is_said_to() -> None:

@@ -343,7 +343,19 @@ def test_a_chapter_shows_facts_curves_and_confusions(page: BeautifulSoup) -> Non
         ), facts
         alts = [image["alt"] for image in chapter.find_all("img")]
         assert any("Heat map" in alt for alt in alts) and len(alts) >= 3
+        captions = " ".join(caption.get_text() for caption in chapter.find_all("figcaption"))
+        assert "Predicted probabilities of the first test images." in captions
+        leads = page.find(id="ranking").table.find("a").get_text() == name.replace("-", "_")
+        assert ("The first test images: true class, then the predicted one." in captions) == leads
         assert chapter.find("a", href=f"notebooks/{name.replace('-', '_')}/train.ipynb")
+
+
+def test_the_page_has_its_date_the_problem_and_one_table_of_all_models(page: BeautifulSoup) -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", page.find("p", class_="by").get_text())
+    assert "predict which one of 10 classes it shows" in page.get_text()
+    assert "handwritten digits (scikit-learn's digits, since MNIST is not at hand)" in page.get_text()
+    (models,) = [table for table in page.select("figure.table") if "All models" in table.figcaption.get_text()]
+    assert models.select_one("tbody tr td:last-child").get_text().startswith("picked: ")
 
 
 def test_what_is_assumed_is_marked_in_a_listing() -> None:

@@ -34,7 +34,7 @@ def models(standing: Standing, table: Sequence[Mapping[str, Any]]) -> NotebookNo
     names = [*ranked, *(name for name in first if name not in ranked)]
     rows = [_model(name, first[name], standing) for name in names]
     head = ("variant", "source", "rank", "test accuracy", "parameters", "training", "picked, or why not")
-    return cells.table(head, rows, "All models, the picked one first.")
+    return cells.table(head, rows, "All models, and why this run picks one or not.")
 
 
 def _model(name: str, row: Mapping[str, Any], standing: Standing) -> list[str]:
@@ -43,7 +43,7 @@ def _model(name: str, row: Mapping[str, Any], standing: Standing) -> list[str]:
         f"{100 * float(row['test_accuracy']):.1f} %" if row["test_accuracy"] else ""
     )
     seconds = found.get("training") or (f"{float(row['train_seconds']):.0f} s" if row["train_seconds"] else "")
-    parameters = f"{int(float(row['parameters'])):,}" if row["parameters"] else ""
+    parameters = f"{int(float(row['parameters'])):,}".replace(",", "\u00a0") if row["parameters"] else ""
     shown = [str(row["source"] or "this project"), found.get("rank", ""), accuracy, parameters, seconds]
     return [escape(each) for each in (name, *shown, _reason(name, row, standing))]
 
@@ -52,8 +52,8 @@ def _reason(name: str, row: Mapping[str, Any], standing: Standing) -> str:
     """Why a model is the pick of this run, or is not."""
     ranked = list(standing.ranked)
     if name not in ranked:
-        reason = standing.unranked.get(name, "")
-        return reason if row["status"] == "ok" else str(row["message"] or row["status"])
+        reason = standing.unranked.get(name, "").partition(";")[0].partition(",")[0]
+        return f"not ranked: {reason}" if row["status"] == "ok" else str(row["status"])
     if name == ranked[0]:
         return (
             f"picked: the highest accuracy of {len(ranked)}" if len(ranked) > 1 else "the only one that can be ranked"

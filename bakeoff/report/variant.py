@@ -193,8 +193,8 @@ class _Chapter:
         self.merger.mark("end-row")
         self.log(_history(self.store, self._row))
         self._show("evaluate", "examples", "singles", kind=PNG, only=self._whole)
-        if self._ranked:
-            self._show("evaluate", "grid", kind=PNG, only="html")
+        if self._row.variant == next(iter(self.results.standing.ranked), ""):  # for all, the page would be too large
+            self._show("evaluate", "grid", kind=PNG)
         self._show("evaluate", "probabilities", kind="text/html", only="html")
 
     def _tuner(self) -> None:

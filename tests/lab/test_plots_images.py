@@ -12,7 +12,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from bakeoff.lab import data, files
-from bakeoff.lab.plots import images, preparation
+from bakeoff.lab.plots import digits, images, preparation
 from tests.lab.cells import displayed, prepare, run_cells
 from tests.lab.conftest import CHOICES
 
@@ -90,6 +90,22 @@ def test_samples_are_chosen_with_the_seed_and_a_missing_class_is_an_empty_row(tm
     names, outputs = loaded_page(tmp_path / "d", max_train_examples=4)
     assert sorted(len(rows) for rows in names["samples"]) == [0] * 6 + [1] * 4
     assert "No image of" in words(outputs)
+
+
+def test_digits_are_mnist_s_where_keras_has_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    found, which = digits.handwritten(8)
+    assert found.shape == (8, 8, 8, 1) and found.max() == 255 and "since MNIST is not at hand" in which
+    (tmp_path / "datasets").mkdir()
+    mnist = np.zeros((9, 28, 28), np.uint8)
+    mnist[:, :14] = 200
+    np.savez(tmp_path / "datasets" / "mnist.npz", x_test=mnist)
+    found, which = digits.handwritten(8)
+    assert found.shape == (8, 28, 28, 1) and which == "MNIST"
+    words = digits.beside_digits_words(np.full((3, 32, 32, 3), 90, np.uint8), found, "photos", which)
+    assert "28 × 28 pixels, 50 % of them dark, and a contrast" in words and "of 100 of 255" in words
+    assert "32 × 32 pixels, 0 % of them dark, and a contrast of 0" in words
 
 
 def test_a_test_split_of_another_name_is_named(dataset: data.Dataset) -> None:

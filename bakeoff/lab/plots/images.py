@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,7 +63,8 @@ def missing_words(dataset: Dataset) -> str:
     """Which images this copy lacks of those that the published description of a TFDS set counts; empty where none."""
     if dataset.kind != "tfds":
         return ""
-    counts = re.findall(r"(\d+) (training|test) images", _published_description(dataset.name))
+    info = published_info(dataset.name)
+    counts = re.findall(r"(\d+) (training|test) images", info.description or "" if info else "")
     roles = {"training": "train", "test": "test"}
     lacks = [
         f"{whole(dataset.available[roles[role]])} of the {whole(int(count))} {role} images"
@@ -73,15 +74,15 @@ def missing_words(dataset: Dataset) -> str:
     return f"This copy of {text(dataset.name)} has {listed(lacks)}." if lacks else ""
 
 
-def _published_description(name: str) -> str:
-    """What TFDS' own builder says of a data set, whatever a copy says of itself; empty where there is no builder."""
+def published_info(name: str) -> Any:
+    """What TFDS' own builder says of a data set, whatever a copy says of itself; None where there is no builder."""
     import tensorflow_datasets as tfds
 
     with tempfile.TemporaryDirectory() as nothing_prepared:
         try:
-            return tfds.builder(name, data_dir=nothing_prepared).info.description or ""
+            return tfds.builder(name, data_dir=nothing_prepared).info
         except (tfds.core.DatasetNotFoundError, ValueError):
-            return ""
+            return None
 
 
 def balance_words(labels: np.ndarray, class_names: Sequence[str], what: str = "training images") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import matplotlib
@@ -17,6 +18,11 @@ from bakeoff.lab.plots.words import plain, text
 # Okabe and Ito's colours: told apart by colour-blind readers and in gray print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 PIXELS_PER_INCH = 110
+# Parts of an SVG: what nobody sees, attributes with coordinates, digits behind the second decimal.
+_UNSHOWN = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
+_COORDINATES = re.compile(r'(?<=[\s"])(?:d|x|y|transform)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
+_BETWEEN = re.compile(r">\s*\n\s*<")
 
 
 def use_style() -> None:
@@ -38,10 +44,11 @@ def use_style() -> None:
     )
 
 
-def show(figure: Figure, caption: str, alt: str) -> None:
+def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
     """Display a figure with its caption; `alt` says in words what a reader who cannot see it must know.
 
-    Both are Markdown, as sentences are; the report reads them, without their marks, from the output's metadata.
+    Both are Markdown, as sentences are; the report reads them, without their marks, from the output's metadata. With
+    `vector` a chart is there as SVG, too, which stays sharp at any size; images in it would make that large.
     """
     if not caption.strip() or not alt.strip():
         raise ValueError("every figure needs a caption and an alternative text: show(figure, caption=..., alt=...)")
@@ -50,11 +57,22 @@ def show(figure: Figure, caption: str, alt: str) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # the caption says it, and names no file
         figure.savefig(buffer, format="png", dpi=PIXELS_PER_INCH)
+        drawing = {"image/svg+xml": svg(figure)} if vector else {}
     plt.close(figure)
     described, words = plain(alt), plain(caption)
     metadata = {"image/png": {"alt": described}, "bakeoff": {"caption": words, "kind": "figure"}}
-    display({"image/png": buffer.getvalue(), "text/plain": described}, raw=True, metadata=metadata)
+    display({"image/png": buffer.getvalue(), "text/plain": described, **drawing}, raw=True, metadata=metadata)
     _caption("Figure", caption)
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG: equal bytes for equal figures, text as text, coordinates to a hundredth of a point."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "bakeoff"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = buffer.getvalue()
+    drawn = _UNSHOWN.sub("", drawn[drawn.index("<svg") :])
+    return _BETWEEN.sub("><", _COORDINATES.sub(lambda found: " ".join(_DIGITS.sub(r"\1", found[0]).split()), drawn))
 
 
 def _no_font(signs: str) -> str:

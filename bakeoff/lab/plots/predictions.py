@@ -60,8 +60,8 @@ def image_grid(evaluation: Evaluation, images: np.ndarray, columns: int = 5) -> 
     titles = [
         f"{names[evaluation.labels[at]]}\n{_mark(evaluation, at)}{names[evaluation.predicted[at]]}" for at in shown
     ]
-    colors = [_color(evaluation, at) for at in shown]
-    return gallery(in_rows(images, columns), in_rows(titles, columns), colors=in_rows(colors, columns))
+    colors = in_rows([_color(evaluation, at) for at in shown], columns)
+    return gallery(in_rows(images, columns), in_rows(titles, columns), colors=colors, side=0.8, size=7)
 
 
 def _mark(evaluation: Evaluation, at: int) -> str:
