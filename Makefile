@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report screenshot record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray executors bench lock clean
+.PHONY: help setup report screenshot record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray test-slurm executors bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -118,10 +118,10 @@ test-faults: setup ## Kill runs, kernels, workers, fork servers at random moment
 	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."
 	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
 
-# An environment beside .venv, which sees its packages and has that of the executor ray: .venv stays as users have it.
+# An environment beside .venv, which sees its packages and has those of the executors: .venv stays as users have it.
 EXECUTORS := .venv.executors
 PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
-OF_EXECUTORS := ray==2.60.0
+OF_EXECUTORS := ray==2.60.0 submitit==1.5.4
 executors: setup
 	@test "$$(cat $(EXECUTORS)/.installed 2>/dev/null)" = "$$(pwd -P) $(OF_EXECUTORS)" || { \
 		echo "Installing $(OF_EXECUTORS) into $(EXECUTORS)."; rm -rf $(EXECUTORS); \
@@ -135,6 +135,10 @@ executors: setup
 test-ray: executors ## Run steps on a real Ray cluster of three nodes here, and kill some of it (minutes)
 	@echo "Running the tests of the executor ray."
 	@$(EXECUTORS)/bin/python -m pytest -n 0 tests/executors/on_ray.py
+
+test-slurm: executors ## Run steps as jobs, on a real one-node Slurm here where there can be one (as root, Debian's packages)
+	@echo "Running the tests of the executor slurm."
+	@$(EXECUTORS)/bin/python -m pytest -n 0 -rs tests/executors/on_slurm.py
 
 bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
 	@echo "Running the benchmarks."

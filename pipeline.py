@@ -59,6 +59,8 @@ LOOKS = (
 OF_ONE = {"sample": "verify", "seed": "sample", "yes": "clean", "like": "new", "editor": "open"}
 OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
 
+OF_EXECUTORS = ("executor", "ray_address", "transfer", "slurm", "device")  # in the order of Wish's fields
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--all", "everything", is_flag=True, help="Every variant in params/variants.")
@@ -116,6 +118,8 @@ OF_ONE |= {"format": "export", "to": "export", "as_json": "predict"}
     "--device", type=click.Choice(("cpu", "gpu")), help="What steps compute on; default: a GPU if there is one."
 )
 @click.option("--ray-address", metavar="ADDRESS", help="With --executor ray: a cluster; default: one on this machine.")
+@click.option("--transfer", is_flag=True, help="With --executor ray: send contents; the nodes share no folder.")
+@click.option("--slurm", metavar="NAME=VALUE", multiple=True, help="With --executor slurm: an option of sbatch.")
 @click.option("--cold-kernels", is_flag=True, help="Start each kernel the ordinary way; same results, slower.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Prepared TFDS data; default: TFDS_DATA_DIR.")
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=HERE / "runs", help="Where steps are kept.")
@@ -224,8 +228,9 @@ def _refuse(options: Mapping[str, Any], chosen: tuple[str, ...] | None) -> None:
             raise RequestError(f"--{name.removeprefix('as_')} says something to --{what} only")
     if bool(options["images"]) != bool(options["predict"]):
         raise RequestError("--predict VARIANT IMAGE... names a variant and image files; nothing else takes files")
-    if options["ray_address"] and options["executor"] != "ray":
-        raise RequestError("--ray-address says something to --executor ray only")
+    for name, executor in (("ray_address", "ray"), ("transfer", "ray"), ("slurm", "slurm")):
+        if options[name] and options["executor"] != executor:
+            raise RequestError(f"--{name.replace('_', '-')} says something to --executor {executor} only")
     for name in ("explain", "open", "export", "predict"):
         if options[name] and (options["everything"] or chosen is not None):
             raise RequestError(f"--{name} names its variant itself; leave out --all and --variants")
@@ -250,7 +255,7 @@ def _request(options: Mapping[str, Any], variants: tuple[str, ...] | None) -> Re
         pdf=not options["no_pdf"],
         jobs=options["jobs"] or 0,
         author=" ".join((options["author"] or "").split()),
-        executor=Wish(options["executor"], options["ray_address"], options["device"]),
+        executor=Wish(*(options[name] for name in OF_EXECUTORS)),
         data_asked=bool(data_dir or os.environ.get("TFDS_DATA_DIR"))
         or any(setting.partition("=")[0].strip() == "dataset" for setting in options["settings"]),
         data_dir=data_dir.expanduser().resolve() if data_dir else default_data_dir(),

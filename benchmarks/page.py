@@ -19,6 +19,7 @@ CASES = (
     "scale",
     "search",
     "nodes",
+    "executors",
     "jobs",
     "quick",
 )  # the longest last

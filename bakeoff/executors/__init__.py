@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bakeoff.run.execute import Job, Made
     from bakeoff.store import Store
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
 
 
 class Needs(NamedTuple):
@@ -56,6 +56,9 @@ class Executor(Protocol):
     def free_memory(self) -> int:
         """Bytes that steps may take."""
 
+    def takes(self, task: Task) -> bool:
+        """Whether the workers see all that the task reads; else this machine's processes execute it."""
+
     def submit(self, task: Task) -> Future[Made]:
         """Have a task executed. The future's exception is a StepError or an OSError, or says that a worker was lost."""
 
@@ -69,6 +72,8 @@ class Wish:
 
     name: str = "local"
     ray_address: str | None = None
+    transfer: bool = False  # the workers see no folder of this machine
+    slurm: tuple[str, ...] = ()  # NAME=VALUE, options of sbatch
     device: str | None = None  # cpu or gpu; None: what this machine has
 
 
@@ -80,10 +85,15 @@ def make_executor(wish: Wish, cold_kernels: bool, jobs: int, say: Callable[[str]
     if wish.name == "local":
         return None
     try:
+        if wish.name == "slurm":
+            from bakeoff.executors.slurm import SlurmExecutor
+
+            return SlurmExecutor(wish.slurm, jobs, say)
         from bakeoff.executors.ray import RayExecutor
+
+        return RayExecutor(wish.ray_address, wish.transfer, cold_kernels, jobs, say)
     except ImportError as error:
         raise RequestError(
             f"--executor {wish.name} needs a package that is not installed ({error.name}): run "
             f"`.venv/bin/uv pip install --python .venv -c requirements.lock -e '.[{wish.name}]'`"
         ) from None
-    return RayExecutor(wish.ray_address, cold_kernels, jobs, say)

@@ -64,6 +64,10 @@ class LocalExecutor:
         """This machine's, now."""
         return free_memory()
 
+    def takes(self, task: Task) -> bool:
+        """They see all that the command sees."""
+        return True
+
     def submit(self, task: Task) -> Future[Made]:
         """Have a process execute the task; the result is BrokenProcessPool when the process dies meanwhile."""
         return self._work(execute_checked, self.kernels.equip(task.job), task.store, task.parents)

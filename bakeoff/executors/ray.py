@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from bakeoff.errors import RequestError, StepError
 from bakeoff.executors import Needs, Task
 from bakeoff.executors.remote import Likeness, LostError, execute_here, fault_here, likeness, until_done
+from bakeoff.executors.transfer import Outcome, Parcel, Sender, execute_apart, own_store, receive
 from bakeoff.plan.machine import GPU_SECONDS, Machine, find_gpus
 from bakeoff.plan.resources import usable_cores
 from bakeoff.run.execute import Made
@@ -28,6 +30,7 @@ from bakeoff.store.scratch import scratch_folder
 
 _LOOK_SECONDS = 60.0  # a node that has not answered by then is named
 _END_SECONDS = 5.0
+_CLEAR_SECONDS = 2.0
 _SMALLEST_STORE = 100 * 2**20  # bytes for Ray's objects; paths go to the workers, not contents
 _LONGEST_FOLDER = 40  # Ray puts sockets far below its folder, and a socket's path has 107 bytes
 _MOST_THREADS = 1000
@@ -41,14 +44,19 @@ _SETTINGS = {
 class RayExecutor:
     """One Ray task a step, on a cluster that is there (`address`) or on one of this machine's own."""
 
-    def __init__(self, address: str | None, cold_kernels: bool, jobs: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str | None, transfer: bool, cold_kernels: bool, jobs: int, say: Callable[[str], None]
+    ) -> None:
+        """`transfer`: contents go to the workers, which see no folder of this machine; else paths do."""
         self._address, self._cold, self._say = address, cold_kernels, say
+        self._sender = Sender(ray.put) if transfer else None
         self._threads = ThreadPoolExecutor(jobs or _MOST_THREADS)  # one waits for each step that runs
         self._running: dict[threading.Thread, Any] = {}
         self._waiting: list[Future[Made]] = []
         self._folders = ExitStack()
         self._run_folder = Path()
         self._alike = Likeness({}, "")
+        self._ending = False
 
     def with_gpu(self, machine: Machine) -> Machine:
         """The machine with the kind of GPU that a node says it has."""
@@ -86,6 +94,10 @@ class RayExecutor:
         """What the nodes have for steps."""
         return int(ray.cluster_resources().get("memory", 0))
 
+    def takes(self, task: Task) -> bool:
+        """All; but with contents no task that reads data from outside the store."""
+        return self._sender is None or bool(task.parents)
+
     def submit(self, task: Task) -> Future[Made]:
         """Have a node execute the task, and another one where it is lost."""
         future = self._threads.submit(self._execute, task)
@@ -94,12 +106,14 @@ class RayExecutor:
 
     def stop(self, at_once: bool = False) -> None:
         """Leave the cluster, or end it if it is this run's own."""
+        self._ending = at_once
         if at_once and ray.is_initialized():
             for reference in list(self._running.values()):
                 with suppress(RayError):
                     ray.cancel(reference, force=True)
             wait(self._waiting, _END_SECONDS)
         if ray.is_initialized():
+            self._clear_nodes()
             ray.shutdown()
         self._threads.shutdown()
         self._folders.close()
@@ -138,12 +152,8 @@ class RayExecutor:
 
     def _look_at_nodes(self) -> None:
         """Raise RequestError where steps cannot be executed on some node as they are here."""
-        asked = {
-            node["NodeName"]: _fault.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(self._alike, self._run_folder)
-            for node in _nodes()
-        }
+        folder = self._run_folder if self._sender is None else None
+        asked = {node["NodeName"]: _on(node, _fault).remote(self._alike, folder) for node in _nodes()}
         for name, reference in asked.items():
             try:
                 fault = ray.get(reference, timeout=_LOOK_SECONDS)
@@ -153,6 +163,13 @@ class RayExecutor:
                 fault = f"has no Bakeoff like this one ({error.cause})"
             if fault:
                 raise RequestError(f"--executor ray: the node {name} {fault}")
+
+    def _clear_nodes(self) -> None:
+        """Have each node forget what was sent to it."""
+        if self._sender is not None:
+            with suppress(RayError):
+                clearing = [_on(node, _forget).remote(self._run_folder) for node in _nodes()]
+                ray.wait(clearing, num_returns=len(clearing), timeout=_CLEAR_SECONDS)
 
     def _execute(self, task: Task) -> Made:
         """To its end, by as many workers as it takes."""
@@ -165,20 +182,38 @@ class RayExecutor:
         reference = self._begin(task)
         self._running[threading.current_thread()] = reference
         try:
-            outcome: Made | Exception = ray.get(reference)
+            outcome: Made | Exception = _received(task, reference) if self._sender else ray.get(reference)
             return outcome
         except (RayTaskError, TaskCancelledError) as error:
             raise StepError(task.job.stage, None, _in_a_line(error)) from None
         except RayError as error:
-            raise (LostError if ray.is_initialized() else OSError)(_in_a_line(error)) from None
+            raise (OSError if self._ending or not ray.is_initialized() else LostError)(_in_a_line(error)) from None
         finally:
             self._running.pop(threading.current_thread(), None)
 
     def _begin(self, task: Task) -> Any:
         needs = _fitting(task.needs)
         # A worker with a GPU would end after each task, and the fork server with it; kernels hold GPUs, workers do not.
-        chosen = _step.options(num_cpus=needs.cores, num_gpus=needs.gpu_share, memory=needs.memory, name=task.title)
-        return chosen.remote(task, self._run_folder, self._alike, self._cold)
+        options = {"num_cpus": needs.cores, "num_gpus": needs.gpu_share, "memory": needs.memory, "name": task.title}
+        if self._sender is None:
+            return _step.options(**options).remote(task, self._run_folder, self._alike, self._cold)
+        parcels = self._sender.parcels(task)
+        begin = _step_apart.options(**options).remote
+        return begin(task, self._run_folder, self._alike, self._cold, list(parcels), *parcels.values())
+
+
+def _received(task: Task, stream: Iterator[Any]) -> Made:
+    """What a task made, once all that its worker sent is in its place here."""
+    for each in stream:
+        made = receive(task, ray.get(each))
+        if made is not None:
+            return made
+    raise LostError("it ended without a word")
+
+
+def _on(node: dict[str, Any], function: Any) -> Any:
+    """A remote function that runs on this node and on no other."""
+    return function.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -207,16 +242,34 @@ def _gpu(backend: str) -> tuple[str, str]:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _fault(alike: Likeness, run_folder: Path) -> str:
+def _fault(alike: Likeness, run_folder: Path | None) -> str:
     return fault_here(alike, run_folder)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _forget(run_folder: Path) -> None:
+    shutil.rmtree(own_store(_group(run_folder)), ignore_errors=True)
 
 
 @ray.remote(max_retries=0, max_calls=0)  # the executor counts the tries itself: Ray's are endless for want of memory
 def _step(task: Task, run_folder: Path, alike: Likeness, cold_kernels: bool) -> Made | Exception:
     """A task on a node; failures of the step are values, so that all else is a lost worker."""
-    node = f"{ray.get_runtime_context().get_node_id()} {run_folder}"
-    group = hashlib.sha256(node.encode()).hexdigest()[:12]
     try:
-        return execute_here(task, run_folder, alike, cold_kernels, group)
+        return execute_here(task, run_folder, alike, cold_kernels, _group(run_folder))
     except (StepError, OSError) as error:
         return error
+
+
+@ray.remote(max_retries=0, max_calls=0, num_returns="streaming")
+def _step_apart(
+    task: Task, run_folder: Path, alike: Likeness, cold_kernels: bool, places: list[str], *parcels: Parcel
+) -> Iterator[Parcel | Outcome]:
+    """A task on a node that sees no folder of the command's machine."""
+    given = dict(zip(places, parcels, strict=True))
+    yield from execute_apart(task, given, alike, cold_kernels, _group(run_folder))
+
+
+def _group(run_folder: Path) -> str:
+    """What the workers of a run on this node have in common."""
+    node = f"{ray.get_runtime_context().get_node_id()} {run_folder}"
+    return hashlib.sha256(node.encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,9 +18,10 @@ from bakeoff.plan.machine import Machine, processor
 from bakeoff.plan.resolve import import_environment, python_path
 from bakeoff.plan.resources import usable_cores
 from bakeoff.plan.software import package_versions
+from bakeoff.plan.steps import Name
 from bakeoff.run.execute import Job, Made
 from bakeoff.run.inputs import execute_checked
-from bakeoff.store import host_name, unique_name
+from bakeoff.store import Store, host_name, unique_name
 from bakeoff.store.staging import unseen
 
 # What Ray gives each of its workers another way; a fork server serves several of them.
@@ -69,14 +70,16 @@ def likeness(machine: Machine) -> Likeness:
     return Likeness(package_versions(), "" if machine.gpus else machine.processor)
 
 
-def fault_here(alike: Likeness, run_folder: Path) -> str:
-    """In words, why steps of the run with this locked folder cannot be executed here; nothing where they can."""
-    return alike.fault() or unseen(run_folder)
+def fault_here(alike: Likeness, run_folder: Path | None) -> str:
+    """In words, why steps of a run cannot be executed here; nothing where they can.
+
+    `run_folder`: the run's locked folder, which is to be seen here; None: it need not.
+    """
+    return alike.fault() or (unseen(run_folder) if run_folder else "")
 
 
-def refuse_unlike(task: Task, alike: Likeness, run_folder: Path) -> None:
-    """Raise StepError where a task cannot be executed here, or not with the same results."""
-    fault = fault_here(alike, run_folder)
+def refuse(task: Task, fault: str) -> None:
+    """Raise StepError where there is a fault, by which a task cannot be executed here or not with the same results."""
     if fault:
         raise StepError(task.job.stage, None, f"the machine {host_name()} {fault}")
 
@@ -86,10 +89,16 @@ def execute_here(task: Task, run_folder: Path, alike: Likeness, cold_kernels: bo
 
     `group` names the workers on this machine that share one import of the libraries.
     """
-    refuse_unlike(task, alike, run_folder)
+    refuse(task, fault_here(alike, run_folder))
     attempt = task.job.folder / f"attempt-{unique_name()}"
-    job = equipped(moved(task.job, {task.job.folder: attempt}), cold_kernels, group)
-    return replace(execute_checked(job, task.store, task.parents), folder=attempt, machine=this_machine())
+    job = moved(task.job, {task.job.folder: attempt})
+    return replace(execute_with_kernel(job, task.store, task.parents, cold_kernels, group), folder=attempt)
+
+
+def execute_with_kernel(job: Job, store: Store, parents: Iterable[Name], cold_kernels: bool, group: str) -> Made:
+    """Execute a job whose paths are this machine's, with a kernel of this process."""
+    made = execute_checked(equipped(job, cold_kernels, group), store, parents)
+    return replace(made, machine=this_machine())
 
 
 def this_machine() -> dict[str, Any]:
@@ -130,6 +139,9 @@ def moved(job: Job, moves: Mapping[Path, Path]) -> Job:
     def text(value: str) -> str:
         return os.pathsep.join(map(path, value.split(os.pathsep)))
 
+    def path_of(given: Path | None) -> Path | None:
+        return Path(path(str(given))) if given else None
+
     def value(given: Any) -> Any:
         if isinstance(given, str):
             return text(given)
@@ -139,8 +151,10 @@ def moved(job: Job, moves: Mapping[Path, Path]) -> Job:
 
     return replace(
         job,
-        notebook=Path(text(str(job.notebook))),
-        folder=Path(text(str(job.folder))),
+        notebook=Path(path(str(job.notebook))),
+        folder=Path(path(str(job.folder))),
         parameters={**job.parameters, **{name: value(job.parameters[name]) for name in ("inputs", "output")}},
         environment=value(job.environment),
+        published=path_of(job.published),
+        failed=path_of(job.failed),
     )

@@ -46,6 +46,7 @@ class Job:
     failed: Path | None = None  # where the notebook goes when it fails; None: failed.ipynb in the folder
     texts: Mapping[str, str] = field(default_factory=dict)  # files that are there before the notebook starts
     kept: Files = field(default_factory=dict)  # files of the published step: its page alone is made
+    called: Mapping[Path, Path] = field(default_factory=dict)  # folder here -> what stored texts call it
     device: str = ""  # cpu or gpu: what the step's key says that it computes on; empty: it computes on nothing
 
 
@@ -131,14 +132,18 @@ def _take_over(job: Job) -> bool:
 
 def _name_published(job: Job, paths: Iterable[Path]) -> None:
     """Have text files name the folder where the step will be, not the one where it was made."""
-    if job.published is None:
-        return
+    names = {**({job.folder: job.published} if job.published else {}), **job.called}
     # What differs has plain letters, so that it reads the same in JSON and in code, whatever the rest of the path has.
-    root = os.path.commonpath([job.folder, job.published])
-    here, there = (os.path.relpath(folder, root).encode() for folder in (job.folder, job.published))
+    roots = [(os.path.commonpath(pair), pair) for pair in names.items()]
+    pairs = [[os.path.relpath(folder, root).encode() for folder in pair] for root, pair in roots]
     for path in paths:
-        if path.suffix in _TEXTS and path.is_file() and here in (text := path.read_bytes()):
-            path.write_bytes(text.replace(here, there))
+        if path.suffix not in _TEXTS or not path.is_file():
+            continue
+        text = before = path.read_bytes()
+        for here, there in pairs:
+            text = text.replace(here, there)
+        if text != before:
+            path.write_bytes(text)
 
 
 def _keep_failed(job: Job, executed: Path) -> None:

@@ -191,8 +191,8 @@ class Runner:
         if len(self._running) > 1:
             self._shared |= self._running
         task = Task(job, self.store, tuple(step.parents), needs or Needs(), title(step))
-        executed = (self._workers if needs is None else self._executor).submit(task)
-        return self._publishers.submit(self._publish, step, executed, making)
+        executor = self._executor if needs is not None and self._executor.takes(task) else self._workers
+        return self._publishers.submit(self._publish, step, executor.submit(task), making)
 
     def finish(self, step: Step, future: Future[Made], progress: Lines) -> None:
         """Note that a step is made, or why it failed, and let go of it."""

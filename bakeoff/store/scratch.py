@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 _PREFIX = "bakeoff-run-"
@@ -38,6 +39,10 @@ def claim(name: str) -> tuple[Path, int | None]:
 
     The descriptor is None where another process holds it. The folder stays until a later run sweeps it.
     """
+    return _hold(name, fcntl.LOCK_EX)
+
+
+def _hold(name: str, kind: int) -> tuple[Path, int | None]:
     folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{name}"
     while True:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -49,7 +54,7 @@ def claim(name: str) -> tuple[Path, int | None]:
             os.close(descriptor)
             raise PermissionError(f"{folder} belongs to another user")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return folder, None
@@ -57,6 +62,17 @@ def claim(name: str) -> tuple[Path, int | None]:
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return folder, descriptor
         os.close(descriptor)
+
+
+@cache
+def common_folder(name: str) -> Path:
+    """The folder of this name that several processes of this user use at once, this one from now until it ends.
+
+    It stays after the last of them until a later run sweeps it.
+    """
+    while (held := _hold(name, fcntl.LOCK_SH))[1] is None:  # somebody looks whether it is used
+        time.sleep(0.01)
+    return held[0]
 
 
 def sweep(place: Path) -> None:

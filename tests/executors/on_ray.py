@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,22 @@ _PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def places() -> Iterator[list[Path]]:
+    """The temporary folder of each node; their names are short, since sockets lie there."""
+    with ExitStack() as stack:
+        yield [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"node-{n}-"))) for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def cluster(places: list[Path]) -> Iterator[Any]:
     """A head and two more nodes, with a core each; their fork servers import only what stubs need."""
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
     os.environ |= LIGHT | {"RAY_agent_register_timeout_ms": "180000"}  # nodes of a busy machine are slow to start
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": _SMALL},
-    )
-    for _ in range(2):
-        made.add_node(num_cpus=1, object_store_memory=_SMALL)
+    made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **_node(places[0])})
+    for place in places[1:3]:
+        made.add_node(**_node(place))
     yield made
     made.shutdown()
     os.environ.clear()
@@ -69,6 +74,10 @@ def truth(tmp_path_factory: pytest.TempPathFactory, project: StubProject) -> dic
     code, said = project.run(folder, VARIANTS, "--no-pdf")
     assert code == 0, said
     return proofs(folder)
+
+
+def _node(place: Path, cores: int = 1) -> dict[str, Any]:
+    return {"num_cpus": cores, "object_store_memory": _SMALL, "env_vars": {"TMPDIR": str(place)}}
 
 
 def _on(cluster: Any) -> tuple[str, ...]:
@@ -101,20 +110,28 @@ def _helpers() -> list[psutil.Process]:
     return _processes("bakeoff.warm.server")
 
 
-def _kernel_of(worker: psutil.Process, folder: Path) -> psutil.Process | None:
+def _kernel_of(worker: psutil.Process, *folders: Path) -> psutil.Process | None:
     """The kernel that a worker of Ray executes a training in: its folder names the worker."""
     for kernel in _helpers():
         with suppress(psutil.Error):
             place = Path(kernel.cwd())
-            if place.is_relative_to(folder) and f"_{worker.pid}_" in place.name and "train-" in place.parent.name:
+            inside = any(place.is_relative_to(folder) for folder in folders)
+            if inside and f"_{worker.pid}_" in place.name and "train-" in place.parent.name:
                 return kernel
     return None
 
 
-def _training(folder: Path) -> tuple[psutil.Process, psutil.Process] | None:
-    """A worker and its kernel in the middle of a training."""
-    pairs = ((worker, _kernel_of(worker, folder)) for worker in _processes("ray::"))
+def _training(*folders: Path) -> tuple[psutil.Process, psutil.Process] | None:
+    """A worker and its kernel in the middle of a training below one of these folders."""
+    pairs = ((worker, _kernel_of(worker, *folders)) for worker in _processes("ray::"))
     return next(((worker, kernel) for worker, kernel in pairs if kernel), None)
+
+
+def _apart(folder: Path) -> list[str]:
+    """To be put before a command: no other process sees `folder`/hidden, copied to `folder`/kept in the end."""
+    (folder / "hidden").mkdir()
+    hide = 'kept="$1"; shift; mount -t tmpfs none "$0" && "$@"; code=$?; cp -r "$0/." "$kept"; exit $code'
+    return ["unshare", "--mount", "sh", "-c", hide, str(folder / "hidden"), str(folder / "kept")]
 
 
 def _nothing_left(seconds: float = 10.0) -> None:
@@ -124,15 +141,19 @@ def _nothing_left(seconds: float = 10.0) -> None:
     assert not left
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["a shared folder", "no shared folder"])
 def test_a_real_variant_has_the_same_bits_as_on_this_machine_alone(
-    cluster: Any, template: Path, tmp_path: Path
+    cluster: Any, places: list[Path], template: Path, tmp_path: Path, apart: bool
 ) -> None:
-    command = StubProject(PROJECT).command(tmp_path, ["simple_cnn"], *_on(cluster))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    before = _apart(tmp_path) if apart else []
+    folder, result = (tmp_path / "hidden", tmp_path / "kept") if apart else (tmp_path, tmp_path)
+    command = StubProject(PROJECT).command(folder, ["simple_cnn"], *_on(cluster), *(["--transfer"] if apart else []))
+    done = subprocess.run([*before, *command], capture_output=True, text=True, timeout=_PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (local,), (ours,) = ((folder / "runs" / "evaluate").glob("*/predictions.npz") for folder in (template, tmp_path))
+    (local,), (ours,) = ((each / "runs" / "evaluate").glob("*/predictions.npz") for each in (template, result))
     assert local.parent.name == ours.parent.name and local.read_bytes() == ours.read_bytes()
     _nothing_left()
+    assert not [path for place in places for path in place.glob("*-store")]
 
 
 def test_a_worker_that_is_killed_costs_its_step_a_second_run_and_nothing_else(
@@ -148,19 +169,24 @@ def test_a_worker_that_is_killed_costs_its_step_a_second_run_and_nothing_else(
     _nothing_left()
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["a shared folder", "no shared folder"])
 def test_a_node_that_is_killed_costs_its_steps_a_second_run_and_nothing_else(
-    cluster: Any, project: StubProject, truth: dict[str, str], tmp_path: Path
+    cluster: Any, places: list[Path], project: StubProject, truth: dict[str, str], tmp_path: Path, apart: bool
 ) -> None:
-    node = cluster.add_node(num_cpus=4, object_store_memory=_SMALL)
-    process = project.start(tmp_path, VARIANTS, *_on(cluster))
+    node = cluster.add_node(**_node(places[3], 4))
+    before, folder, result = ([], tmp_path, tmp_path)
+    if apart:
+        before, folder, result = _apart(tmp_path), tmp_path / "hidden", tmp_path / "kept"
+    command = [*before, *project.command(folder, VARIANTS, *_on(cluster), *(["--transfer"] if apart else []))]
+    process = subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    _wait_for(lambda: (found := _training(tmp_path)) and found[0].ppid() == raylet.pid)
+    _wait_for(lambda: (found := _training(tmp_path, *places)) and found[0].ppid() == raylet.pid)
     for each in [raylet, *raylet.children(recursive=True)]:  # as where the power fails: workers and kernels, too
         each.kill()
     cluster.remove_node(node, allow_graceful=False)
     said, _ = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 0 and "it runs again" in said, said
-    assert proofs(tmp_path) == truth
+    assert proofs(result) == truth
     _nothing_left()
 
 

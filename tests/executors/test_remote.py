@@ -25,13 +25,13 @@ Path(output, 'out.txt').write_text(Path(inputs['load'], 'in.txt').read_text() * 
 ALIKE = Likeness(package_versions(), processor())
 
 
-def _task(root: Path, source: str = READ) -> Task:
+def make_task(root: Path, source: str = READ) -> Task:
     """A step that doubles its parent's text, in a store below `root`."""
     store = Store(root / "runs")
     store.folder(*PARENT).mkdir(parents=True)
     (store.folder(*PARENT) / "in.txt").write_text("word ")
     commit(store, *PARENT, {})
-    notebook = root / "code" / "notebooks" / "n.ipynb"
+    notebook = root / "runs" / "code" / "0" / "notebooks" / "n.ipynb"
     notebook.parent.mkdir(parents=True)
     cells = [nbformat.v4.new_code_cell("inputs, output = None, None", metadata={"tags": ["parameters"]})]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -49,7 +49,7 @@ def _task(root: Path, source: str = READ) -> Task:
 
 
 def test_each_attempt_has_a_folder_of_its_own_and_another_machine_is_refused(tmp_path: Path) -> None:
-    task = _task(tmp_path)
+    task = make_task(tmp_path)
     staging = Staging(task.store)
     staging.open()
     made = execute_here(task, staging.folder, ALIKE, True, "test")
@@ -76,6 +76,7 @@ def test_locks_and_renames_are_tried(tmp_path: Path) -> None:
 
 
 def test_paths_are_moved_wherever_they_stand(tmp_path: Path) -> None:
-    job = moved(_task(tmp_path).job, {tmp_path / "code": Path("/x"), tmp_path / "runs": Path("/y")})
+    job = moved(make_task(tmp_path).job, {tmp_path / "runs" / "code" / "0": Path("/x"), tmp_path / "runs": Path("/y")})
     assert job.notebook == Path("/x/notebooks/n.ipynb") and job.environment["PYTHONPATH"] == "/x:/usr/share"
+    assert job.published == Path(f"/y/train/{'1' * 32}")
     assert json.loads(json.dumps(job.parameters["inputs"]))["load"] == f"/y/load/{PARENT[1][:32]}"
