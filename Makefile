@@ -92,13 +92,16 @@ test-colab: setup ## Run each notebook from its first cell with Colab's versions
 	@$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/colab/bin/python --requirement tests/colab.txt
 	@$(BIN)/python -m tests.run_in_colab $(VENV)/colab/bin/python $(VENV)/colab/run $(NOTEBOOKS)
 
+# PyTorch's wheels for the CPU are in an index of its own. Where it does not answer, a folder of wheels that pip is told of
+# (PIP_FIND_LINKS) will do, else PyPI's wheels, with CUDA.
+backends: export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
 backends: setup
 	@for backend in $(BACKENDS); do \
 		echo "Running on $$backend, in $(VENV)/$$backend."; \
 		test -x $(VENV)/$$backend/bin/python || "$(PYTHON)" -m venv $(VENV)/$$backend; \
-		$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/$$backend/bin/python --torch-backend cpu \
-			--constraint requirements.lock --constraint tests/backends.txt --requirement pyproject.toml --extra $$backend \
-			pytest pytest-xdist && \
+		install="$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/$$backend/bin/python --constraint requirements.lock \
+			--constraint tests/backends.txt --requirement pyproject.toml --extra $$backend pytest pytest-xdist"; \
+		{ $$install --torch-backend cpu 2>/dev/null || $$install; } && \
 		rm -rf $(VENV)/$$backend/runs && export KERAS_BACKEND=$$backend JAX_COMPILATION_CACHE_DIR="$(CURDIR)/$(VENV)/jax/compiled" \
 			JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 && \
 		$(VENV)/$$backend/bin/python -m pytest tests/lab/test_checkpoint.py && \

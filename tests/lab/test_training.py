@@ -281,7 +281,8 @@ def two_part_network(input_shape: tuple[int, int, int], num_classes: int) -> ker
         name="base",
     )
     inputs = keras.Input(input_shape)
-    outputs = keras.layers.Dense(num_classes, activation="softmax")(keras.layers.Flatten()(base(inputs)))
+    features = keras.layers.Dropout(0.2)(keras.layers.Flatten()(base(inputs)))
+    outputs = keras.layers.Dense(num_classes, activation="softmax")(features)
     return keras.Model(inputs, outputs)
 
 

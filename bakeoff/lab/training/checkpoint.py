@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from bakeoff.lab.models.size import require_memory
 
 MODEL, SUMMARY = "model.keras", "training.json"  # of a finished training
 STATE = "unfinished.npz"  # in the checkpoint's folder, until the training is over
+_GENERATOR = "generator_"  # in names of arrays, before the device
 _SLOTS = {"adam": 2, "adamw": 2}  # numbers that an optimizer keeps for each weight; the others one, or none
 # Between two savings, so that short epochs do not wait for the disk.
 _SECONDS = float(os.environ.get("BAKEOFF_RESUME_SECONDS", "20"))
@@ -35,7 +37,7 @@ class Stateful(Protocol):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves after an epoch: all variables of network and optimizer, and the state of `callbacks`.
+    """Saves after an epoch: all variables of network and optimizer, the state of `callbacks`, PyTorch's generators.
 
     What a batch holds depends on seed, epoch and step alone, so this is all that the rest of a training depends on. The
     pipeline names the folder in `inputs["checkpoint"]`; the step's key vouches for what lies there and for a finished
@@ -49,6 +51,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.output = Path(output)
         self.callbacks = callbacks
         self._saved = time.monotonic()
+        self._generators: Mapping[str, np.ndarray] = {}
 
     @property
     def finished(self) -> bool:
@@ -70,6 +73,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not first_epoch < done <= last_epoch:
             return last_epoch if done > last_epoch else first_epoch
         self._assign(_variables(model), state)
+        self._generators = state
         for number, callback in enumerate(self.callbacks):
             prefix = f"callback_{number}_"
             callback.restore({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
@@ -86,6 +90,18 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, array in zip(variables, saved, strict=True):
             variable.assign(array)
 
+    def _restore_generators(self) -> None:
+        _set_generators(self._generators)
+        self._generators = {}
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """The generators only now: `fit` draws from them on its way to the first batch."""
+        self._restore_generators()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Where nothing was left to train, the next phase finds them as the undisturbed one left them."""
+        self._restore_generators()
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save, if the last time is long enough ago."""
         if self.path is None or time.monotonic() - self._saved < _SECONDS:
@@ -95,7 +111,7 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = {f"variable_{number}": _value(each) for number, each in enumerate(_variables(self.model))}
         for number, callback in enumerate(self.callbacks):
             arrays |= {f"callback_{number}_{name}": value for name, value in callback.state().items()}
-        write_npz(self.path, epoch=np.array(epoch + 1), **arrays)
+        write_npz(self.path, epoch=np.array(epoch + 1), **arrays, **_generators())
         self._saved = time.monotonic()
 
 
@@ -115,6 +131,25 @@ def build_optimizer(model: keras.Model) -> None:
 def _variables(model: keras.Model) -> list[keras.Variable]:
     """Of the network, the states of its random layers among them, and of its optimizer."""
     return [*model.variables, *model.optimizer.variables]
+
+
+def _generators() -> dict[str, np.ndarray]:
+    """The states of PyTorch's own generators, by device: there dropout draws from them, not from a variable."""
+    if keras.backend.backend() != "torch":
+        return {}
+    torch: Any = sys.modules["torch"]
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda:{number}": each for number, each in enumerate(torch.cuda.get_rng_state_all())}
+    return {f"{_GENERATOR}{device}": each.numpy() for device, each in states.items()}
+
+
+def _set_generators(state: Mapping[str, np.ndarray]) -> None:
+    """Take up what `_generators` gave."""
+    for name in (name for name in state if name.startswith(_GENERATOR)):
+        torch: Any = sys.modules["torch"]
+        device, array = name.removeprefix(_GENERATOR), torch.from_numpy(state[name])
+        torch.set_rng_state(array) if device == "cpu" else torch.cuda.set_rng_state(array, device)
 
 
 def _value(variable: keras.Variable) -> np.ndarray:
