@@ -68,7 +68,7 @@ def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
         raise RuntimeError(row.blocked)
     if stage.name == "load":
         print(f"Data: {row.dataset.name}.")
-    own = row.trial if stage.name == "trial" else row.steps.get(stage.name)
+    own = row.steps.get(stage.name, row.later.get(stage.name))
     if own is not None:
         _take(own.parameters, example.keys() - changed.keys(), names)
     wanted = [row.steps[name] for name in stage.parents if name in row.steps]

@@ -32,16 +32,21 @@ def open_notebook(pipeline: Pipeline, stage: str, editor: str) -> int:
         raise RequestError("--editor code: there is no command `code` on the path; leave it out for JupyterLab")
     pipeline.freeze()
     plan = pipeline.plan(look=False)
-    if plan.rows[0].blocked or _earlier(plan, _step(plan.rows[0], stage)) & plan.reasons.keys():
+    if plan.rows[0].blocked or _before(plan, stage) & plan.reasons.keys():
         plan = pipeline.plan(look=True)
     row = plan.rows[0]
-    step = _step(row, stage)
-    earlier = _earlier(plan, step)
-    plan.reasons = {name: reason for name, reason in plan.reasons.items() if name in earlier}
+
+    def grow(made: Step) -> None:
+        plan.grow(made, pipeline.store)
+        _leave_out_the_rest(plan, stage)
+
+    _leave_out_the_rest(plan, stage)
     with pipeline.runner(plan) as runner:
+        runner.on_finished = grow
         runner.run(plan)
         for failure in runner.failures.values():
             raise StepError(f"{row.variant} {stage} cannot be opened", None, failure)
+        step = row.steps[stage]
         copy = _write_copy(pipeline, row, step)
         pipeline.say(f"{copy} has the values of {row.variant}; what is run there stays in {copy.parent / OUTPUTS}.")
         command = ["code", str(copy)] if editor == "code" else [sys.executable, "-m", "jupyterlab", str(copy)]
@@ -55,19 +60,23 @@ def open_notebook(pipeline: Pipeline, stage: str, editor: str) -> int:
         return subprocess.call(command, env=environment | server)
 
 
-def _step(row: Row, label: str) -> Step:
-    """The row's step of this label; RequestError where it has none."""
+def _leave_out_the_rest(plan: Plan, label: str) -> None:
+    """Have nothing run that does not come before the step of this label."""
+    before = _before(plan, label)
+    plan.reasons = {name: reason for name, reason in plan.reasons.items() if name in before}
+
+
+def _before(plan: Plan, label: str) -> set[Name]:
+    """The names of all steps that the first row's step of this label follows from; RequestError where it has none."""
+    row = plan.rows[0]
     if row.blocked:
         raise RequestError(f"{row.variant} cannot be run: {row.blocked}")
-    if label not in row.steps:
-        raise RequestError(f"--open: {row.variant} has no stage {label!r}; {nearest(label, row.steps)}")
-    return row.steps[label]
-
-
-def _earlier(plan: Plan, step: Step) -> set[Name]:
-    """The names of all steps that a step follows from."""
+    stages = [*row.steps, *row.unknown]
+    if label not in stages:
+        raise RequestError(f"--open: {row.variant} has no stage {label!r}; {nearest(label, stages)}")
     known = {each.name: each for each in plan.steps}
-    found, left = set[Name](), list(step.parents)
+    # Of a step that follows from what a search finds, it is the search that comes before it.
+    found, left = set[Name](), list(row.steps[label].parents if label in row.steps else [row.steps["search"].name])
     while left:
         name = left.pop()
         found.add(name)

@@ -25,6 +25,7 @@ from bakeoff.plan.steps import (
     BACKGROUND,
     COMPARE,
     DAMAGED,
+    NOT_FOUND,
     STAGES,
     Plan,
     Row,
@@ -185,7 +186,7 @@ class Pipeline:
             request.jobs or (0 if executor else plan.machine.cores),
             request.cold_kernels,
             self.code.project,
-            on_finished=lambda step: plan.add_trials(step, self.store) if step.stage.name == "draw" else None,
+            on_finished=lambda step: plan.grow(step, self.store),
             executor=executor,
         )
 
@@ -310,6 +311,7 @@ def describe_plan(plan: Plan) -> Sequence[str]:
         for name, step in row.steps.items():
             reason = plan.reasons.get(step.name)
             lines.append(f"{row.variant}{replicate} {name}: {f'to run, {reason}' if reason else 'done'}")
+        lines += [f"{row.variant}{replicate} {stage}: {NOT_FOUND}" for stage in row.unknown]
     reason = plan.reasons.get(plan.background.name)
     lines.append(f"{plan.background.stage.name}: {f'to run, {reason}' if reason else 'done'}")
     lines.append(f"{len(plan.steps)} steps, {len(plan.pending())} to run{plan.to_follow()}.")

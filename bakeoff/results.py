@@ -110,7 +110,7 @@ def _status(row: Row, folders: Mapping[str, Path], failures: Mapping[tuple[str, 
     failed = [failures[step.name] for step in row.steps.values() if step.name in failures]
     if failed:
         return "failed", failed[0]
-    unfinished = [name for name in row.steps if name not in folders]
+    unfinished = [name for name in [*row.steps, *row.unknown] if name not in folders]
     return ("failed", f"not run yet: {', '.join(unfinished)}") if unfinished else ("ok", "")
 
 

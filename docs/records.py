@@ -106,6 +106,7 @@ class Finished:
     """A finished training: its steps and the store that they lie in, its row of results.csv, the claims about it."""
 
     steps: Mapping[str, Step]
+    later: Mapping[str, Step]  # of a search: how the steps after it are made, whatever it finds
     store: Store
     row: Row
     claims: Sequence[Row]
@@ -118,7 +119,7 @@ def finished_trainings(pipeline: Pipeline) -> list[Finished]:
     done = [(row, each) for row, each in zip(rows, table, strict=True) if each["status"] == "ok"]
     judged = [found.row for found in audit_rows([row for row, _ in done], [each for _, each in done], store)]
     return [
-        Finished(row.steps, store, each, [claim for claim in judged if claim["variant"] == row.variant])
+        Finished(row.steps, row.later, store, each, [claim for claim in judged if claim["variant"] == row.variant])
         for row, each in done
     ]
 
@@ -151,7 +152,7 @@ def _about(finished: Finished) -> dict[str, Any]:
     """Where a training comes from: revision, versions, settings and machine, data, keys of all but its trials."""
     steps = {stage: step for stage, step in finished.steps.items() if not step.number}
     inputs = {stage: step.key_inputs for stage, step in steps.items()}
-    recipe = {stage: _without_seed(each) for stage, each in inputs.items()}
+    recipe = {stage: _without_seed(finished.later.get(stage, step).key_inputs) for stage, step in steps.items()}
     manifests = {stage: finished.store.complete_manifest(*step.name) or {} for stage, step in steps.items()}
     worked = manifests.get("train", manifests["evaluate"])
     resolved = {name: digest for each in inputs.values() for name, digest in each["resolved"].items()}

@@ -123,7 +123,7 @@ def test_by_hand_every_change_in_a_training_has_its_result(
     path = project / "notebooks" / "5_train.ipynb"
     notebook = nbformat.read(path, as_version=4)
     cells = {cell.id: cell.source for cell in notebook.cells}
-    order = ("setup", "search", "network", "images", "compile", "fit", "save")
+    order = ("setup", "network", "images", "compile", "fit", "save")
 
     def add(label: str, *sources: str) -> None:
         """Cells that somebody runs after Run All, and what is in the folder then."""
@@ -133,7 +133,7 @@ def test_by_hand_every_change_in_a_training_has_its_result(
     add("epochs", "epochs = 2", *(cells[name] for name in order))
     add("epochs in fit", *(cells[name] for name in order[:-2]), cells["fit"].replace("epochs=epochs", "epochs=1"))
     notebook.cells.insert(-1, nbformat.v4.new_code_cell(cells["save"]))
-    add("network", NETWORK, *(cells[name] for name in order[3:]))
+    add("network", NETWORK, *(cells[name] for name in order[2:]))
     chosen = "optimizers[optimizer](learning_rate=learning_rate, **optimizer_options)"
     assert chosen in cells["compile"]
     sgd = cells["compile"].replace(chosen, "keras.optimizers.SGD(0.125)")

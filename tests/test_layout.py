@@ -18,7 +18,7 @@ from bakeoff.interactive import EXAMPLES, VARIANT
 from bakeoff.params import load_parameters
 from bakeoff.plan.code_digests import NOTEBOOKS, read_parameter_names
 from bakeoff.plan.steps import BACKGROUND, COMPARE, STAGES, TRAINING_NOTEBOOKS
-from bakeoff.plan.trials import OF_A_TRIAL
+from bakeoff.plan.trials import OPEN
 from tests.conftest import PROJECT, Workplace
 
 NAMES = sorted({*(stage.notebook for stage in (BACKGROUND, *STAGES.values(), COMPARE)), *TRAINING_NOTEBOOKS.values()})
@@ -132,7 +132,7 @@ def test_each_declared_name_is_a_parameter_with_the_value_of_the_notebooks_examp
         assert names["inputs"] is None and names["output"] is None
         example = EXAMPLES.get(path.stem, VARIANT)
         values = load_parameters([example], "full")[0].stage
-        for name in set(read_parameter_names(path)) - set(OF_A_TRIAL):
+        for name in set(read_parameter_names(path)) - set(OPEN["trial"]):
             assert name in base, f"{path.name} declares {name}, which base.yaml does not know"
             if name != "published":
                 assert names[name] == values[name], f"{path.name}: default of {name} is not {example}'s"
@@ -155,7 +155,7 @@ def test_each_notebook_asks_for_its_inputs_by_its_own_name(path: Path) -> None:
 
 def test_each_parameter_is_used_by_some_stage() -> None:
     declared = {name for path in PATHS for name in read_parameter_names(path)}
-    assert declared - set(OF_A_TRIAL) == set(load_parameters(["ann"], "full")[0].stage) - {
+    assert declared - set(OPEN["trial"]) == set(load_parameters(["ann"], "full")[0].stage) - {
         "trainer"
     }  # which chooses the notebook
 

@@ -95,7 +95,7 @@ def _finished(pipeline: Pipeline, plan: Plan) -> Row:
     if row.blocked:
         raise RequestError(f"{row.variant} cannot be run: {row.blocked}")
     folders = results.stage_folders(row, pipeline.store)
-    missing = [step.title for step in row.steps.values() if step.label not in folders]
+    missing = [step.title for step in row.steps.values() if step.label not in folders] + row.unknown
     damaged = [
         step.title
         for step in row.steps.values()

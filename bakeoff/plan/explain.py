@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.plan.code_digests import NOTEBOOKS
-from bakeoff.plan.steps import OLDER_LAYOUT, Plan, Step, parent_name
+from bakeoff.plan.steps import NOT_FOUND, OLDER_LAYOUT, Plan, Step, parent_name
 from bakeoff.store import MANIFEST, NOTEBOOK, Store, missing_or_cut
 from bakeoff.store.last_made import LastMade
 
@@ -30,8 +30,9 @@ def explain(plan: Plan, store: Store) -> list[str]:
             found = list(_findings(step, plan, store, last_made))
             lines.append(f"{title} {name}: {found[0] if found else _done(step, store)}")
             lines += [f"    {finding}" for finding in found[1:]]
+        lines += [f"{title} {stage}: {NOT_FOUND}" for stage in row.unknown]
     names = {step.name for row in plan.rows for step in row.steps.values()}
-    lines.append(f"{len(names)} steps, {sum(name in plan.reasons for name in names)} to run.")
+    lines.append(f"{len(names)} steps, {sum(name in plan.reasons for name in names)} to run{plan.to_follow()}.")
     return lines
 
 

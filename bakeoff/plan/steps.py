@@ -12,13 +12,14 @@ from bakeoff.plan.code_digests import Code
 from bakeoff.plan.machine import BACKEND_PACKAGES, Machine, package_version
 from bakeoff.plan.prepared import near_or_all
 from bakeoff.plan.resolve import Resolver, Source
-from bakeoff.plan.trials import OF_A_TRIAL, drawn_trials
+from bakeoff.plan.trials import FOLLOWING, OPEN, drawn_trials, following_steps
 from bakeoff.store import NOTEBOOK, Store, digest_value
 from bakeoff.store.last_made import LastMade
 
 OLDER_LAYOUT = "its last result is of an older layout, whose keys were made of less; it is not used"
 Name = tuple[str, str]  # stage and result key
 DAMAGED = "damaged"  # the reason for a step whose files are not the recorded ones
+NOT_FOUND = "to run or done, by what its search finds"  # of a step whose key is not known yet
 PAGE_PACKAGES = ("matplotlib", "seaborn", "pandas")  # they draw figures and write tables
 GPU_FEEDERS = 4  # CPU threads of a step that computes on a whole GPU; on a share of one, its share of them
 
@@ -51,7 +52,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage("preprocess", "2_preprocess", ("load",), ("preprocess.json", "splits.npz"), ("numpy",)),
         Stage("draw", "3_draw", ("load", "preprocess"), ("points.json",), ("numpy", "keras", "keras-tuner")),
-        # One step for each point that was drawn: see `add_trials`.
+        # One step for each point that was drawn: see `Plan.grow`.
         Stage(
             "trial",
             "3_trial",
@@ -72,7 +73,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "build",
             "4_build",
-            ("load", "preprocess", "search"),
+            ("load", "preprocess"),
             ("network.json", "summary.txt"),
             ("numpy", "keras"),
             computes=True,
@@ -81,7 +82,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "train",
             "5_train",
-            ("load", "preprocess", "search", "build"),
+            ("load", "preprocess", "build"),
             ("training.json", "history.csv"),
             ("numpy", "keras"),
             computes=True,
@@ -91,7 +92,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             "evaluate",
             "6_evaluate",
-            ("load", "preprocess", "search", "build", "train"),
+            ("load", "preprocess", "build", "train"),
             ("metrics.json", "predictions.npz"),
             ("numpy", "keras", "scikit-learn", "scipy", "statsmodels"),
             computes=True,
@@ -174,12 +175,18 @@ class Row:
     blocked: str = ""  # why it cannot be run, in one sentence
     weights_file: str = ""  # the file of ImageNet weights that is read, if one is
     refused: str = ""  # why it is blocked, where its own parameters are the cause
-    trial: Step | None = None  # how each trial of its search is made; no step itself, since it has no values
+    # Of a search, by stage: how its trials and the steps after it are made, which become known as it goes on.
+    later: Mapping[str, Step] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
         """The variant's name."""
         return self.parameters.variant
+
+    @property
+    def unknown(self) -> list[str]:
+        """The stages after its search of which nobody knows yet with what values they are made."""
+        return [stage for stage in FOLLOWING if stage in self.later and stage not in self.steps]
 
     @property
     def folder_name(self) -> str:
@@ -191,7 +198,7 @@ class Row:
 class Plan:
     """All rows, all steps in an order that puts parents first, and for each step that must run the reason.
 
-    A plan can grow while it runs: see `add`.
+    A plan can grow while it runs: see `add` and `grow`.
     """
 
     rows: Sequence[Row]
@@ -201,6 +208,8 @@ class Plan:
     background: Step  # one of `steps`, of no variant: the chapter that explains
     force: frozenset[str] = frozenset()  # stages and variants that rerun
     waiting_longer: list[Step] = field(default_factory=list)  # steps that read what was added since the run looked
+    _known: dict[Name, Step] = field(default_factory=dict)
+    _searching: dict[Step, list[Row]] = field(default_factory=dict)  # draw or search -> the rows that it is of
 
     def pending(self) -> list[Step]:
         """The steps that must run."""
@@ -208,8 +217,11 @@ class Plan:
 
     def to_follow(self) -> str:
         """In words, what the plan will grow by; empty where every step is known."""
-        searches = {row.steps["draw"] for row in self.rows if "draw" in row.steps and "trial-1" not in row.steps}
-        return f", and then the trials of {len(searches)} search{'es' * (len(searches) > 1)}" if searches else ""
+        draws = {row.steps["draw"] for row in self.rows if "draw" in row.steps and "trial-1" not in row.steps}
+        searches = {row.steps["search"] for row in self.rows if row.unknown}
+        said = [f"the trials of {len(draws)} search{'es' * (len(draws) > 1)}"] if draws else []
+        said += [f"what follows from {len(searches)} search{'es' * (len(searches) > 1)}"] if searches else []
+        return f", and then {' and '.join(said)}" if said else ""
 
     def add(self, steps: Iterable[Step], store: Store, row: Row | None = None, reader: Step | None = None) -> None:
         """Add steps that were not known when the plan was made, parents first, of `row` if they are of one.
@@ -217,30 +229,35 @@ class Plan:
         A run that is going on takes them up. A step that is in the plan already is not added twice. `reader`, a later
         step of the row, reads them all.
         """
-        known = {step.name: step for step in self.steps}
+        before = len(self.steps)
+        self._known |= {step.name: step for step in self.steps[len(self._known) :]}
         for each in steps:
-            step = known.setdefault(each.name, each)
+            step = self._known.setdefault(each.name, each)
             if row is not None and row.steps.get(each.label) is not step:
                 row.steps[each.label] = step
                 _need(step, row.variant)
             if step is each:
                 self.steps.append(step)
-                reason = _reason(step, store, self.force)
-                if reason:
-                    self.reasons[step.name] = reason
+        self.reasons |= _reasons(self.steps[before:], store, self.force)
         if reader is not None:
             self.waiting_longer.append(reader)
 
-    def add_trials(self, draw: Step, store: Store) -> None:
-        """Add the trials of each search whose points a step has drawn; the searches read them all."""
-        for row in self.rows:
-            if row.steps.get(draw.stage.name) is draw:
+    def grow(self, made: Step, store: Store) -> None:
+        """Add what follows from a step of a search: the trials of what it drew, or the stages after what it found."""
+        if not self._searching:
+            for row in self.rows:
+                for stage in {"draw", "search"} & row.steps.keys():
+                    self._searching.setdefault(row.steps[stage], []).append(row)
+        for row in self._searching.get(made, ()):
+            if made.stage.name == "draw":
                 self.add(drawn_trials(row, store), store, row, row.steps["search"])
+            else:
+                self.add(following_steps(row, store), store, row)
 
     def sort(self) -> None:
-        """Put the steps in the order of a plan that knew its trials from the start; not while it runs."""
+        """Put the steps in the order of a plan that knew all of them from the start; not while it runs."""
         for row in self.rows:
-            _put_trials_first(row, {label: step for label, step in row.steps.items() if step.stage.name == "trial"})
+            _sort(row)
         first = _stage_by_stage(self.rows)
         self.steps[:] = [*first.values(), *(step for step in self.steps if step.name not in first)]
 
@@ -253,15 +270,17 @@ def make_plan(
     rows = [row for each in parameters for row in maker.rows(each)]
     if rows and all(row.refused for row in rows):
         raise RequestError(f"{rows[0].variant} cannot be run: {rows[0].refused}.")
+    forced = frozenset([*force, *(SEARCHING if "search" in force else ())])
     for row in rows:
-        _put_trials_first(row, {step.label: step for step in drawn_trials(row, store)})
+        if row.later and forced.isdisjoint([row.variant, *SEARCHING]):  # else it is searched anew
+            row.steps.update({step.label: step for step in [*drawn_trials(row, store), *following_steps(row, store)]})
+            _sort(row)
     steps = _stage_by_stage(rows)
     for row in rows:
         for step in row.steps.values():
             _need(step, row.variant)
     background = background_step(code)
     steps[background.name] = background
-    forced = frozenset([*force, *(SEARCHING if "search" in force else ())])
     reasons = _reasons(steps.values(), store, forced)
     return Plan(rows, list(steps.values()), reasons, maker.machine, background, forced)
 
@@ -276,18 +295,12 @@ def _stage_by_stage(rows: Sequence[Row]) -> dict[Name, Step]:
     return steps
 
 
-def _put_trials_first(row: Row, trials: Mapping[str, Step]) -> None:
-    """Put the trials of a row between the draw of their points and what comes after it."""
-    later = {
-        label: row.steps.pop(label)
-        for label in list(row.steps)
-        if trials and label not in trials and _is_after_draw(label)
-    }
-    row.steps.update({**trials, **later})
-
-
-def _is_after_draw(label: str) -> bool:
-    return list(STAGES).index(label) > list(STAGES).index("draw")
+def _sort(row: Row) -> None:
+    """Put the steps of a row in the order of their stages; trials come in that of their numbers."""
+    order = list(STAGES)
+    ordered = sorted(row.steps.items(), key=lambda item: (order.index(item[1].stage.name), item[1].number))
+    row.steps.clear()
+    row.steps.update(ordered)
 
 
 def _need(step: Step, variant: str) -> None:
@@ -324,30 +337,36 @@ class _Maker:
             values = {**parameters.stage, "dataset": dataset.in_notebooks, "weights": weights, "seed": seed}
             if weights == "random":
                 _limit_compute(values, parameters.run["max_random_tflop"])
-            steps = {} if blocked else self._steps(values, parameters, resolved, dataset)
-            trial = steps.pop("trial", None)
+            steps, later = ({}, {}) if blocked else self._steps(values, parameters, resolved, dataset)
             file_name = file.name if file else ""
-            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused, trial))
+            rows.append(Row(parameters, replicate, seed, dataset, weights, steps, blocked, file_name, refused, later))
         return rows
 
     def _steps(
         self, values: Mapping[str, Any], chosen: Parameters, resolved: Mapping[str, str], dataset: Source
-    ) -> dict[str, Step]:
-        """Label -> step, and under "trial" how each trial is made."""
+    ) -> tuple[dict[str, Step], dict[str, Step]]:
+        """Label -> step, and of a search stage -> how the steps are made that follow from what it draws and finds."""
         steps: dict[str, Step] = {}
+        later: dict[str, Step] = {}
+        searched = values["search"] != "none"
+        values = {**values, **dict.fromkeys(OPEN["trial"])}
         for stage in STAGES.values():
             if stage.name in _CHOSEN_BY and values[_CHOSEN_BY[stage.name]] == "none":
                 continue
             if stage.name == "train":
                 stage = replace(stage, notebook=TRAINING_NOTEBOOKS[values["trainer"]])
+                if searched and values["max_training_tflop"]:  # half of it is the search's
+                    values["max_training_tflop"] /= 2
             parents = {name: steps[name].result_key for name in stage.parents if name in steps}
             if stage.name == "load":
                 stage = replace(stage, packages=stage.packages + dataset.packages)
             # Which trials a search reads follows from what was drawn, and how they are made.
-            made_by = {"trial": steps["trial"].result_key} if stage.name == "search" else {}
-            step = self._step(stage, values, chosen, parents, resolved, made_by)
-            steps[stage.name] = replace(step, images=dataset.location) if stage.name == "load" else step
-        return steps
+            made_by = {"trial": later["trial"].result_key} if stage.name == "search" else {}
+            known = steps if not searched or stage.name not in ("trial", *FOLLOWING) else later
+            unknown = () if known is steps else OPEN.get(stage.name, ())
+            step = self._step(stage, values, chosen, parents, resolved, made_by, unknown)
+            known[stage.name] = replace(step, images=dataset.location) if stage.name == "load" else step
+        return steps, later
 
     def _step(
         self,
@@ -357,9 +376,11 @@ class _Maker:
         parents: dict[str, str],
         resolved: Mapping[str, str],
         made_by: Mapping[str, str],
+        unknown: Sequence[str],
     ) -> Step:
+        """A step; or, where values are `unknown`, how it will be made once they are known."""
         notebook, run, network = self.code.notebook(stage.notebook), chosen.run, chosen.network
-        subset = {name: values[name] for name in notebook.parameters if name not in OF_A_TRIAL}
+        subset = {name: values[name] for name in notebook.parameters}
         heavy = stage.computes and not stage.light
         on_gpu = heavy and self.machine.device == "gpu"
         every = 1 if stage.many else self.machine.threads or self.machine.cores
@@ -371,7 +392,7 @@ class _Maker:
             settings["deterministic"] = run["deterministic"]
         key_inputs: dict[str, Any] = {
             "stage": stage.name,
-            "parameters": {name: value for name, value in subset.items() if name != "published"},
+            "parameters": {name: value for name, value in subset.items() if name not in ("published", *unknown)},
             "parents": {**parents, **made_by},
             "resolved": {name: digest for name, digest in resolved.items() if name in subset},
             "code": {"notebook": notebook.computing, **self.code.computing(notebook, subset, network)},
@@ -418,7 +439,8 @@ def _missing_class(values: Mapping[str, Any], dataset: Source) -> str:
 
 def compare_step(rows: Sequence[Row], texts: Mapping[str, str], code: Code, store: Store) -> Step:
     """The step that compares: its key covers the texts it reads (results, claims) and every evaluation shown."""
-    evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows if row.steps}
+    rows = [row for row in rows if "evaluate" in row.steps]
+    evaluated = {f"{row.variant}/{row.replicate}": row.steps["evaluate"].result_key for row in rows}
     finished = {name: key for name, key in evaluated.items() if store.complete_manifest("evaluate", key)}
     return _report_step(COMPARE, finished, {name: digest_value(text) for name, text in texts.items()}, code)
 
@@ -478,16 +500,12 @@ def key_diff(step: Step, store: Store, last_made: LastMade) -> str:
     return "; ".join(found) or "new"
 
 
-def _reason(step: Step, store: Store, forced: frozenset[str]) -> str | None:
-    wanted = step.stage.name in forced or not forced.isdisjoint(step.variants)
-    return "forced" if wanted else stale_reason(step, store)
-
-
 def _reasons(steps: Iterable[Step], store: Store, forced: frozenset[str]) -> dict[Name, str]:
     last_made = LastMade(store.root)
     reasons: dict[Name, str] = {}
     for step in steps:
-        reason = _reason(step, store, forced)
+        wanted = step.stage.name in forced or not forced.isdisjoint(step.variants)
+        reason = "forced" if wanted else stale_reason(step, store)
         if reason == "new":
             reason = key_diff(step, store, last_made)
         if reason:

@@ -47,19 +47,31 @@ class Estimate(NamedTuple):
 def estimate(plan: Plan, steps: Iterable[Step], store: Store) -> dict[Name, Estimate]:
     """Seconds and bytes that each of `steps`, which are in the plan, will probably take.
 
+    A search counts with the steps that will follow from it and are not in the plan yet.
+
     From the last run of the same variant and stage where there was one, scaled by the work in the parameters of
     then and now; else from parameters x images x epochs, and a fixed size for each kind of stage.
     """
     last_made = LastMade(store.root)
     sizes = {row.variant: _sizes(row.parameters.stage) for row in plan.rows}
-    found = {}
-    for step in steps:
-        variant = step.variants[0] if step.variants else ""
+
+    def of(step: Step, variant: str) -> Estimate:
         key = last_made.key(variant, step.label)
         manifest = store.read_manifest(step.stage.name, key) if key else None
-        found[step.name] = _estimate(step, sizes.get(variant, _sizes({})), manifest or {})
+        return _estimate(step, sizes.get(variant, _sizes({})), manifest or {})
+
+    found = {}
+    for step in steps:
+        found[step.name] = of(step, step.variants[0] if step.variants else "")
         if plan.reasons.get(step.name, "").startswith("page"):  # what the work took says nothing of it
             found[step.name] = Estimate(_PAGE_SECONDS, found[step.name].memory)
+    for row in plan.rows:
+        search = row.steps["search"].name if row.unknown else ("", "")
+        if search in found:
+            after = [of(row.later[stage], row.variant) for stage in row.unknown]
+            seconds = found[search].seconds + sum(each.seconds for each in after)
+            measured = found[search].measured and all(each.measured for each in after)
+            found[search] = found[search]._replace(seconds=seconds, measured=measured)
     return found
 
 
@@ -95,7 +107,8 @@ def _work(stage: str, parameters: Mapping[str, object], sizes: Sizes) -> float:
     deep = _BASE_TIMES if sizes.base else 1.0
     overhead = _OVERHEAD_SECONDS + _GRAPH_SECONDS.get(stage, 0.0) * deep
     if stage == "draw":  # and after it the trials, which are not known before
-        return overhead + min(images * each * number.get("search_trials", 1) * number.get("search_epochs", 1), limit)
+        trained = images * each * number.get("search_trials", 1) * number.get("search_epochs", 1)
+        return overhead + min(trained, limit / 2)
     if stage == "trial":
         return overhead + images * each * number.get("search_epochs", 1)
     if stage == "train":

@@ -13,7 +13,8 @@ from bakeoff.plan.code_digests import PROJECT
 from bakeoff.plan.resolve import NOT_HERE
 from bakeoff.plan.snapshot import FOLDER, snapshot_name
 from bakeoff.plan.steps import BACKGROUND, COMPARE, STAGES, Plan, parent_name
-from bakeoff.store import MANIFEST, Store, staging
+from bakeoff.plan.trials import FOLLOWING, asked
+from bakeoff.store import MANIFEST, Store, digest_value, staging
 from bakeoff.store.last_made import LastMade
 from bakeoff.store.locks import is_held, try_lock
 
@@ -41,16 +42,21 @@ class Cleaner:
     store: Store
     say: Callable[[str], None]
     _needed: set[Path] = field(default_factory=set)
+    _asked: set[str] = field(default_factory=set)  # of steps that a search may still ask for, by what is known of them
     _absent: set[str] = field(default_factory=set)  # data sets that the plans want and that are not here
     _kept: dict[Path, int] = field(default_factory=dict)
     _spared: list[str] = field(default_factory=list)
+    _may_follow: int = 0  # steps that are kept for what a search may find
     _last_made: dict[tuple[str, str], list[str]] | None = None  # step -> the variants that made it last
 
     def __post_init__(self) -> None:
         steps = [step for plan in self.plans for step in plan.steps]
         self._needed = {self.store.folder(*step.name) for step in steps}
-        self._needed |= {self.store.shared(step.key_inputs) for step in steps if step.stage.shares}
         rows = [row for plan in self.plans for row in plan.rows]
+        later = [row.later[stage] for row in rows for stage in row.unknown]
+        later += [row.later["trial"] for row in rows if "trial" in row.later and "trial-1" not in row.steps]
+        self._asked = {digest_value(asked(each.stage.name, each.key_inputs)) for each in later}
+        self._needed |= {self.store.shared(step.key_inputs) for step in [*steps, *later] if step.stage.shares}
         here = {row.dataset.in_notebooks for row in rows if row.dataset.digest not in (row.dataset.name, NOT_HERE)}
         self._absent = {row.parameters.stage["dataset"] for row in rows} - here
         self._absent |= {"imagenet weights" for row in rows if row.weights == "random"}
@@ -63,6 +69,8 @@ class Cleaner:
         self.say(f"Kept: {len(self._kept)} folders, {in_words(sum(self._kept.values()))}, that {what} need.")
         if self._spared:
             self.say("\n".join(self._spared))
+        if self._may_follow:
+            self.say(f"Kept: {self._may_follow} steps among them that a search which has not ended may ask for.")
         total = in_words(sum(item.size for item in items))
         if not items:
             self.say("Nothing else is in the store.")
@@ -134,12 +142,22 @@ class Cleaner:
             names = record.get("files", {})
             left = (path for path in _entries(folder) if path.is_file() and path.name not in {*names, MANIFEST})
             yield from (Item(path, _size(path), "left by an execution that failed") for path in left)
+        elif self._may_be_asked(stage, record):
+            self._kept[folder] = _size(folder)
+            self._may_follow += 1
         elif absent := self._made_with_absent(record):
             self._kept[folder] = _size(folder)
             self._spared.append(f"Kept: {folder}, made with {absent}, which cannot be found now.")
         else:
             made = self._made_for(stage, folder.name)
             yield Item(folder, _size(folder), f"no plan needs it; {made}{record.get('finished', '')}", True)
+
+    def _may_be_asked(self, stage: str, record: Mapping[str, Any]) -> bool:
+        """Whether a search may still draw or find the values that a step, and those before it, were made with."""
+        if digest_value(asked(stage, record.get("key_inputs", {}))) not in self._asked:
+            return False
+        before = [each for each in record.get("inputs", {}).items() if each[0] in FOLLOWING]
+        return all(self._may_be_asked(each[0], self.store.read_manifest(*each) or {}) for each in before)
 
     def _compares(self, stage: str, record: dict[str, Any]) -> bool:
         """Whether a comparison is one of evaluations that are needed, by code and packages as they are now."""

@@ -59,6 +59,9 @@ class Verifier:
                 count = len((self.store.read_manifest(*step.name) or {})["files"])
                 files += count
                 self.say(f"{name}: {count} files as recorded")
+        for row in self.plan.rows:
+            for stage in row.unknown:
+                self.say(f"{stage} {row.variant}: not looked at, since its search has found nothing yet")
         return good, off, files
 
     def _compared(self) -> list[Step]:

@@ -308,13 +308,6 @@ def test_a_nested_base_is_one_row(tmp_path: Path) -> None:
     assert (base.output_shape, base.parameters, base.trainable_parameters) == ((1280,), 410_208, 0)
 
 
-def test_searched_options_replace_the_parameters(tmp_path: Path) -> None:
-    assert models.searched_options(SMALL, None) == SMALL
-    assert models.searched_options(SMALL, {"load": "elsewhere"}) == SMALL
-    (tmp_path / "best.json").write_text(json.dumps({"builder_options": {"filters": 16}, "trial": 3}))
-    assert models.searched_options(SMALL, {"search": str(tmp_path)}) == {"filters": 16}
-
-
 @pytest.mark.parametrize(
     ("builder", "options"),
     [

@@ -106,8 +106,6 @@ def test_what_it_is_built_with(simple: models.Network) -> None:
     assert dict(zip(plain["option"], plain["built with"], strict=True))["filters"] == "32, 64"
     searched = tables.options_table(simple, {"best": {"dense_units": 512}})
     assert searched["the source's best"].tolist() == ["", "", "", "512", "", ""]
-    assert "No search" in tables.source_of_options({"load": "a"}, SIMPLE)
-    assert "dense_units 64" in tables.source_of_options({"search": "a"}, SIMPLE)
 
 
 def test_what_an_image_costs(simple: models.Network) -> None:

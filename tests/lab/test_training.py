@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from bakeoff.lab import models, training
-from bakeoff.lab.files import write_json
 from bakeoff.lab.input_pipeline import ArrayExamples
 from bakeoff.lab.training.checkpoint import STATE
 from bakeoff.lab.training.feature_extraction import extract_features
@@ -191,17 +190,6 @@ def test_a_budget_cuts_training_and_validation_images(stages: Callable[..., Any]
     summary = train(made, tmp_path, max_training_tflop=budget, batch_size=16).summary
     assert (summary["train_images"], summary["train_images_available"]) == (40, 80)
     assert (summary["validation_images"], summary["validation_images_available"]) == (10, 20)
-
-
-def test_a_search_sets_the_rate_and_takes_half_of_the_budget(stages: Callable[..., Any], tmp_path: Path) -> None:
-    made = stages(validation="none")
-    gflop = describe(tmp_path, made).forward_gflop
-    found = {"optimizer": "sgd", "learning_rate": 0.03, "optimizer_options": {}}
-    write_json(tmp_path / "search" / "best.json", {"builder_options": SMALL, "training": found})
-    made.inputs["search"] = str(tmp_path / "search")
-    budget = gflop * 3 * 2 * 50 / 1000 * 2.001
-    summary = train(made, tmp_path, max_training_tflop=budget, batch_size=10).summary
-    assert (summary["optimizer"], summary["learning_rate"], summary["train_images"]) == ("sgd", 0.03, 50)
 
 
 def test_even_the_least_budget_pays_for_a_batch(stages: Callable[..., Any], tmp_path: Path) -> None:

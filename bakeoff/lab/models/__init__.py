@@ -243,13 +243,6 @@ def network_options(
     return dict(options) | {name: value for name, value in about_base.items() if name in accepted}
 
 
-def searched_options(builder_options: Mapping[str, Any], inputs: Mapping[str, str] | None) -> dict[str, Any]:
-    """The options to build with: the best values that the search stage found, or `builder_options` without one."""
-    if not inputs or "search" not in inputs:
-        return dict(builder_options)
-    return dict(read_json(Path(inputs["search"]) / "best.json")["builder_options"])
-
-
 def describe(
     model: keras.Model,
     folder: str | Path,

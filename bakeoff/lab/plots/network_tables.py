@@ -63,14 +63,6 @@ def pixels_words(prepared: Prepared, builder: str, weights: str) -> str:
     )
 
 
-def source_of_options(inputs: Mapping[str, str], options: Mapping[str, Any]) -> str:
-    """Whether the options are the parameters' own or those that a search found best."""
-    if "search" not in inputs:
-        return "No search comes before this stage: the network is built with the options in `builder_options`."
-    values = ", ".join(f"{name} {_value(value)}" for name, value in options.items())
-    return f"The search stage chose the options; the network is built with its best values: {values}."
-
-
 def options_table(network: Network, published: Mapping[str, Any]) -> pd.DataFrame:
     """What the network was built with, beside the source's best values where it searched for them."""
     best = published.get("best", {})

@@ -97,14 +97,6 @@ def diverged_epoch(inputs: Mapping[str, str], probabilities: np.ndarray) -> int 
     return int(summary["epochs"]) if summary and not np.isfinite(probabilities).all() else None
 
 
-def found_by_search(inputs: Mapping[str, str]) -> dict[str, Any]:
-    """What a search before this stage chose: builder_options, optimizer and the like; empty without a search."""
-    if "search" not in inputs:
-        return {}
-    best = read_json(Path(inputs["search"]) / "best.json")
-    return {"builder_options": best["builder_options"], **best["training"]}
-
-
 def best_epoch(history: pd.DataFrame) -> int:
     """The first epoch with the highest validation accuracy (training accuracy without validation); 0: none."""
     for name in ("validation_accuracy", "train_accuracy"):
