@@ -7,7 +7,7 @@ import io
 import re
 import symtable
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from bakeoff.store import digest_value
 
 _LAYOUT = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\t+", tokenize.DEDENT: "\t-"}  # their texts are a matter of style
 _DROPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+")  # what ends a line for Python, and nothing else
 _MAGIC = re.compile(r"^([ \t]*)([%!].*)$", re.MULTILINE)
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -72,13 +73,13 @@ def statements(source: str, module: str = "", package: bool = False) -> list[Sta
     Raises SyntaxError when the source is no Python.
     """
     source = source.replace("\r\n", "\n")
-    tree = ast.parse(source)
+    lines = _LINE.findall(source)
     found: list[Statement] = []
-    for node in tree.body:
+    for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             found += _imported(node, module, package)
         elif not _is_text(node):
-            found.append(_statement(node, _segment(source, node), module, package))
+            found.append(_statement(node, _segment(lines, node), module, package))
     return found
 
 
@@ -160,14 +161,14 @@ def _called(node: ast.stmt) -> str:
     return called.id if isinstance(called, ast.Name) else ""
 
 
-def _segment(source: str, node: ast.stmt) -> str:
-    """The text of a statement, decorators included."""
+def _segment(lines: Sequence[str], node: ast.stmt) -> str:
+    """The text of a statement, decorators included; ast.get_source_segment would split the whole source each time."""
     decorators = getattr(node, "decorator_list", [])
-    text = ast.get_source_segment(source, node) or ""
-    if not decorators:
-        return text
-    lines = list(io.StringIO(source))[decorators[0].lineno - 1 : node.lineno - 1]
-    return "".join(lines) + text
+    before = lines[decorators[0].lineno - 1 : node.lineno - 1] if decorators else ()
+    own = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]  # columns count bytes
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][node.col_offset :]
+    return "".join(before) + b"".join(own).decode()
 
 
 def _docstrings(source: str) -> set[tuple[int, int]]:
