@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff import warm
+from bakeoff.plan.resources import usable_cores
 from bakeoff.store.locks import alone
 from tests import environment
 from tests.stubs import StubProject, make_stub_project, make_template
@@ -28,12 +29,20 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
-LONGEST = ("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_inspect.py", "test_report.py")
+LONGEST = (
+    *("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_report.py", "test_models.py", "test_search.py"),
+    *("test_inspect.py", "test_training.py", "test_crate.py", "test_hosts.py", "test_trials.py", "test_hostile.py"),
+)
 # The settings of `small_report`.
 SMALL = (
     *("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_test_examples=300"),
     *("max_epochs=2", "max_training_tflop=10"),
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: there is a test that waits at any time."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -112,12 +121,6 @@ def fork_server(common_folder: Path) -> None:
     """A server that runs fork theirs from, as one that a user leaves standing: each would import for itself."""
     if warm.supported():
         _once(common_folder / "fork_server", lambda: environment.start_fork_server(common_folder / "fork_server.log"))
-
-
-@pytest.fixture(scope="session")
-def shared_workplace(common_folder: Path, fork_server: None) -> Workplace:
-    """A store that several files of tests add to."""
-    return Workplace(common_folder / "shared")
 
 
 def _once(folder: Path, make: Callable[[], None]) -> Path:
