@@ -3,7 +3,7 @@
 `python -m docs.records` writes them from a store of steps; `--set` as the run had it. A record holds the training's row
 of results.csv and what became of the claims about its variant (claims.csv); copies of the small files of its steps
 under their own names; predictions.npz in the short form of `bakeoff.lab.tested.summary`; and record.json, which says
-where all of it comes from. Figures whose run is no longer there have no files of steps.
+where all of it comes from.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from bakeoff.errors import BakeoffError
 from bakeoff.lab.tested import summary
 from bakeoff.params import variant_names
 from bakeoff.pipeline import Pipeline, Request, audit_rows
-from bakeoff.plan.machine import BACKEND_PACKAGES
 from bakeoff.plan.resolve import SYNTHETIC, default_data_dir
 from bakeoff.plan.steps import Step
 from bakeoff.report.masks import Mask
@@ -58,10 +57,8 @@ class Record:
 
     @cached_property
     def row(self) -> Row:
-        """Its row of results.csv; of one that has no column for it, with the backend that record.json tells of."""
-        kept = read_table(self.folder / "results.csv")[0]
-        told = next((name for name in BACKEND_PACKAGES if name in self.about["versions"]), "")
-        return {**kept, "backend": kept.get("backend") or told}
+        """Its row of results.csv."""
+        return read_table(self.folder / "results.csv")[0]
 
     @cached_property
     def claims(self) -> list[dict[str, str]]:
@@ -75,18 +72,13 @@ class Record:
 
     @property
     def run(self) -> Run:
-        """The record as the audit reads the store; what it lacks counts as not tested."""
+        """The record as the audit reads the store."""
         return Run(self.row, {stage: str(self.folder) for stage in COPIES})
-
-    @property
-    def figures_alone(self) -> bool:
-        """Whether only its figures are on record, no history and no predictions."""
-        return not self.about["result_keys"]
 
     @property
     def recipe(self) -> str:
         """Equal for trainings that differ in the seed alone."""
-        return str(self.about["recipe"] or self.about["revision"])
+        return str(self.about["recipe"])
 
 
 def read_records(root: Path = RECORDS) -> list[Record]:

@@ -59,9 +59,7 @@ def execute(records: Sequence[Record], judged: Sequence[Finding], folder: Path) 
     table = [{name: record.row.get(name, "") for name in COLUMNS} for record in records]
     (folder / "results.csv").write_text(to_csv(table), encoding="utf-8")
     (folder / "claims.csv").write_text(audit.to_csv(judged), encoding="utf-8")
-    stages = {
-        _name(record): {stage: str(record.folder) for stage in COPIES} for record in records if not record.figures_alone
-    }
+    stages = {_name(record): {stage: str(record.folder) for stage in COPIES} for record in records}
     inputs = {"variants": stages, "results": str(folder / "results.csv"), "claims": str(folder / "claims.csv")}
     notebook = nbformat.read(PROJECT / "notebooks" / "7_compare.ipynb", as_version=4)
     notebook.cells = [cell for cell in notebook.cells if IMAGES not in cell.metadata.get("tags", [])]

@@ -27,17 +27,11 @@ README = PAGE.parent.parent / "README.md"
 MARKS = ("<!-- results: written by docs/results.py -->", "<!-- end of results -->")
 HEAD = """# Results on record
 
-Written by `make results` from `docs/records`; what there was not written by a run is named under the table. A row is
-the mean over trainings that are equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from
-three seeds on joined with that of the seeds. Seconds compare only between trainings on equal machines, threads and
-versions, accuracies of two variants only where one backend trained both.
+Written by `make results` from `docs/records`, which finished runs wrote. A row is the mean over trainings that are
+equal but for the seed. Its interval is at 95 %: Wilson's for the test images, from three seeds on joined with that of
+the seeds. Seconds are by the clock, whatever else the machine did, and compare only between trainings on equal
+machines, threads and versions; accuracies of two variants only where one backend trained both.
 """
-FIGURES_ALONE = (
-    "Of {names} the figures alone are on record, since their reports are no longer there. They, machine, versions and "
-    "date were copied by hand from an earlier version of this page; the optimizer steps were computed from the batch "
-    "sizes of today's catalogue. There is no history and no prediction: claims stand as they were judged by these "
-    "figures, and where a claim is about a training curve, by the points of it that the page named."
-)
 _LONGEST = 90  # characters of a claim's text in a table
 
 
@@ -123,13 +117,8 @@ def newest(groups: Sequence[Trainings]) -> dict[str, Trainings]:
 
 
 def audited(groups: Mapping[str, Trainings]) -> list[Row]:
-    """What becomes of the sources' claims by these trainings; where figures alone are on record, as it was judged."""
-    alone = [each.records[0] for each in groups.values() if each.records[0].figures_alone]
-    judged = {_claim_key(row): row for record in alone for row in record.claims}
-    return [
-        judged.get(_claim_key(found.row), found.row) if found.claim.variants == [found.claim.variant] else found.row
-        for found in findings(groups)
-    ]
+    """What becomes of the sources' claims by these trainings, as rows."""
+    return [found.row for found in findings(groups)]
 
 
 def findings(groups: Mapping[str, Trainings]) -> list[Finding]:
@@ -137,10 +126,6 @@ def findings(groups: Mapping[str, Trainings]) -> list[Finding]:
     runs = {name: each.runs for name, each in groups.items()}
     built = {name: [run] for name, run in networks.runs(runs).items() if name not in runs}
     return audit(Evidence(runs | built, read_claims(DIRECTORY), read_tolerances(DIRECTORY)))
-
-
-def _claim_key(row: Row) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("source", "variant", "kind", "where", "metric", "epoch", "against"))
 
 
 def result(trainings: Trainings) -> dict[str, str]:
@@ -182,7 +167,7 @@ def _differences(groups: Sequence[Trainings]) -> Iterator[dict[str, str]]:
             "the next": second.variant,
             "difference in points": f"{100 * found.difference:+.1f}",
             "95 % interval": f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
-            "p value": f"{found.p_value:.2g}",
+            "p value": f"{found.p_value:.2g}" if found.p_value else "below 1e-300",
             "test": found.test,
         }
 
@@ -192,9 +177,7 @@ def _origins(groups: Sequence[Trainings]) -> list[str]:
     found: dict[str, list[Trainings]] = {}
     for each in groups:
         found.setdefault(each.made, []).append(each)
-    lines = [f"- {made}: {_names(of)}; finished {_days(of)}." for made, of in found.items()]
-    alone = [each for each in groups if each.records[0].figures_alone]
-    return [*lines, *(["", FIGURES_ALONE.format(names=_names(alone))] if alone else []), ""]
+    return [*(f"- {made}: {_names(of)}; finished {_days(of)}." for made, of in found.items()), ""]
 
 
 def _tradeoff(there: Mapping[str, Trainings]) -> list[str]:

@@ -163,6 +163,15 @@ def test_the_page_and_the_readme_are_what_the_records_say(tmp_path: Path) -> Non
     assert all(f"**{status}:**" in text for status in ("Reproduced", "Not reproduced", "Undecided"))
 
 
+def test_both_pages_count_the_same_claims() -> None:
+    """Of whatever backend the records are: report.html compares those of one, and judges by all."""
+    table, report_page = ((PROJECT / "docs" / name).read_text() for name in ("results.md", "report.html"))
+    told = re.search(r"(\d+) claims about these variants, .*: (.*)\.", table)
+    assert told and f"Of {told[1]} claims of the sources: " in report_page, "make results"
+    said = report_page.partition(f"Of {told[1]} claims of the sources: ")[2].partition(".")[0]
+    assert sorted(said.split(", ")) == sorted(told[2].split(", ")), "make results"
+
+
 def test_what_each_minute_brings_the_speedrun_is_a_table_and_a_figure(tmp_path: Path) -> None:
     runs = results.newest(results.grouped(read_records()))[speedrun.VARIANT].runs
     found = speedrun.rows(runs)
