@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import warm
+from bakeoff import fast_imports, warm
 from bakeoff.plan.resources import usable_cores
 from bakeoff.store.locks import alone
 from tests import environment
@@ -53,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """See `environment`; pytest's further processes inherit it."""
+    fast_imports()
     if not hasattr(config, "workerinput"):
         place = Path(tempfile.mkdtemp(prefix="bakeoff-tests-"))
         config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
