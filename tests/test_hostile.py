@@ -307,16 +307,16 @@ def test_the_canaries_sing_where_nothing_is_cleaned(browser: Browser, tmp_path: 
     acted, asked = set(), set()
     context = browser.new_context()
     context.route("**/*", lambda route: route.continue_() if route.request.url[:5] == "file:" else route.abort())
+    page, opened = context.new_page(), [""]
+    page.on("request", lambda request: asked.add(opened[-1]) if TRAP in request.url else None)
     for number, (name, text) in enumerate(payloads.items()):
         path = tmp_path / f"{number}.html"
         path.write_text(f"<!DOCTYPE html><title>x</title><body>{text}", encoding="utf-8")
-        page = context.new_page()
-        page.on("request", lambda request, name=name: asked.add(name) if TRAP in request.url else None)
+        opened.append(name)
         page.goto(path.as_uri())
         page.wait_for_timeout(100)
         if page.evaluate("window.acted") is not None:
             acted.add(name)
-        page.close()
     context.close()
     assert acting <= acted
     assert asking <= asked

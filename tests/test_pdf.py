@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,10 +22,9 @@ from PIL import Image
 
 from bakeoff.report.pdf import make_pdf
 from bakeoff.report.typst_blocks import LINE, breakable, wrapped
-from tests.conftest import Workplace
+from tests.stubs import LIGHT, StubProject
 
-# The same steps as test_pipeline.py's, so that a whole test run makes them once.
-SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1")
+NAME = "smoke-selection"
 FACTS = {
     "profile": "smoke",
     "datasets": [["shapes10", "0123456789abcdef0123"]],
@@ -88,36 +88,40 @@ def _heading(level: int, text: str, identifier: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def made(shared_workplace: Workplace) -> Workplace:
-    """Two variants on smoke with their report."""
-    done = shared_workplace.run("--variants", "ann,gray_cnn", *SMOKE, "--report-name", "pdf")
+def made(stub_run: tuple[StubProject, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[StubProject, Path]:
+    """A project and a finished run, to write more reports of."""
+    folder = tmp_path_factory.mktemp("pdf") / "made"
+    return stub_run[0], Path(shutil.copytree(stub_run[1], folder))
+
+
+def _again(made: tuple[StubProject, Path], name: str, *arguments: str, **more: str) -> tuple[str, Path]:
+    """What the command says that makes the report of that name, and its folder."""
+    project, folder = made
+    command = project.command(folder, ["stub_0", "stub_1"], "--report-only", "--report-name", name, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | LIGHT | more)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "could not be made" not in done.stdout
-    return shared_workplace
-
-
-def _again(made: Workplace, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return made.run("--variants", "ann,gray_cnn", *SMOKE, "--report-only", "--report-name", name, *arguments)
+    return done.stdout, folder / "reports" / name
 
 
 @pytest.fixture(scope="module")
-def report(made: Workplace) -> Reader:
-    return Reader((made.reports / "pdf" / "report.pdf").read_bytes())
+def report(small_report: Path) -> Reader:
+    return Reader((small_report / "report.pdf").read_bytes())
 
 
-def test_the_same_store_gives_the_same_bytes(made: Workplace, report: Reader) -> None:
-    assert _again(made, "pdf-elsewhere").returncode == 0
-    assert (made.reports / "pdf-elsewhere" / "report.pdf").read_bytes() == report.pdf
+def test_the_same_store_gives_the_same_bytes(made: tuple[StubProject, Path]) -> None:
+    _, elsewhere = _again(made, "pdf-elsewhere")
+    for name in ("report.html", "report.pdf", "results.csv"):
+        assert (elsewhere / name).read_bytes() == (made[1] / "reports" / NAME / name).read_bytes()
 
 
-def test_a_second_call_has_nothing_to_do(made: Workplace) -> None:
-    before = (made.reports / "pdf" / "report.pdf").stat().st_mtime_ns
-    assert "Report is up to date" in _again(made, "pdf").stdout
-    assert (made.reports / "pdf" / "report.pdf").stat().st_mtime_ns == before
+def test_a_second_call_has_nothing_to_do(made: tuple[StubProject, Path]) -> None:
+    before = (made[1] / "reports" / NAME / "report.pdf").stat().st_mtime_ns
+    said, folder = _again(made, NAME)
+    assert "Report is up to date" in said and (folder / "report.pdf").stat().st_mtime_ns == before
 
 
-def test_the_contents_name_every_chapter_of_the_page_with_its_page_number(made: Workplace, report: Reader) -> None:
-    page = (made.reports / "pdf" / "report.html").read_text()
+def test_the_contents_name_every_chapter_of_the_page_with_its_page_number(small_report: Path, report: Reader) -> None:
+    page = (small_report / "report.html").read_text()
     headings = re.findall(r'<h[23] id="[^"]+">(.*?)</h[23]>', page)
     assert len(headings) > 10
     pages = report.pages()
@@ -143,15 +147,15 @@ def test_each_later_page_has_a_running_head_and_its_number(report: Reader) -> No
     assert pages[2].startswith("2 The ranking")
 
 
-def test_it_is_tagged_and_every_image_has_its_alternative_text(made: Workplace, report: Reader) -> None:
+def test_it_is_tagged_and_every_image_has_its_alternative_text(small_report: Path, report: Reader) -> None:
     source = report.source().replace(b"\\", b"")
     assert b"<pdfuaid:part>1</pdfuaid:part>" in source and b"/StructTreeRoot" in source
-    notebooks = sorted((made.reports / "pdf" / "notebooks").rglob("train.ipynb"))
+    notebooks = sorted((small_report / "notebooks").rglob("train.ipynb"))
     cells = [cell for path in notebooks for cell in json.loads(path.read_text())["cells"]]
     shown = [cell for cell in cells if "report" in cell["metadata"].get("tags", [])]
     metadata = [output.get("metadata", {}) for cell in shown for output in cell.get("outputs", [])]
     alts = [entry["image/png"]["alt"] for entry in metadata if "image/png" in entry]
-    assert len(alts) == 2  # of variants that are not ranked the PDF shows the curves
+    assert len(alts) == 3  # each variant's curves
     for alt in alts:
         # A PDF holds ASCII as it is, and all else as UTF-16; unbalanced parentheses carry a backslash.
         kinds = (alt.encode("utf-8"), alt.encode("utf-16-be"), alt.encode("utf-16-be").hex().upper().encode())
@@ -288,30 +292,31 @@ def test_a_large_image_is_packed_and_a_tall_one_fits_the_page() -> None:
     assert all(0 < width < 483 and 0 < height < 582 for width, height in sizes)  # points: the text's width and height
 
 
-def test_a_failure_leaves_the_page_and_the_next_call_tries_again(made: Workplace, tmp_path: Path) -> None:
+def test_a_failure_leaves_the_page_and_the_next_call_tries_again(
+    made: tuple[StubProject, Path], tmp_path: Path
+) -> None:
     (tmp_path / "typst.py").write_text("raise ImportError('this Typst is for another system')")
-    folder = made.reports / "pdf-broken"
-    names = ("--variants", "ann,gray_cnn", *SMOKE, "--report-only", "--report-name", "pdf-broken")
-    done = made.run(*names, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (sentence,) = [line for line in done.stdout.splitlines() if "could not be made" in line]
+    said, folder = _again(made, "pdf-broken", PYTHONPATH=str(tmp_path))
+    (sentence,) = [line for line in said.splitlines() if "could not be made" in line]
     assert sentence == "report.pdf could not be made: this Typst is for another system; report.html is complete."
     assert (folder / "report.html").read_text().rstrip().endswith("</html>")
     assert not (folder / "report.pdf").exists() and not list(folder.glob(".report.pdf*"))
     page = (folder / "report.html").stat().st_mtime_ns
-    done = made.run(*names)
-    assert "Report written" in done.stdout and "could not" not in done.stdout
+    said, _ = _again(made, "pdf-broken")
+    assert "Report written" in said and "could not" not in said
     assert (folder / "report.pdf").is_file() and (folder / "report.html").stat().st_mtime_ns == page
 
 
-def test_no_pdf_leaves_it_out_and_an_earlier_one_goes_when_it_no_longer_belongs(made: Workplace) -> None:
-    folder = made.reports / "pdf-left-out"
-    done = _again(made, "pdf-left-out", "--no-pdf")
-    assert done.returncode == 0 and (folder / "report.html").is_file() and not (folder / "report.pdf").exists()
+def test_no_pdf_leaves_it_out_and_an_earlier_one_goes_when_it_no_longer_belongs(
+    made: tuple[StubProject, Path],
+) -> None:
+    _, folder = _again(made, "pdf-left-out", "--no-pdf")
+    assert (folder / "report.html").is_file() and not (folder / "report.pdf").exists()
     (folder / "report.pdf").write_bytes(b"%PDF of another run")
-    done = _again(made, "pdf-left-out", "--no-pdf")
-    assert "Report is up to date" in done.stdout and not (folder / "report.pdf").exists()
-    done = _again(made, "pdf-left-out")
-    assert "Report written" in done.stdout and (folder / "report.pdf").is_file()
+    said, _ = _again(made, "pdf-left-out", "--no-pdf")
+    assert "Report is up to date" in said and not (folder / "report.pdf").exists()
+    said, _ = _again(made, "pdf-left-out")
+    assert "Report written" in said and (folder / "report.pdf").is_file()
     # It belongs to this page, so a call that makes none leaves it.
-    assert _again(made, "pdf-left-out", "--no-pdf").returncode == 0 and (folder / "report.pdf").is_file()
+    _again(made, "pdf-left-out", "--no-pdf")
+    assert (folder / "report.pdf").is_file()

@@ -26,19 +26,26 @@ def _pipeline(runs: Path) -> Pipeline:
     return Pipeline(request, print)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def finished(small_report: Path) -> Sequence[Finished]:
     """The trainings of a small run, with their limits taken away and other data named: as if of the profile `full`."""
     found = finished_trainings(_pipeline(small_report.parent.parent / "runs"))
     return [replace(each, row=each.row | {"limited": "", "dataset": "cifar10"}) for each in found]
 
 
-@pytest.fixture
-def recorded(finished: Sequence[Finished], tmp_path: Path) -> Path:
-    """The folder in which all of them are on record."""
+@pytest.fixture(scope="module")
+def written(finished: Sequence[Finished], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all of them are on record; copy before changing."""
+    folder = tmp_path_factory.mktemp("written") / "records"
     for each in finished:
-        write(each, tmp_path / "records")
-    return tmp_path / "records"
+        write(each, folder)
+    return folder
+
+
+@pytest.fixture
+def recorded(written: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(written, tmp_path / "records"))
 
 
 def test_a_record_holds_what_the_audit_reads_of_the_store(recorded: Path, finished: Sequence[Finished]) -> None:
