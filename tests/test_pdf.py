@@ -279,6 +279,16 @@ def test_headings_that_skip_a_level_repeat_an_id_or_are_empty_are_mended() -> No
     assert "Deep" in reader.words()
 
 
+def test_a_small_drawing_stays_one_and_one_that_typst_refuses_costs_itself_alone() -> None:
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="60pt" height="40pt"><text x="5" y="20">axis</text></svg>'
+    images = {"image/png": _png(), "image/svg+xml": drawing}
+    vector = _read(_output(images))
+    assert "axis" in vector.words() and b"/Subtype /Image" not in vector.source().replace(b"/Subtype/", b"/Subtype /")
+    for broken in (drawing.replace("</svg>", "<g"), '<svg viewBox="0 0 a b">', "<svg"):
+        reader = _read(_output(images | {"image/svg+xml": broken}), v4.new_markdown_cell("the rest"))
+        assert "the rest" in reader.words() and "axis" not in reader.words()
+
+
 def test_a_large_image_is_packed_and_a_tall_one_fits_the_page() -> None:
     noise = Image.effect_noise((2400, 1800), 90).convert("RGB")
     buffer = io.BytesIO()

@@ -67,7 +67,7 @@ def check(names: Sequence[str], labels: Mapping[str, np.ndarray], what: str) -> 
     """Raise ValueError for fewer than two classes, for one without training images and for a name that two have."""
     if len(names) < 2:
         count = "one class only" if names else "no class"
-        raise ValueError(f"{what} has {count}, and nothing can be told apart; add images of a second class.")
+        raise ValueError(f"{what} has {count}, and there is nothing to classify; add images of a second class.")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise ValueError(f"{what} has two classes of the name {twice[0]!r}; give each its own.")

@@ -119,17 +119,17 @@ def _draw(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Images (n, 32, 32, 3) uint8: a textured background, pieces of clutter, the shape, noise over all of it."""
     chance = _Chance(keys, 80)
     ground = chance.color(*_GROUND)
-    picture = ground + _texture(chance)
+    image = ground + _texture(chance)
     for _ in range(3):
-        picture = _paint(picture, _clutter(chance), _ink(chance, ground, _CLUTTER))
+        image = _paint(image, _clutter(chance), _ink(chance, ground, _CLUTTER))
     cover = _shape(chance, labels)
-    picture = _paint(picture, cover, _ink(chance, ground, _CONTRAST) + _texture(chance))
-    picture += _noise(keys, len(labels)) * chance.between(*_NOISE)[..., None]
-    return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8)
+    image = _paint(image, cover, _ink(chance, ground, _CONTRAST) + _texture(chance))
+    image += _noise(keys, len(labels)) * chance.between(*_NOISE)[..., None]
+    return np.clip(image + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-def _paint(picture: np.ndarray, cover: np.ndarray, ink: np.ndarray) -> np.ndarray:
-    return picture + cover[..., None] * (ink - picture)
+def _paint(image: np.ndarray, cover: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    return image + cover[..., None] * (ink - image)
 
 
 def _ink(chance: _Chance, ground: np.ndarray, contrast: tuple[float, float]) -> np.ndarray:

@@ -91,6 +91,12 @@ def _webp(image: Image.Image, lossless: bool, quality: int) -> bytes:
 
 def _drawing(content: str) -> EmbeddedImage | None:
     """An SVG as the source of an <img>, where it can neither run scripts nor load anything."""
+    size = size_of_drawing(content)
+    return EmbeddedImage(_address(SVG, content.encode()), *map(round, size)) if size else None
+
+
+def size_of_drawing(content: str) -> tuple[float, float] | None:
+    """Width and height of an SVG in pixels, 96 to the inch; None where they cannot be shown. May raise ValueError."""
     root = re.search(r"<svg\b[^>]*>", content)
     if not root:
         return None
@@ -100,6 +106,4 @@ def _drawing(content: str) -> EmbeddedImage | None:
         width, height = (float(size[1]) * _PIXELS[size[2]] for size in sizes if size)
     else:
         *_, width, height = (float(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", "").strip()) if part)
-    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
-        return None
-    return EmbeddedImage(_address(SVG, content.encode()), round(width), round(height))
+    return (width, height) if 0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE else None

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bakeoff.errors import BakeoffError
 from bakeoff.report.fonts import add_installed, copy_fonts
-from bakeoff.report.images import FORMATS
+from bakeoff.report.images import FORMATS, LARGEST_SVG, SVG, size_of_drawing
 from bakeoff.report.typst_blocks import Cleaner, Node, block, identifiers, literal, wrapped
 from bakeoff.store.scratch import scratch_folder
 
@@ -92,10 +92,23 @@ class _Typst:
 
 def make_pdf(title: str, banner: Sequence[str], cells: Iterable[Node], facts: Mapping[str, Any]) -> bytes:
     """report.pdf's bytes: cover, contents, chapters; the same for the same arguments and packages."""
+    shown = list(cells)
+    try:
+        return _make_pdf(title, banner, shown, facts)
+    except PdfError:  # Typst may not take a drawing of an output, which is not trusted: then all are raster images
+        drawn = [SVG in output.get("data", {}) for cell in shown for output in cell.get("outputs", [])]
+        if not any(drawn):
+            raise
+        return _make_pdf(title, banner, shown, facts, vector=False)
+
+
+def _make_pdf(
+    title: str, banner: Sequence[str], cells: Iterable[Node], facts: Mapping[str, Any], vector: bool = True
+) -> bytes:
     with scratch_folder() as made:
         root, fonts = made / "root", made / "fonts"
         root.mkdir()
-        pieces = [piece for cell in cells for piece in _pieces(cell, root)]
+        pieces = [piece for cell in cells for piece in _pieces(cell, root, vector)]
         if _Typst(_MARKS["contents"]) not in pieces:
             pieces.insert(0, _Typst(_MARKS["contents"]))
         pieces.append(_Html(_how_it_was_made(facts), True, formulas=False))
@@ -178,7 +191,7 @@ def _how_it_was_made(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _pieces(cell: Node, root: Path) -> Iterable[_Html | _Typst]:
+def _pieces(cell: Node, root: Path, vector: bool) -> Iterable[_Html | _Typst]:
     """What a cell shows: its Markdown, or its outputs; never its code."""
     own = cell["metadata"].get("bakeoff", {})
     if own.get("only") == "html":
@@ -194,10 +207,10 @@ def _pieces(cell: Node, root: Path) -> Iterable[_Html | _Typst]:
             yield _Typst(_MARKS[mark])
         yield _Html(_from_markdown(cell["source"]), True, formulas=formulas)
     for output in cell.get("outputs", []):
-        yield from _output(output, root)
+        yield from _output(output, root, vector)
 
 
-def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
+def _output(output: Node, root: Path, vector: bool) -> Iterable[_Html | _Typst]:
     if output["output_type"] == "stream":
         yield _text(output["text"])
         return
@@ -217,7 +230,8 @@ def _output(output: Node, root: Path) -> Iterable[_Html | _Typst]:
         yield _Html(_from_markdown(data["text/markdown"]), False)
     elif raster:
         alt = (output["metadata"].get(raster) or {}).get("alt") or caption or "An image without a description."
-        yield _image(data[raster], str(alt), caption, root)
+        drawn = _drawing(data.get(SVG, ""), str(alt), caption, root) if vector else None
+        yield drawn or _image(data[raster], str(alt), caption, root)
     elif "text/plain" in data:
         yield _text(data["text/plain"])
 
@@ -238,6 +252,24 @@ def _from_markdown(source: str) -> str:
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
     return markdown2html_mistune(source)
+
+
+def _drawing(content: str, alt: str, caption: str, root: Path) -> _Typst | None:
+    """A small SVG as a file of the document; None where it is none, or a large one."""
+    try:
+        size = size_of_drawing(content) if len(content) < LARGEST_SVG else None
+    except ValueError:
+        size = None
+    if size is None:
+        return None
+    name = f"{len(list(root.iterdir()))}.svg"
+    (root / name).write_text(content, encoding="utf-8")
+    return _illustration(name, *(round(side * 110 / 96) for side in size), alt, caption)
+
+
+def _illustration(name: str, width: int, height: int, alt: str, caption: str) -> _Typst:
+    shape = f"{literal(name)}, {width}, {height}"
+    return _Typst(f"#illustration({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
 
 
 def _image(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
@@ -263,8 +295,7 @@ def _image(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
     else:
         name = f"{number}.png"
         canvas.save(root / name, compress_level=1)
-    shape = f"{literal(name)}, {size[0]}, {size[1]}"
-    return _Typst(f"#illustration({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
+    return _illustration(name, *size, alt, caption)
 
 
 def _to_typst(pieces: Sequence[_Html | _Typst], broken: frozenset[str] = frozenset()) -> tuple[str, Mapping[str, Node]]:

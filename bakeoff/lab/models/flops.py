@@ -46,5 +46,5 @@ def _positions(layer: keras.Layer) -> int:
     """At how many places of its output (n, ..., channels) a layer applies its whole kernel."""
     places = layer.output.shape[1:-1]
     if None in places:
-        raise ValueError(f"the arithmetic of {layer.name} is unknown: build the network for a fixed image size")
+        raise ValueError(f"the number of FLOPs of {layer.name} is unknown: build the network for a fixed image size")
     return math.prod(places)
