@@ -264,11 +264,12 @@ def _drawing(content: str, alt: str, caption: str, root: Path) -> _Typst | None:
         return None
     name = f"{len(list(root.iterdir()))}.svg"
     (root / name).write_text(content, encoding="utf-8")
-    return _illustration(name, *(round(side * 110 / 96) for side in size), alt, caption)
+    width, height = (round(side * 110 / 96) for side in size)  # 110 pixels an inch, as raster images have them
+    return _illustration(name, (width, height), alt, caption)
 
 
-def _illustration(name: str, width: int, height: int, alt: str, caption: str) -> _Typst:
-    shape = f"{literal(name)}, {width}, {height}"
+def _illustration(name: str, size: tuple[int, int], alt: str, caption: str) -> _Typst:
+    shape = f"{literal(name)}, {size[0]}, {size[1]}"
     return _Typst(f"#illustration({shape}, alt: {literal(alt)}, caption: {literal(caption)})")
 
 
@@ -295,7 +296,7 @@ def _image(encoded: str, alt: str, caption: str, root: Path) -> _Typst:
     else:
         name = f"{number}.png"
         canvas.save(root / name, compress_level=1)
-    return _illustration(name, *size, alt, caption)
+    return _illustration(name, size, alt, caption)
 
 
 def _to_typst(pieces: Sequence[_Html | _Typst], broken: frozenset[str] = frozenset()) -> tuple[str, Mapping[str, Node]]:
