@@ -129,6 +129,8 @@ def _training(*folders: Path) -> tuple[psutil.Process, psutil.Process] | None:
 
 def _apart(folder: Path) -> list[str]:
     """To be put before a command: no other process sees `folder`/hidden, copied to `folder`/kept in the end."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs Linux namespaces, which root can make")
     (folder / "hidden").mkdir()
     hide = 'kept="$1"; shift; mount -t tmpfs none "$0" && "$@"; code=$?; cp -r "$0/." "$kept"; exit $code'
     return ["unshare", "--mount", "sh", "-c", hide, str(folder / "hidden"), str(folder / "kept")]
@@ -173,10 +175,9 @@ def test_a_worker_that_is_killed_costs_its_step_a_second_run_and_nothing_else(
 def test_a_node_that_is_killed_costs_its_steps_a_second_run_and_nothing_else(
     cluster: Any, places: list[Path], project: StubProject, truth: dict[str, str], tmp_path: Path, apart: bool
 ) -> None:
+    before = _apart(tmp_path) if apart else []
+    folder, result = (tmp_path / "hidden", tmp_path / "kept") if apart else (tmp_path, tmp_path)
     node = cluster.add_node(**_node(places[3], 4))
-    before, folder, result = ([], tmp_path, tmp_path)
-    if apart:
-        before, folder, result = _apart(tmp_path), tmp_path / "hidden", tmp_path / "kept"
     command = [*before, *project.command(folder, VARIANTS, *_on(cluster), *(["--transfer"] if apart else []))]
     process = subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -212,3 +213,10 @@ def test_a_cluster_without_a_gpu_that_is_asked_for_one_says_so(
     code, said = project.run(tmp_path, VARIANTS, *_on(cluster), "--device", "gpu")
     assert code == 2 and "has no GPU" in said and "Traceback" not in said, said
     assert time.monotonic() - begun < 10
+
+
+def test_a_node_that_does_not_see_the_runs_folder_is_named(cluster: Any, project: StubProject, tmp_path: Path) -> None:
+    command = [*_apart(tmp_path), *project.command(tmp_path / "hidden", VARIANTS, *_on(cluster))]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    assert done.returncode == 2 and "does not see" in done.stderr, done.stdout + done.stderr
+    assert done.stderr.count("\n") == 1
