@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from bakeoff.errors import StepError
 from bakeoff.executors import Task
 from bakeoff.executors.kernels import Kernels, shared_server
 from bakeoff.plan.code_digests import PROJECT
-from bakeoff.plan.machine import Machine, processor
+from bakeoff.plan.machine import Machine, numeric_variables, processor
 from bakeoff.plan.resolve import import_environment, python_path
 from bakeoff.plan.resources import usable_cores
 from bakeoff.plan.software import package_versions
@@ -53,6 +53,7 @@ class Likeness:
 
     versions: Mapping[str, str]
     processor: str  # empty: no step computes on one
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, those that change numbers
 
     def fault(self) -> str:
         """In words, what is another here; nothing where all is as it must be."""
@@ -60,6 +61,11 @@ class Likeness:
         for name in sorted({*self.versions, *here}):
             if here.get(name) != self.versions.get(name):
                 return f"has {name} {here.get(name, 'missing')} where this run has {self.versions.get(name, 'none')}"
+        own = numeric_variables()
+        for name in sorted({*self.variables, *own}):
+            if own.get(name) != self.variables.get(name):
+                mine, theirs = (each.get(name, "nothing") for each in (own, self.variables))
+                return f"has {name} set to {mine} where this run has {theirs}; set it there as here"
         if self.processor and processor() != self.processor:
             return f"has another processor ({processor()}), on which numbers may differ in their last digits"
         return ""
@@ -67,7 +73,7 @@ class Likeness:
 
 def likeness(machine: Machine) -> Likeness:
     """What workers for a plan that was made for `machine` must have."""
-    return Likeness(package_versions(), "" if machine.gpus else machine.processor)
+    return Likeness(package_versions(), "" if machine.gpus else machine.processor, numeric_variables())
 
 
 def fault_here(alike: Likeness, run_folder: Path | None) -> str:

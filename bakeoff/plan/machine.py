@@ -108,11 +108,15 @@ def find_machine(digests: DigestCache, cores: int, say: Callable[[str], None]) -
     return Machine(backend, cores, numeric_settings(), ids, processor(), kind, cudnn)
 
 
+def numeric_variables() -> dict[str, str]:
+    """The environment variables that are set here and change numbers."""
+    return {name: os.environ[name] for name in NUMERIC_VARIABLES if name in os.environ}
+
+
 def numeric_settings() -> dict[str, Any]:
     """The environment variables that are set and change numbers, and what keras.json says."""
-    said = {name: os.environ[name] for name in NUMERIC_VARIABLES if name in os.environ}
     keras = read_keras_settings()
-    return said | {name: keras.get(name, default) for name, default in _KERAS_DEFAULTS.items()}
+    return numeric_variables() | {name: keras.get(name, default) for name, default in _KERAS_DEFAULTS.items()}
 
 
 def find_gpus(backend: str, digests: DigestCache, say: Callable[[str], None]) -> tuple[tuple[str, ...], str, str]:

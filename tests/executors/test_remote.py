@@ -12,7 +12,7 @@ import pytest
 from bakeoff.errors import StepError
 from bakeoff.executors import Needs, Task
 from bakeoff.executors.remote import Likeness, execute_here, moved
-from bakeoff.plan.machine import processor
+from bakeoff.plan.machine import numeric_variables, processor
 from bakeoff.plan.software import package_versions
 from bakeoff.run.execute import Job
 from bakeoff.store import Store
@@ -22,7 +22,7 @@ from tests.stubs import commit
 PARENT = ("load", "0" * 40)
 READ = """from pathlib import Path
 Path(output, 'out.txt').write_text(Path(inputs['load'], 'in.txt').read_text() * 2 + output)"""
-ALIKE = Likeness(package_versions(), processor())
+ALIKE = Likeness(package_versions(), processor(), numeric_variables())
 
 
 def make_task(root: Path, source: str = READ) -> Task:
@@ -59,6 +59,12 @@ def test_each_attempt_has_a_folder_of_its_own_and_another_machine_is_refused(tmp
         execute_here(task, staging.folder, dataclasses.replace(ALIKE, versions={"keras": "0"}), True, "test")
     with pytest.raises(StepError, match="another processor"):
         execute_here(task, staging.folder, dataclasses.replace(ALIKE, processor="abacus"), True, "test")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(StepError, match="has MKL_CBWR set to AVX where this run"),
+    ):
+        patch.setenv("MKL_CBWR", "AVX")
+        execute_here(task, staging.folder, ALIKE, True, "test")
     staging.close()
     with pytest.raises(StepError, match="does not see"):
         execute_here(task, staging.folder, ALIKE, True, "test")
