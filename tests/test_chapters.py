@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from bakeoff.plan.code_digests import Code
 from bakeoff.plan.steps import background_step, compare_step, stale_reason
@@ -18,6 +18,7 @@ from bakeoff.report.cells import Executed
 from bakeoff.report.comparison import comparison
 from bakeoff.report.merge import Merger, merge
 from bakeoff.store import Store
+from tests import environment
 from tests.conftest import PROJECT
 
 CHAPTERS = PROJECT / "bakeoff" / "report" / "chapters"
@@ -76,6 +77,7 @@ def test_the_background_is_made_again_when_its_own_code_changes(
     assert background_step(_code(store, project)).result_key != before.result_key
 
 
+@pytest.mark.usefixtures("fork_server")
 def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, project_copy: Callable[[], Path]) -> None:
     """With an empty store and --report-only the background and the comparison are all that runs."""
     project = project_copy()
@@ -83,11 +85,11 @@ def test_a_background_that_fails_does_not_cost_the_report(tmp_path: Path, projec
     path = project / "notebooks" / "0_background.ipynb"
     path.write_text(path.read_text().replace("import numpy as np", "1 / 0"))
     arguments = ["--variants", "ann", "--profile", "smoke", "--set", "dataset=shapes10", "--report-only"]
-    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports"), "--cold-kernels"]
+    places = ["--runs-dir", str(tmp_path / "runs"), "--reports-dir", str(tmp_path / "reports"), "--no-pdf"]
     done = subprocess.run(
         [sys.executable, "pipeline.py", *arguments, *places],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(project), "TFDS_DATA_DIR": str(tmp_path), "KERAS_HOME": str(tmp_path)},
+        env=environment.at_start(),
         capture_output=True,
         text=True,
         timeout=400,

@@ -47,12 +47,12 @@ def project(tmp_path: Path, stub_template: Path) -> StubProject:
 def test_results_are_those_of_the_code_that_their_key_names(
     project: StubProject, tmp_path: Path, kernels: tuple[str, ...]
 ) -> None:
-    code, said = project.run(tmp_path, ["stub_0"], "--no-pdf", *kernels)
+    code, said = project.run(tmp_path, ["stub_0"], "--no-pdf", "--jobs", "1", *kernels)
     assert code == 0, said
     (first,) = (tmp_path / "runs" / "evaluate").glob("*/marker.txt")
     assert first.read_text() == "before, the cell before"
     assert "VALUE = 'after'" in (project.root / "bakeoff/lab/marker.py").read_text()
-    code, said = project.run(tmp_path, ["stub_0"], "--no-pdf", *kernels)
+    code, said = project.run(tmp_path, ["stub_0"], "--no-pdf", "--jobs", "1", *kernels)
     assert code == 0, said
     markers = {path.parent.name: path.read_text() for path in (tmp_path / "runs" / "evaluate").glob("*/marker.txt")}
     assert markers.pop(first.parent.name) == "before, the cell before"
