@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -107,6 +108,13 @@ def test_without_the_cuda_wheels_it_stays_until_they_are_asked_for(checkout: Pat
     installed.write_text(f"{checkout.resolve()}\nGPU=\nrequirements.lock\nrequirements-gpu.lock\n", encoding="utf-8")
     os.utime(installed, (3e9, 3e9))
     assert nothing_to_do(checkout, there) and not nothing_to_do(checkout, there, "GPU=no")
+
+
+def test_conda_installs_the_lock_file_and_one_command_is_left() -> None:
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    assert environment["dependencies"] == ["python=3.12", "pip", {"pip": ["-r requirements.lock"]}]
+    readme = " ".join((PROJECT / "README.md").read_text().split())
+    assert "`conda env create -f environment.yml`, then `pip install --no-deps --editable .`" in readme
 
 
 def test_the_cuda_wheels_are_those_that_the_locked_tensorflow_asks_for() -> None:
