@@ -86,7 +86,7 @@ test-backends: backends ## Run every variant on JAX and on PyTorch (gigabytes, a
 NOTEBOOKS :=
 COLAB_PYTHON = $(shell for name in python3.13 ~/.pyenv/versions/3.13.*/bin/python "$(PYTHON)"; do \
 	$$name -c '' 2>/dev/null && echo "$$name" && break; done)
-test-colab: setup ## Run each notebook from its first cell with Colab's versions, on Python 3.13 or the nearest: by hand
+test-colab: setup ## Run each notebook from its first cell with Colab's versions, on Python 3.13 or the nearest
 	@test -x $(VENV)/colab/bin/python || "$(COLAB_PYTHON)" -m venv $(VENV)/colab
 	@echo "Running the notebooks in $(VENV)/colab, on $$($(VENV)/colab/bin/python --version) (Colab has 3.13)."
 	@$(BIN)/uv pip install --quiet --system-certs --python $(VENV)/colab/bin/python --requirement tests/colab.txt

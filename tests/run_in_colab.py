@@ -20,7 +20,7 @@ _STARTUP = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('g
 _RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
-NotebookClient(nbformat.read(sys.argv[1], as_version=4), timeout=500, kernel_name="python3").execute(cwd=".")
+NotebookClient(nbformat.read(sys.argv[1], as_version=4), timeout=1200, kernel_name="python3").execute(cwd=".")
 """
 
 
