@@ -22,19 +22,20 @@ def attempt_networks(plan: Plan, runner: Runner) -> None:
     """
     asked: list[dict[str, Any]] = []
     for row in plan.rows:
-        question = _question(row) if _is_to_be_built(row, plan) else None
-        if question and question not in asked:
+        builder = row.steps.get("draw") or row.steps.get("build")  # the first step that builds the network
+        if builder is None or builder.name not in plan.reasons or not _is_known(row):
+            continue
+        if (question := _question(row)) not in asked:
             asked.append(question)
             try:
-                runner.execute_code(row.steps["build"], _CODE, question)
+                runner.execute_code(builder, _CODE, question)
             except StepError as error:
                 raise RequestError(f"{row.variant} cannot be run: {error.reason}") from None
 
 
-def _is_to_be_built(row: Row, plan: Plan) -> bool:
-    build = row.steps.get("build")
-    pending = build is not None and build.name in plan.reasons
-    return pending and bool(row.dataset.image_shape) and options.is_users(row.parameters.stage["builder"])
+def _is_known(row: Row) -> bool:
+    """Whether the network is the user's, and the shape of its images known."""
+    return bool(row.dataset.image_shape) and options.is_users(row.parameters.stage["builder"])
 
 
 def _question(row: Row) -> dict[str, Any]:
