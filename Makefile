@@ -157,12 +157,12 @@ lock: setup ## Resolve the versions anew into requirements.lock and requirements
 
 AUDIT := $(VENV)/audit
 audit: ## Ask PyPI's vulnerability service about every locked version (needs the network)
-	@echo "Asking about every version in requirements.lock (accepted findings: docs/accepted-findings.txt)."
+	@echo "Asking about every version in requirements.lock and requirements-gpu.lock (accepted findings: docs/accepted-findings.txt)."
 	@test -n "$(PYTHON)" || { echo "Bakeoff needs Python 3.11, 3.12 or 3.13 on the path; none was found."; exit 2; }
 	@{ test -x $(AUDIT)/bin/pip-audit || { mkdir -p $(VENV) && "$(PYTHON)" -m venv $(AUDIT) && \
 		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }; } || \
 		{ echo "pip-audit could not be installed (the lines above say why); nothing was asked."; exit 2; }
-	@$(AUDIT)/bin/python -m pip_audit -r requirements.lock --require-hashes --disable-pip --strict --progress-spinner off \
+	@$(AUDIT)/bin/python -m pip_audit -r requirements.lock -r requirements-gpu.lock --require-hashes --disable-pip --strict --progress-spinner off \
 		$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' docs/accepted-findings.txt) 2> $(AUDIT)/log && tail -n 1 $(AUDIT)/log || \
 		{ tail -n 2 $(AUDIT)/log; echo "A version listed above has a known fault: take a newer one (make lock), or accept it with" \
 		"a date and a reason in docs/accepted-findings.txt. No list: the service could not be asked; try again later."; exit 1; }

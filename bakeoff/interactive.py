@@ -22,6 +22,7 @@ EXAMPLES = {
     "5_train_airbench": "speedrun_cnn",
 }
 VARIANT = "simple_cnn"
+BY_HAND = "by_hand"  # of a store: the folders of notebooks that were opened by hand; --clean removes older ones
 OUTPUTS = "outputs"  # among the inputs of a copy that --open wrote: where each run of it gets a folder of its own
 _given: set[str] = set()  # the output folders that this process was given
 _taken: dict[str, Any] = {}  # the values that its notebook was given
@@ -44,7 +45,7 @@ def resolve_inputs(notebook: str, names: MutableMapping[str, Any]) -> tuple[dict
         return opened, _new_folder(Path(opened[OUTPUTS]), notebook)
     from bakeoff.plan.code_digests import PROJECT
 
-    output = _new_folder(PROJECT / "runs" / "by_hand", notebook)
+    output = _new_folder(PROJECT / "runs" / BY_HAND, notebook)
     inputs = _compare_inputs(Path(output)) if notebook == "7_compare" else _parents(notebook, names)
     return inputs, output
 

@@ -61,6 +61,12 @@ def stage_folders(row: Row, store: Store) -> dict[str, str]:
     }
 
 
+def without_other_trials(folders: Mapping[str, str]) -> list[str]:
+    """The labels of a row's finished steps, of a search that has ended only the best trial's among the trials."""
+    best = f"trial-{_read(Path(folders['search']) / _FILES['search']).get('trial')}" if "search" in folders else ""
+    return [label for label in folders if not best or not label.startswith("trial-") or label == best]
+
+
 def title_of(row: Row) -> str:
     """A row's title, and whether the class that it names is one that the synthetic fallback data set lacks."""
     title, values = str(row.parameters.run["title"]), row.parameters.stage

@@ -13,6 +13,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from bakeoff import warm
 from bakeoff.errors import StepError
+from bakeoff.executors.kernels import Kernels
 from bakeoff.plan.machine import Machine
 from bakeoff.plan.steps import STAGES, Step
 from bakeoff.run.execute import FAILED, Job, execute
@@ -187,9 +188,9 @@ def test_a_kernel_reads_no_start_up_files(tmp_path: Path, monkeypatch: pytest.Mo
     source = "assert not {'smuggled', 'smuggled_too'} & {*globals()}, 'a start-up file was read'"
     with pytest.raises(StepError, match="a start-up file was read"):
         execute(_job(tmp_path, source))
-    with Runner(Store(tmp_path / "runs"), Machine("tensorflow", 2, {}), tmp_path, print) as runner:
-        step = Step(STAGES["load"], {}, {}, {"settings": {}}, "key", "page")
-        execute(dataclasses.replace(_job(tmp_path, source), environment=runner.kernel_environment(step)))
+    kernels = Kernels({}, tmp_path / "log", print, cold=True)
+    execute(kernels.equip(_job(tmp_path, source)))
+    kernels.close()
 
 
 # Stands for a backend that came up on a device: what `bakeoff.lab.device` looks at.

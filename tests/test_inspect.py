@@ -504,8 +504,13 @@ def test_links_are_not_followed_and_nothing_else_is_touched(place: Place, tmp_pa
     for path in mine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
+    old, new = (place.runs / "by_hand" / f"5_train-{name}" for name in ("abcdefgh", "ijklmnop"))
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (0, 0))
     code, said = _clean(place, "--yes")
     assert code == 0 and not partial.exists(), said
+    assert not old.exists() and new.exists(), "what somebody began today by hand may be open"
     assert (outside / ("e" * 32) / "precious.txt").read_text() == "x"
     assert all(path.read_text() == "mine" for path in mine)
     assert (place.runs / "search").is_symlink() and (place.runs / "train" / ("f" * 32)).is_symlink()

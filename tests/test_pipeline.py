@@ -92,7 +92,8 @@ def test_every_image_has_an_alternative_text(page: str) -> None:
 def test_the_executed_notebooks_lie_beside_the_report(made: Workplace) -> None:
     folder = made.reports / "smoke" / "notebooks" / "gray_grid"
     made_once = {"load", "preprocess", "draw", "search", "build", "train", "evaluate"}
-    assert {path.stem for path in folder.iterdir()} == made_once | {"trial-1", "trial-2"}
+    beside = {path.stem for path in folder.iterdir()}
+    assert beside > made_once and len(beside) == len(made_once) + 1, "of the trials, the best one"
     notebook = json.loads((folder / "train.ipynb").read_text())
     assert all(cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"])
 

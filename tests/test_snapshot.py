@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.plan.snapshot import take_snapshot
+from bakeoff.plan.snapshot import current, take_snapshot
 from bakeoff.store import Store
 from tests.stubs import StubProject, make_stub_project
 
@@ -69,3 +69,7 @@ def test_a_snapshot_is_made_once_a_version_of_the_code(project: StubProject, tmp
     assert take_snapshot(store, project.root) != first
     assert (first / "bakeoff/lab/marker.py").read_text() == "VALUE = 'before'"
     assert len(list((store.root / "code").iterdir())) == 2
+    networks = {"own_networks/mine.py": b"x = 1"}
+    there = [first, take_snapshot(store, project.root), take_snapshot(store, project.root, networks)]
+    assert current(there, project.root, networks) == there[1:]
+    assert current(there, project.root, {"own_networks/mine.py": b"x = 2"}) == there[1:2]

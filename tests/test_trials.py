@@ -30,7 +30,7 @@ Path(output, "trials.csv").write_text("trial,units,seconds\\n" + rows)
 best = max((trial["values"]["units"] for trial in trials), key=[4, 9, 6, 10].__getitem__)
 training = {"optimizer": "sgd", "learning_rate": 0.5, "optimizer_options": {}}
 chosen = {"builder_options": {"filters": best}, "training": training}
-found = {"train_images": 8, "validation_images": 2, "values": {}, "points_run": len(trials), **chosen}
+found = {"train_images": 8, "validation_images": 2, "values": {}, "trial": best + 1, **chosen}
 Path(output, "best.json").write_text(json.dumps(found))
 Path(output, "proof.txt").write_text("search")"""
 # What the search found are the parameters of what follows; and it had half of what `smoke` allows.
@@ -83,6 +83,8 @@ def test_a_search_that_is_extended_runs_the_new_trials_alone(project: StubProjec
     assert [name for name in inputs if "-" in name] == [f"trial-{number}" for number in range(1, 5)]
     with (tmp_path / "reports" / "smoke-selection" / "results.csv").open(newline="") as stream:
         assert next(csv.DictReader(stream))["search_seconds"] == "8.0"
+    beside = tmp_path.glob("reports/smoke-selection/notebooks/stub_0/trial-*.ipynb")
+    assert [path.stem for path in beside] == ["trial-4"], "the best one's, of perhaps hundreds"
     # Nobody needs to know what a trial is: each look takes it as any step.
     planned = run(4, "--dry-run")
     assert "stub_0 trial-4: done" in planned and "12 steps, 0 to run." in planned, planned

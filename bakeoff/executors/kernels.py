@@ -45,20 +45,23 @@ class Kernels:
     def equip(self, job: Job) -> Job:
         """The job with a kernel's name and with what its launcher must find in the environment."""
         name, environment = self.find()
-        own = {"IPYTHONDIR": str(self.folder() / "ipython")}
-        return replace(job, kernel=name, environment={**job.environment, **own, **environment}, sockets=self._sockets())
+        return replace(job, kernel=name, environment={**job.environment, **environment}, sockets=self._sockets())
 
     def find(self) -> tuple[str, dict[str, str]]:
-        """The kernel's name and what its launcher must find in the environment; starts the fork server."""
+        """The kernel's name and what its launcher must find in the environment; starts the fork server.
+
+        No kernel reads anybody's start-up files of IPython.
+        """
+        own = {"IPYTHONDIR": str(self.folder() / "ipython")}
         self.cold = self.cold or not warm.supported()
         if self._server is not None and not self._server.serves():
             self._forget_server()
         if self._server is None and not self.cold:
             self._start_server()
         if self._server is None:
-            return COLD_KERNEL, {}
+            return COLD_KERNEL, own
         path = os.pathsep.join([str(warm.JUPYTER_PATH), *filter(None, [os.environ.get("JUPYTER_PATH")])])
-        return warm.KERNEL, {"JUPYTER_PATH": path, warm.SOCKET_VARIABLE: str(self._server.path)}
+        return warm.KERNEL, {**own, "JUPYTER_PATH": path, warm.SOCKET_VARIABLE: str(self._server.path)}
 
     def _forget_server(self) -> None:
         """Say that it has ended; it is started again once."""

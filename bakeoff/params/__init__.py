@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -159,15 +160,16 @@ def _merge(
     """base <- variant <- limits <- --set; the cuts that this makes are kept in words."""
     variant = _own_options(variant)
     catalogue = {key: entry.value for key, entry in {**base, **variant}.items()}
-    _check_model(name, catalogue, variant)  # before what only a sound search space can be asked
+    find = cache(own_network.find)  # so that what is checked is what is digested, and what a run's snapshot holds
+    _check_model(name, catalogue, variant, find)  # before what only a sound search space can be asked
     capped = {
         **catalogue,
         **{key: entry.value for key, entry in {**limits, **chosen}.items() if key in _limits(base)},
     }
     _limit(capped)
     final = {**capped, **{key: entry.value for key, entry in _own_options(chosen).items()}}
-    _check_model(name, final, {**variant, **chosen})
-    network = own_network.find(final["builder"]) if own_network.is_own(final["builder"]) else None
+    _check_model(name, final, {**variant, **chosen}, find)
+    network = find(final["builder"]) if own_network.is_own(final["builder"]) else None
     final["builder"] = network.name if network else final["builder"]
     return Parameters(
         variant=name,
@@ -185,8 +187,10 @@ def _own_options(entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
     return {**entries, "builder_options": Entry({}, entries["builder"].where)}
 
 
-def _check_model(name: str, values: Mapping[str, Any], given: Mapping[str, Entry]) -> None:
-    wrong = rules.model_fault(values)
+def _check_model(
+    name: str, values: Mapping[str, Any], given: Mapping[str, Entry], find: Callable[[str], OwnNetwork]
+) -> None:
+    wrong = rules.model_fault(values, find)
     if wrong:
         place = given.get(wrong[0])
         raise ParameterError(place.where if place else f"params/variants/{name}.yaml", *wrong)

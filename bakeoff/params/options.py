@@ -15,6 +15,7 @@ from typing import Any
 
 from bakeoff.errors import nearest, shown
 from bakeoff.params import own_network
+from bakeoff.params.own_network import OwnNetwork
 
 LAB = Path(__file__).parents[1] / "lab"
 MODELS = LAB / "models"
@@ -182,10 +183,10 @@ def is_users(builder: str) -> bool:
     return own_network.is_own(builder) or builders()[builder] == builder
 
 
-def builder(name: str) -> Builder:
-    """What a builder's signature says, read without importing it; RequestError for one of the user's that is wrong."""
+def builder(name: str, find: Callable[[str], OwnNetwork]) -> Builder:
+    """What a builder's signature says, read without importing it; `find` reads one of the user's own."""
     own = own_network.is_own(name)
-    return _signature(own_network.find(name).function if own else _networks(MODELS / f"{builders()[name]}.py")[name])
+    return _signature(find(name).function if own else _networks(MODELS / f"{builders()[name]}.py")[name])
 
 
 @cache

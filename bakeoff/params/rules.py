@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bakeoff.errors import nearest, shown
 from bakeoff.params import options, own_network
 from bakeoff.params.options import is_number
+from bakeoff.params.own_network import OwnNetwork
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "task": ("classes", "binary", "labels_only"),
@@ -92,12 +93,15 @@ def fault(name: str, value: Any, default: Any) -> str | None:
     return options.mapping_fault(value, options.AUGMENTATION) if name == "augmentation" else None
 
 
-def model_fault(values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first fault of network, trainer, optimizer and search space against each other: (name, why)."""
+def model_fault(values: Mapping[str, Any], find: Callable[[str], OwnNetwork]) -> tuple[str, str] | None:
+    """The first fault of network, trainer, optimizer and search space against each other: (name, why).
+
+    `find` reads a network of the user's own: see `own_network.find`.
+    """
     for name, known in (("builder", options.builders()), ("trainer", options.TRAINERS)):
         if values[name] not in known and not (name == "builder" and own_network.is_own(values[name])):
             return name, f"is {shown(values[name])}; {nearest(values[name], known)}"
-    builder = options.builder(values["builder"])
+    builder = options.builder(values["builder"], find)
     wrong = _builder_fault(values, builder)
     if wrong:
         return "builder_options", wrong

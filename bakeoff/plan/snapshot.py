@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -39,9 +39,14 @@ def take_snapshot(store: Store, project: Path, more: Mapping[str, bytes] = Mappi
     return folder
 
 
-def snapshot_name(project: Path) -> str:
-    """What the folder of the project's code as it is now is called, be it there or not."""
-    return _name(_files(project))
+def current(folders: Iterable[Path], project: Path, more: Mapping[str, bytes]) -> list[Path]:
+    """Those snapshots that hold the project's code as it is now, with none or some of the further files `more`."""
+    now, found = _files(project), []
+    for folder in folders:
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        if folder.name == _name(now | {path: content for path, content in more.items() if path in there}):
+            found.append(folder)
+    return found
 
 
 def _files(project: Path) -> dict[str, bytes]:

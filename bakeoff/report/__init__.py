@@ -17,7 +17,7 @@ from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts, missing_images
 from bakeoff.report.masks import masked_notebook
 from bakeoff.report.pages import Pages
-from bakeoff.results import stage_folders
+from bakeoff.results import stage_folders, without_other_trials
 from bakeoff.store import NOTEBOOK, Store, digest_file, digest_value, unique_name, write_atomically
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ class Report:
         shutil.rmtree(target, ignore_errors=True)
         for row in self.plan.rows:
             name = row.folder_name
-            for stage, folder in stage_folders(row, store).items():
+            folders = stage_folders(row, store)
+            for stage in without_other_trials(folders):
+                folder = folders[stage]
                 (target / name).mkdir(parents=True, exist_ok=True)
                 text = (Path(folder) / NOTEBOOK).read_text(encoding="utf-8")
                 masked = masked_notebook(text, store.root)

@@ -214,9 +214,9 @@ class Runner:
         self.locks.release(step)
 
     def kernel_environment(self, step: Step) -> dict[str, str]:
-        """A kernel's: it imports the snapshot's code, and reads nobody's start-up files of IPython."""
+        """A kernel's: it imports the snapshot's code."""
         chosen = kernel_environment(step, self.machine, self.data_dir, self.devices.lease(step))
-        own = {"PYTHONPATH": python_path(self.project), "IPYTHONDIR": str(self._kernels.folder() / "ipython")}
+        own = {"PYTHONPATH": python_path(self.project)}
         return chosen | own | {_COMPILED: os.environ.get(_COMPILED) or str(self.store.compiled(self.machine.processor))}
 
     def kernel_server(self) -> dict[str, str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff.plan.code_digests import PROJECT
+from bakeoff.interactive import BY_HAND
+from bakeoff.params.own_network import copies
+from bakeoff.plan.code_digests import NOTEBOOKS, PROJECT
 from bakeoff.plan.resolve import NOT_HERE
-from bakeoff.plan.snapshot import FOLDER, snapshot_name
+from bakeoff.plan.snapshot import FOLDER, current
 from bakeoff.plan.steps import BACKGROUND, COMPARE, STAGES, Plan, parent_name
 from bakeoff.plan.trials import FOLLOWING, asked
 from bakeoff.store import MANIFEST, Store, digest_value, staging
@@ -20,6 +23,8 @@ from bakeoff.store.locks import is_held, try_lock
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _STAGES = (*STAGES, BACKGROUND.name, COMPARE.name)
+_NOTEBOOKS = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
+_DAY = 86400.0  # what somebody made by hand since may be open
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -46,6 +51,7 @@ class Cleaner:
     _absent: set[str] = field(default_factory=set)  # data sets that the plans want and that are not here
     _kept: dict[Path, int] = field(default_factory=dict)
     _spared: list[str] = field(default_factory=list)
+    _own_networks: Mapping[str, bytes] = field(default_factory=dict)
     _may_follow: int = 0  # steps that are kept for what a search may find
     _last_made: dict[tuple[str, str], list[str]] | None = None  # step -> the variants that made it last
 
@@ -55,6 +61,7 @@ class Cleaner:
         rows = [row for plan in self.plans for row in plan.rows]
         later = [row.later[stage] for row in rows for stage in row.unknown]
         later += [row.later["trial"] for row in rows if "trial" in row.later and "trial-1" not in row.steps]
+        self._own_networks = copies(network for row in rows if (network := row.parameters.network))
         self._asked = {digest_value(asked(each.stage.name, each.key_inputs)) for each in later}
         self._needed |= {self.store.shared(step.key_inputs) for step in [*steps, *later] if step.stage.shares}
         here = {row.dataset.in_notebooks for row in rows if row.dataset.digest not in (row.dataset.name, NOT_HERE)}
@@ -101,11 +108,13 @@ class Cleaner:
                 self._kept[folder] = _size(folder)
             elif folder.is_dir():
                 yield Item(folder, _size(folder), "features for packages, settings or code that no plan has", True)
-        now = snapshot_name(PROJECT)
-        for folder in _entries(self.store.root / FOLDER):
-            if folder.name != now:
-                yield Item(folder, _size(folder), "a copy, for earlier runs, of code that is another now", True)
+        snapshots = _entries(self.store.root / FOLDER)
+        for folder in set(snapshots) - set(current(snapshots, PROJECT, self._own_networks)):
+            yield Item(folder, _size(folder), "a copy, for earlier runs, of code that is another now", True)
         yield from self._of_unfinished()
+        for folder in _entries(self.store.root / BY_HAND):
+            if folder.name.rpartition("-")[0] in _NOTEBOOKS and time.time() - folder.stat().st_mtime > _DAY:
+                yield Item(folder, _size(folder), "output of a notebook that was opened by hand")
         for path in _entries(self.store.root / "locks"):
             stage, key = _step_of(path, ".lock")
             needed = {*self._needed, *self._kept}

@@ -24,7 +24,7 @@ from tests.stubs import StubProject, make_stub_project, make_template
 
 VARIANTS = ("stub_0", "stub_1")
 _SECONDS = 0.05  # after each file that a stub writes, so that many kills hit half a step
-_LONGEST_RUN = 60.0
+_LONGEST_RUN, _LONGEST_TIMES = 60.0, 6  # seconds, or so many times an undisturbed run where the machine is busy
 _MOST_TRIES = 5  # for each kill that is to hit
 
 
@@ -89,9 +89,10 @@ def strike(
             moment = time.monotonic() + random.uniform(0.01, 0.5)  # nobody there: look again a little later
     tally.tried += 1
     tally.hit += done
-    process.communicate(timeout=_LONGEST_RUN)
+    longest = max(_LONGEST_RUN, _LONGEST_TIMES * truth.seconds)
+    process.communicate(timeout=longest)
     for other in others:
-        said, _ = other.communicate(timeout=_LONGEST_RUN * len(hosts))
+        said, _ = other.communicate(timeout=longest * len(hosts))
         if other.returncode:
             tally.lost.append(f"a run beside the one that was killed ended with {other.returncode}: {said[-300:]}")
     tally.left += _outlived(family)
