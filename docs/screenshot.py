@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 TARGET = Path(__file__).resolve().parent / "report.png"
-WIDTH, HEIGHT = 1440, 1000
+WIDTH, HEIGHT = 1440, 1120
 LARGEST = 250_000  # bytes
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
