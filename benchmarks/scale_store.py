@@ -53,6 +53,7 @@ def main(template: Path, folder: Path, reported: bool) -> None:
     found |= _events(pipeline, plan)
     _fill(plan, pipeline.store, template)
     found |= _nothing_to_do(pipeline, reported)
+    found["gigabytes at the end"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps(found), flush=True)
 
 
