@@ -55,7 +55,7 @@ def test_one_table_has_all_models_with_the_pick_and_its_reason() -> None:
     }
     table = [*_rows("d", "c", "b", "a", **figures), *_rows("e", **figures | {"status": "failed", "test_accuracy": ""})]
     ranked = RANKED | {"c": RANKED["c"] | {"points behind the first": "11.0 (+9.9 to +12.1)"}}
-    output = models(Standing(ranked, {"d": "random weights; too short"}), table)
+    output = models(Standing(ranked, {"d": "96 images, fewer than 5000; too short"}), table)
     rows = BeautifulSoup(output["data"]["text/html"], "html.parser").select("tbody tr")
     found = {row.th.get_text(): [cell.get_text() for cell in row.find_all("td")] for row in rows if row.th}
     assert list(found) == ["a", "b", "c", "d", "e"]
@@ -66,7 +66,14 @@ def test_one_table_has_all_models_with_the_pick_and_its_reason() -> None:
     assert (
         found["b"][-1] == "not significantly different from the picked one" and found["c"][-1] == "11.0 points behind"
     )
-    assert found["d"] == ["this project", "", "50.0 %", "12\u00a0230\u00a0010", "7 s", "not ranked: random weights"]
+    assert found["d"] == [
+        "this project",
+        "",
+        "50.0 %",
+        "12\u00a0230\u00a0010",
+        "7 s",
+        "not ranked: 96 images, fewer than 5000",
+    ]
     assert found["e"][-1] == "failed"
 
 

@@ -9,7 +9,7 @@ from html import escape, unescape
 import bleach
 
 FORMULA = "\ue000"  # of private use: begins the mark of a formula, see formulas.py
-_INLINE = {"a", "b", "br", "code", "del", "em", "i", "s", "span", "strong", "sub", "sup", "u"}
+_INLINE = {"a", "b", "br", "code", "del", "em", "i", "s", "span", "strong", "sub", "sup", "u", "wbr"}
 _BLOCKS = {"blockquote", "dd", "dl", "dt", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "ul"}
 _TABLES = {"table", "tbody", "td", "tfoot", "th", "thead", "tr"}
 _OUTPUT_TAGS = frozenset(_INLINE | _BLOCKS | _TABLES)

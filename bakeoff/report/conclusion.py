@@ -52,7 +52,7 @@ def _reason(name: str, row: Mapping[str, Any], standing: Standing) -> str:
     """Why a model is the pick of this run, or is not."""
     ranked = list(standing.ranked)
     if name not in ranked:
-        reason = standing.unranked.get(name, "").partition(";")[0].partition(",")[0]
+        reason = standing.unranked.get(name, "").partition(";")[0]
         return f"not ranked: {reason}" if row["status"] == "ok" else str(row["status"])
     if name == ranked[0]:
         return (

@@ -254,7 +254,7 @@ class _Chapter:
 
         def used(name: str) -> str:
             value = training.get(name, stage.get(name, ""))
-            return escape(str(value)) if value not in ("", None, {}) else ""
+            return escape(str(value)).replace("_", "_<wbr>") if value not in ("", None, {}) else ""
 
         stated = published.get("test_accuracy")
         accuracy = f"{100 * stated:.1f}" if isinstance(stated, int | float) else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,19 @@ def installed_font(tmp_path: Path) -> Iterator[str]:
 def _forget() -> None:
     for remembered in (fonts._family_with, fonts._signs, fonts._add_new_fonts):
         remembered.cache_clear()
+
+
+def test_a_chart_as_svg_keeps_the_layout_that_it_was_saved_with() -> None:
+    """Its axes moved under the columns beside them: a second saving began with the style's layout engine."""
+    page.use_style()
+    figure, axes = plt.subplots(figsize=(7.2, 2.0), layout="none")
+    figure.subplots_adjust(left=0.25, right=0.5)
+    axes.set_xlabel("test accuracy")
+    figure.savefig(io.BytesIO(), format="png")
+    drawn = page.svg(figure)
+    plt.close(figure)
+    assert drawn.startswith("<svg") and ">test accuracy</text>" in drawn and "<metadata" not in drawn
+    assert re.search(r'id="patch_2"><path d="M 129\.6 [\d.]+ L 259\.2 ', drawn)  # a quarter and a half of 518.4 points
 
 
 def _shown(name: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> str:

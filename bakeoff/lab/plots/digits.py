@@ -40,8 +40,8 @@ def beside_digits_words(images: np.ndarray, digits: np.ndarray, data_set: str, w
         f"The digits ({which}) have {digits.shape[1]} × {digits.shape[2]} pixels, {percent(dark[0], 0)} of them dark, "
         f"and a contrast (the standard deviation of an image's gray values) of {contrast(digits):.0f} of 255. The "
         f"images of {text(data_set)} have {height} × {width} pixels, {percent(dark[1], 0)} of them dark, and a contrast"
-        f" of {contrast(images):.0f}. A digit is a bright stroke on an empty ground; here background and pose differ "
-        "as much within a class as between classes."
+        f" of {contrast(images):.0f}. A digit is a bright stroke on an empty ground; what these images show has a "
+        "background, too."
     )
 
 
