@@ -68,9 +68,7 @@ def show(figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
 def svg(figure: Figure) -> str:
     """A figure that was saved before as SVG: text as text, coordinates to a hundredth of a point, no date."""
     buffer = io.StringIO()
-    figure.set_layout_engine(
-        "none"
-    )  # it is laid out; a second saving would begin anew, with the style's engine
+    figure.set_layout_engine("none")  # it is laid out; a second saving would begin anew, with the style's engine
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "bakeoff"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
