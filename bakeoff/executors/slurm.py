@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from bakeoff.store.scratch import scratch_folder
 _LOOK_SECONDS = 0.5  # between two looks for a job's result
 _ASK_SECONDS = 5.0  # between two questions to the queue, for all jobs together
 _LATE_SECONDS = 15.0  # a result may be seen so long after its job has left the queue: folders of a network are slow
+_GRACE_SECONDS = 30.0  # between Slurm's word that a job is to end and its end
 _SMALL = Needs(1, 2**29)
 _ENDLESS = 2**60
 _MOST_THREADS = 1000
@@ -47,10 +50,18 @@ class _Job:
     arguments: tuple[Any, ...]
 
     def __call__(self) -> Any:
-        """Failures of a step are values, so that all else is a lost job."""
+        """Failures of a step are values, so that all else is a lost job.
+
+        Slurm ends kernels, too: a step that fails once its job was told to end has not failed.
+        """
+        told: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
         try:
             return self.work(*self.arguments)
         except (StepError, OSError) as error:
+            if told:
+                time.sleep(_GRACE_SECONDS)  # where it is to be queued again, submitit is told so meanwhile
+                sys.exit(1)
             return error
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:

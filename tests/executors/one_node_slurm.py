@@ -16,12 +16,13 @@ from bakeoff.plan.resources import free_memory, usable_cores
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
 _PATIENCE = 60.0
+# A job that is queued again waits for cred_expire seconds.
 _CONFIGURATION = """ClusterName=bakeoff
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 AuthType=auth/munge
-AuthInfo=socket={place}/munge.socket
+AuthInfo=socket={place}/munge.socket,cred_expire=20
 CredType=cred/munge
 SlurmUser=root
 SlurmdUser=root
