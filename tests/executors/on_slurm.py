@@ -109,8 +109,7 @@ def test_slurm_executes_and_what_is_preempted_or_killed_runs_again(
 ) -> None:
     process = project.start(tmp_path, VARIANTS, *SLURM)
     seen: set[int] = set()
-    killed = _next_training(tmp_path, seen)
-    subprocess.run(["scancel", "--signal=KILL", killed.environ()["SLURM_JOB_ID"]], check=True)
+    _next_training(tmp_path, seen).kill()
     preempted = _next_training(tmp_path, seen)
     number = preempted.environ()["SLURM_JOB_ID"]
     subprocess.run(["scancel", "--signal=USR2", number], check=True)
