@@ -143,7 +143,7 @@ test-slurm: executors ## Run steps as jobs, on a real one-node Slurm here where 
 	@echo "Running the tests of the executor slurm."
 	@$(EXECUTORS)/bin/python -m pytest -n 0 -rs tests/executors/on_slurm.py
 
-bench: setup ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
+bench: executors ## Run the benchmarks into docs/benchmarks.md (an hour and a half; CASES="kernels noop" for some)
 	@echo "Running the benchmarks."
 	@$(BIN)/python -m benchmarks $(CASES)
 
