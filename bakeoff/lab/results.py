@@ -32,6 +32,7 @@ NUMBERS = (
     *("milliseconds_per_image", "gflop_per_image", "published_test_accuracy", "unseen_classes", "diverged_epoch"),
     *("threads", "baseline_accuracy"),
 )
+MOST_COMPARED = 50  # variants
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,18 @@ def read(path: str | Path) -> Results:
     except pd.errors.EmptyDataError:
         stored = pd.DataFrame(columns=["variant", "status"])
     return split_by_status(complete(stored))
+
+
+def leading(results: Results, most: int = MOST_COMPARED) -> Results:
+    """The first `most` ranked variants, with unranked ones up to that many: what figures and pairs are of.
+
+    Pairs grow with the square of the variants, and a figure of hundreds shows nothing.
+    """
+    ranked = results.ranked.head(most)
+    unranked = results.unranked.head(most - len(ranked))
+    names = {*ranked["variant"], *unranked["variant"]}
+    rows, trainings = (each[each["variant"].isin(names)] for each in (results.rows, results.trainings))
+    return Results(rows, trainings, ranked, unranked, results.failed)
 
 
 def complete(stored: pd.DataFrame) -> pd.DataFrame:

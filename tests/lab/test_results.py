@@ -256,6 +256,19 @@ def test_tables_of_forty_variants_are_whole(tmp_path: Path) -> None:
     assert comparison.unranked(found).empty and comparison.failed(found).empty
 
 
+def test_figures_and_pairs_are_of_the_leading_variants_the_ranking_of_all(tmp_path: Path) -> None:
+    cut = [row(f"u{at}", 0.3, limited="epochs 1 of 10", train_images=100) for at in range(3)]
+    found = read(tmp_path, *(row(f"v{at}", 0.9 - at / 100) for at in range(6)), *cut)
+    first = results.leading(found, 4)
+    assert first.ranked["variant"].tolist() == ["v0", "v1", "v2", "v3"] and first.unranked.empty
+    compared = pairs.pairwise_tests(first, {})
+    against, letters = pairs.versus_best(compared), pairs.letters(list(first.ranked["variant"]), compared)
+    assert len(compared) == 6
+    table = comparison.ranking(found, against, letters)
+    assert len(table) == 6 and table["group"][5] == table["points behind the first"][5] == ""
+    assert len(results.leading(found, 8).unranked) == 2
+
+
 DURATIONS = [(0.5, "500 ms"), (4.2, "4.2 s"), (100, "100 s"), (1800, "30 min"), (9000, "2.5 h")]
 
 

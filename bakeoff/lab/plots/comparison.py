@@ -49,7 +49,7 @@ def ranking(results: Results, versus: pd.DataFrame, letters: Mapping[str, str]) 
     if (ranked["replicates"] > 1).any():
         frame["trainings"] = ranked["replicates"]
         frame["standard deviation"] = ["" if np.isnan(s) else f"{100 * s:.2f}" for s in ranked["spread"]]
-    frame["group"] = [letters[name] for name in ranked["variant"]]
+    frame["group"] = [letters.get(name, "") for name in ranked["variant"]]
     frame["points behind the first"] = [_behind(pair, rows[0], row) for row in rows]
     frame["parameters"] = ranked["parameters"].map(whole)
     frame["training"] = _trainings(ranked)
