@@ -54,7 +54,12 @@ def _phases(project: StubProject, folder: Path, options: Sequence[str]) -> tuple
     ready = " cores." if options else " to run"
     moments: dict[str, float] = {}
     with subprocess.Popen(
-        command, cwd=project.root, env=os.environ | LIGHT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=project.root,
+        env=os.environ | LIGHT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
     ) as process:
         lines = []
         for line in process.stdout or ():

@@ -26,6 +26,8 @@ def _of_searches() -> Iterator[Parameters]:
 
 def write(root: Path = NETWORKS) -> None:
     """Build the networks and write what the build stage writes of one, but for Keras' own table."""
+    import keras
+
     from bakeoff.lab import models
 
     for each in _of_searches():
@@ -33,6 +35,7 @@ def write(root: Path = NETWORKS) -> None:
         arguments |= {"options": each.stage["builder_options"], "input_shape": IMAGES, "num_classes": CLASSES}
         folder = root / each.variant
         folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.clear_session()  # layers are numbered from 0, whatever was built before
         network = models.describe(models.build(**arguments), folder, **arguments)
         (folder / "summary.txt").unlink()
         print(f"{each.variant}: {network.parameters} parameters")

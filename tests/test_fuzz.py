@@ -27,7 +27,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from papermill.translators import PythonTranslator
 
 from bakeoff.errors import BakeoffError
-from bakeoff.params import DIRECTORY, PROFILES, Parameters, load_parameters, options, rules, variant_names
+from bakeoff.params import DIRECTORY, PROFILES, Parameters, load_parameters, options, own_network, rules, variant_names
 
 WANTED = int(os.environ.get("BAKEOFF_FUZZ_CASES", "0"))
 TARGETS = 6
@@ -141,7 +141,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for builder in options.builders():  # what is imported or remembered once
-            options.builder(builder)
+            options.builder(builder, own_network.find)
         load_parameters(None, "smoke", ["epochs=1"], place / "params")
         yield place / "params"
         assert {path.name for path in place.iterdir()} == {"params"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.errors import BakeoffError, ParameterError, RequestError
-from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, options, variant_names
+from bakeoff.params import DIRECTORY, PROFILES, RENAMED, load_parameters, options, own_network, variant_names
 from tests.conftest import Workplace
 
 CATALOGUE = 23
@@ -133,7 +133,7 @@ def test_an_old_name_is_told_the_new_one(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_options_of_every_network_and_trainer_have_their_bounds() -> None:
-    kinds = [options.builder(name).options for name in options.builders()]
+    kinds = [options.builder(name, own_network.find).options for name in options.builders()]
     kinds += list(options.TRAINERS.values())
     unbounded = {
         name for each in kinds for name, kind in each.items() if "value" in kind.words.replace("each value", "")

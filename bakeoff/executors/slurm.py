@@ -230,7 +230,7 @@ class SlurmExecutor:
         with self._lock:
             if time.monotonic() - self._asked > _ASK_SECONDS:
                 question = ["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]
-                answer = subprocess.run(question, capture_output=True, text=True, check=False)
+                answer = subprocess.run(question, capture_output=True, text=True, encoding="utf-8", check=False)
                 if answer.returncode:  # Slurm's controller is away for a while
                     return True
                 self._queue, self._asked = set(answer.stdout.split()), time.monotonic()
@@ -243,7 +243,7 @@ class SlurmExecutor:
             return [_Node(len(os.sched_getaffinity(0)), free_memory(), 0)]
         partition = [f"--partition={self._settings['partition']}"] if "partition" in self._settings else []
         question = ["sinfo", "--noheader", "--Node", "--format=%N|%c|%m|%G|%t", *partition]
-        answer = subprocess.run(question, capture_output=True, text=True, check=False)
+        answer = subprocess.run(question, capture_output=True, text=True, encoding="utf-8", check=False)
         rows = {line.split("|")[0]: line.split("|")[1:] for line in answer.stdout.splitlines() if line.count("|") == 4}
         found = [
             _Node(int(cores), int(megabytes) * 2**20 if int(megabytes) > 1 else 0, sum(map(int, _GPUS.findall(gpus))))

@@ -253,7 +253,7 @@ class Shown:
     def __init__(self) -> None:
         self.figures: list[Figure] = []
 
-    def show(self, figure: Figure, caption: str, alt: str) -> None:
+    def show(self, figure: Figure, caption: str, alt: str, vector: bool = False) -> None:
         assert caption and "nan" not in alt
         self.figures.append(figure)
 

@@ -105,14 +105,14 @@ def _balance_page(folder: Path, class_names: list[str], labels: np.ndarray) -> d
 
 
 def _keep_figure(source: str) -> str:
-    return f"{source}\ndrawn = [*globals().get('drawn', []), figure]" if "plt.subplots(" in source else source
+    return f"{source}\nkept = [*globals().get('kept', []), figure]" if "plt.subplots(" in source else source
 
 
 def test_every_class_of_which_a_sentence_speaks_has_its_bar(tmp_path: Path) -> None:
     labels = np.repeat(np.arange(100), np.arange(100, 0, -1))
     names = [f"class {at}" for at in range(100)]
     assert "class 99 the fewest (1)" in images.balance_words(labels, names)
-    axes = _balance_page(tmp_path, names, labels)["drawn"][0].axes[0]
+    axes = _balance_page(tmp_path, names, labels)["kept"][0].axes[0]
     bars = [bar.get_width() for bar in axes.containers[0]]
     assert bars == list(range(100, 0, -1))
     assert [tick.get_text() for tick in axes.get_yticklabels()] == names[::5]
@@ -164,7 +164,7 @@ def test_no_tick_or_title_of_a_figure_is_read_as_a_formula(tmp_path: Path) -> No
     first = next(at for at, name in enumerate(ODD) if "$" in name)
     names = _balance_page(tmp_path, ODD, (np.arange(12) + first) % 6)
     examples = predictions.examples(_odd_scores(), np.arange(8), np.zeros((8, 8, 8, 3), np.uint8))
-    for figure in (examples, *names["drawn"][:2]):
+    for figure in (examples, *names["kept"][:2]):
         texts = [text.get_text() for text in figure.findobj(Text)]
         assert any("$" in text for text in texts)
         assert not [text for text in texts if "$" in text and cbook.is_math_text(text)]
