@@ -121,9 +121,9 @@ def _kernel_of(worker: psutil.Process, *folders: Path) -> psutil.Process | None:
     return None
 
 
-def _training(*folders: Path) -> tuple[psutil.Process, psutil.Process] | None:
-    """A worker and its kernel in the middle of a training below one of these folders."""
-    pairs = ((worker, _kernel_of(worker, *folders)) for worker in _processes("ray::"))
+def _training(*folders: Path, of: int = 0) -> tuple[psutil.Process, psutil.Process] | None:
+    """A worker and its kernel in the middle of a training below one of these folders; `of` a raylet, if given."""
+    pairs = ((each, _kernel_of(each, *folders)) for each in _processes("ray::") if of in (0, each.ppid()))
     return next(((worker, kernel) for worker, kernel in pairs if kernel), None)
 
 
@@ -181,7 +181,7 @@ def test_a_node_that_is_killed_costs_its_steps_a_second_run_and_nothing_else(
     command = [*before, *project.command(folder, VARIANTS, *_on(cluster), *(["--transfer"] if apart else []))]
     process = subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    _wait_for(lambda: (found := _training(tmp_path, *places)) and found[0].ppid() == raylet.pid)
+    _wait_for(lambda: _training(tmp_path, *places, of=raylet.pid))
     for each in [raylet, *raylet.children(recursive=True)]:  # as where the power fails: workers and kernels, too
         each.kill()
     cluster.remove_node(node, allow_graceful=False)
