@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests.faults.kills import proofs
-from tests.stubs import LIGHT, PROJECT, StubProject, make_stub_project, make_template
+from tests.stubs import LIGHT, PROJECT, StubProject
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -51,29 +51,6 @@ def cluster(places: list[Path]) -> Iterator[Any]:
     made.shutdown()
     os.environ.clear()
     os.environ.update(before)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One real run on this machine alone."""
-    folder = tmp_path_factory.mktemp("template")
-    make_template(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, template: Path) -> StubProject:
-    """Notebooks that copy files, with a pause after each."""
-    return make_stub_project(tmp_path_factory.mktemp("stubs"), template, len(VARIANTS), 0.4)
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory, project: StubProject) -> dict[str, str]:
-    """What the stubs leave when worker processes of this machine execute them."""
-    folder = tmp_path_factory.mktemp("local")
-    code, said = project.run(folder, VARIANTS, "--no-pdf")
-    assert code == 0, said
-    return proofs(folder)
 
 
 def _node(place: Path, cores: int = 1) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.executors.one_node_slurm import slurm, why_not
 from tests.faults.kills import proofs
-from tests.stubs import StubProject, make_stub_project, make_template
+from tests.stubs import StubProject
 
 pytest.importorskip("submitit")
 VARIANTS = ("stub_0", "stub_1")
@@ -28,23 +28,6 @@ LOCAL = ("--no-pdf", "--executor", "slurm", "--slurm", "cluster=local")
 SLURM = ("--no-pdf", "--executor", "slurm", "--slurm", "partition=main", "--slurm", "time=60")
 _PATIENCE = 240.0
 needs_slurm = pytest.mark.skipif(bool(why_not()), reason=why_not())
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> StubProject:
-    """Notebooks that copy files, with a pause after each."""
-    folder = tmp_path_factory.mktemp("stubs")
-    make_template(folder / "template")
-    return make_stub_project(folder, folder / "template", len(VARIANTS), 0.4)
-
-
-@pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory, project: StubProject) -> dict[str, str]:
-    """What the stubs leave when worker processes of this machine execute them."""
-    folder = tmp_path_factory.mktemp("workers")
-    code, said = project.run(folder, VARIANTS, "--no-pdf")
-    assert code == 0, said
-    return proofs(folder)
 
 
 @pytest.fixture(scope="module")
