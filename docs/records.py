@@ -3,7 +3,7 @@
 `python -m docs.records` writes them from a store of steps; `--set` as the run had it. A record holds the training's row
 of results.csv and what became of the claims about its variant (claims.csv); copies of the small files of its steps
 under their own names; predictions.npz in the short form of `bakeoff.lab.tested.summary`; and record.json, which says
-where all of it comes from.
+where all of it comes from (`note`, by hand: what else a reader must know of it).
 """
 
 from __future__ import annotations

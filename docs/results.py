@@ -97,7 +97,8 @@ class Trainings:
         versions = ", ".join(f"{name} {text}" for name, text in sorted(about["versions"].items()))
         digest = f" ({data['dataset'][:12]})" if "dataset" in data else ""
         where = ", ".join([machine.get("gpu") or machine["device"], f"{machine['cores']} cores"])
-        return f"Revision {self.revision}, on {where}{threads}; {versions}; data {data['name']}{digest}"
+        note = f", {about['note']}" if "note" in about else ""
+        return f"Revision {self.revision}, on {where}{threads}; {versions}; data {data['name']}{digest}{note}"
 
 
 def grouped(records: Sequence[Record]) -> list[Trainings]:
