@@ -24,7 +24,7 @@ from bakeoff import claims
 from bakeoff.claims import Claim, audit, log_values, whole_logs
 from bakeoff.claims.checks import CHECKS
 from bakeoff.claims.evidence import Evidence, Run
-from bakeoff.claims.measured import binary_accuracy, difference_of_best, seconds_difference
+from bakeoff.claims.measured import Measured, binary_accuracy, difference_of_best, seconds_difference
 from bakeoff.claims.outcomes import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Outcome, direction, together
 from bakeoff.errors import RequestError
 from bakeoff.lab.differences import paired_difference
@@ -948,6 +948,11 @@ def test_the_best_of_many_points_is_so_partly_by_luck() -> None:
         found = direction(difference_of_best(scores[0], others, 1000, 143), 0.0, "")
         corrected += found.status != UNDECIDED
     assert plain > 30 and corrected <= 5
+
+
+def test_the_interval_that_would_decide_is_never_written_as_none() -> None:
+    found = direction(Measured(0.0013, (-0.002, 0.005)), 0.001, "")
+    assert found.status == UNDECIDED and found.reason.endswith("an interval of ±0.03 points would")
 
 
 def test_a_training_of_no_epoch_has_no_peak(folders: dict[str, dict[str, str]], tmp_path: Path) -> None:

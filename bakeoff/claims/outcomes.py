@@ -85,7 +85,7 @@ def _reason(status: str, ours: Measured, stated: float, tolerance: Tolerance) ->
         return f"{apart}; {interval}, lies outside the {allowed} allowed" if interval else _far(apart, allowed)
     if interval:
         decisive = abs(abs(ours.value - stated) - tolerance.amount * (abs(stated) if tolerance.name == "loss" else 1))
-        width = f"{100 * decisive:.1f} points" if tolerance.name == "accuracy" else f"{decisive:.2g}"
+        width = f"{_width(100 * decisive)} points" if tolerance.name == "accuracy" else f"{decisive:.2g}"
         return f"undecided: {apart}; {interval}, reaches over the {allowed} allowed; one of ±{width} would decide"
     seeds = "; three seeds would give it an interval" if tolerance.name in ("accuracy", "loss") else ""
     return f"undecided: {apart}; more than the {allowed} allowed, less than twice that{seeds}"
@@ -135,7 +135,12 @@ def _decisive(rest: float, bounds: Bounds | None, unit: str) -> str:
     """What would decide an order that is undecided: how narrow an interval, where any would."""
     if bounds is None:
         return "three seeds of each would give an interval"
-    return f"an interval of ±{100 * rest:.1f} {unit} would" if rest > 0 else "at this distance no interval would"
+    return f"an interval of ±{_width(100 * rest)} {unit} would" if rest > 0 else "at this distance no interval would"
+
+
+def _width(points: float) -> str:
+    """Half an interval: to a tenth, and where that is nothing, to its first digit."""
+    return f"{points:.1f}" if points >= 0.05 else f"{points:.1g}"
 
 
 def _direction_words(status: str, left: float, margin: float, unit: str) -> str:
