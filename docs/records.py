@@ -178,7 +178,9 @@ def _fill(made: Path, finished: Finished) -> None:
     write_table(made / "claims.csv", finished.claims)
     if float(finished.row["test_images"] or 0):  # a training that diverged has predicted none
         metrics = json.loads((made / "metrics.json").read_text(encoding="utf-8"))
-        kept = summary(folders["evaluate"] / "predictions.npz", metrics["loss_name"], metrics["label_smoothing"])
+        kept: dict[str, Any] = summary(
+            folders["evaluate"] / "predictions.npz", metrics["loss_name"], metrics["label_smoothing"]
+        )
         np.savez_compressed(made / "predictions.npz", **kept)
 
 
