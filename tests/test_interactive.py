@@ -13,6 +13,7 @@ import papermill
 import pytest
 
 from bakeoff import warm
+from bakeoff.warm import install
 
 
 def _run_all(
@@ -50,6 +51,16 @@ def test_a_data_set_that_was_named_is_not_replaced(
     small = {"dataset": "bakeoff_has_no_such_set", "max_train_examples": 200, "max_test_examples": 50}
     with pytest.raises(Exception, match="bakeoff_has_no_such_set is not in"):
         _run_all(project_copy(), "1_load", monkeypatch, **small)
+
+
+def test_what_compiled_libraries_log_is_in_no_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.main()
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # with it, ipykernel takes no such output either way
+    cell = nbformat.v4.new_code_cell("import os\nprint('of Python')\nos.write(2, b'of C')\nos.write(1, b'of C');")
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / "small.ipynb")
+    assert _run_all(tmp_path, "small", monkeypatch) == ["of Python\n"]
 
 
 def test_injected_folders_are_left_alone() -> None:
