@@ -67,8 +67,7 @@ def _parents(notebook: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
     row = plan.rows[0]
     if row.blocked:
         raise RuntimeError(row.blocked)
-    if stage.name == "load":
-        print(f"Data: {row.dataset.name}.")
+    pipeline.say_what(plan)
     own = row.steps.get(stage.name, row.later.get(stage.name))
     if own is not None:
         _take(own.parameters, example.keys() - changed.keys(), names)

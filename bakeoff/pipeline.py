@@ -112,7 +112,7 @@ class Pipeline:
             plan = self.plan(look=True)
         known = {step.name for step in plan.steps} if damaged else set()
         plan.reasons |= {step.name: plan.reasons.get(step.name, DAMAGED) for step in damaged if step.name in known}
-        self._say_what(plan)
+        self.say_what(plan)
         with self.runner(plan) as runner:
             if not self.request.report_only:
                 runner.run(plan)
@@ -252,10 +252,12 @@ class Pipeline:
         self.say(f"Profile {chosen}: Keras on {machine.backend} {found} here. Choose with --profile.")
         return chosen
 
-    def _say_what(self, plan: Plan) -> None:
+    def say_what(self, plan: Plan) -> None:
+        """Say which data it is, and where weights are random."""
         for name in sorted({row.dataset.name for row in plan.rows}):
             wanted = {row.parameters.stage["dataset"] for row in plan.rows if row.dataset.name == name}
-            note = f" in place of {', '.join(sorted(wanted))}" if name == SYNTHETIC and wanted != {SYNTHETIC} else ""
+            replaced = ", ".join(sorted(wanted - {name})) if name == SYNTHETIC else ""
+            note = f", synthetic images, in place of {replaced}" if replaced else ""
             self.say(f"Data: {name}{note}.")
         random = [row.variant for row in plan.rows if row.weights == "random" and not row.blocked]
         if random:

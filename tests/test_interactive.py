@@ -36,6 +36,7 @@ def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], mo
     tiny = {"filters": [2, 2], "kernel_size": 3, "padding": "valid", "dense_units": 4}
     small = {"epochs": 1, "batch_size": 250, "builder": "conv_pool_network", "builder_options": tiny}
     printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
+    assert "Data: shapes10, synthetic images, in place of cifar10." in printed
     assert "Making load first" in printed and "Making build first" in printed
     assert "max_training_tflop = 1.5" in printed, "what the profile limits is said"
     assert "epochs = 3" not in printed, "what the reader set stays"
