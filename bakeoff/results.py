@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bakeoff.lab.ranking import HELD_OUT
 from bakeoff.plan.resolve import SYNTHETIC
 from bakeoff.plan.steps import Row
 from bakeoff.store import Store
@@ -177,7 +178,7 @@ def _limited(row: Row, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for part, names in files.get("train", {}).get("unseen_classes", {}).items()
     ]
     if load.get("test_split") == "train":
-        words.append("tested on a held-out fifth of the training images")
+        words.append(HELD_OUT)
     for split, available in load.get("available", {}).items():
         if load[f"{split}_examples"] < available:
             words.append(f"{load[f'{split}_examples']} of {available} {split} images")

@@ -41,6 +41,8 @@ def _imported(path: Path) -> set[str]:
 
 # What checks images of one's own before anything starts, as the load stage would
 CHECKS = {"bakeoff.lab", "bakeoff.lab.image_files"}  # and nothing heavy
+# What decides on both sides whether a training is ranked: it imports nothing
+RANKING = "bakeoff.lab.ranking"
 # What the audit of claims may use of the lab: arithmetic on arrays and predictions, the same as the tables'
 SHARED = {f"bakeoff.lab.{name}" for name in ("differences", "losses", "overfitting", "statistics", "tested")}
 
@@ -52,8 +54,9 @@ def test_the_wall_holds_in_both_directions() -> None:
             assert not [name for name in names if name.split(".")[0] == "bakeoff" and ".lab" not in name], path
         else:
             heavy = {"keras", "tensorflow", "jax", "torch", "keras_tuner", "tensorflow_datasets"}
-            names -= {"measured.py": SHARED, "own_images.py": CHECKS}.get(path.name, set())
+            names -= {RANKING, *{"measured.py": SHARED, "own_images.py": CHECKS}.get(path.name, set())}
             assert not [name for name in names if name.split(".")[0] in heavy or name.startswith("bakeoff.lab")], path
+    assert not _imported(PROJECT / "bakeoff" / "lab" / "ranking.py")
     for name in SHARED:
         used = _imported((PROJECT / Path(*name.split("."))).with_suffix(".py"))
         assert {each for each in used if each.startswith("bakeoff")} <= SHARED, name

@@ -65,6 +65,20 @@ def test_large_batches_are_cut_to_more_steps() -> None:
     assert "batch_size 32 (catalogue: 500)" in gray.overrides
 
 
+def test_few_images_are_shown_as_often_as_ranking_takes_at_most_as_published() -> None:
+    (quick,) = load_parameters(["simple_cnn"], "quick")
+    assert (quick.stage["epochs"], quick.overrides) == (3, ("epochs 3 (catalogue: 10)",))
+    whole, some = quick.of_few_images(120), quick.of_few_images(1000)
+    assert (whole.stage["epochs"], whole.overrides) == (10, ())
+    assert (some.stage["epochs"], some.overrides) == (5, ("epochs 5 (catalogue: 10)",))
+    assert quick.of_few_images(50_000) == quick and quick.of_few_images(0) == quick
+    (tutorial,) = load_parameters(["tutorial_cnn"], "quick")  # trains on four fifths
+    assert tutorial.of_few_images(1000).stage["epochs"] == 7
+    for limits in ({"profile": "smoke"}, {"profile": "quick", "settings": ["epochs=3"]}):
+        (asked,) = load_parameters(["simple_cnn"], **limits)
+        assert asked.of_few_images(120) == asked
+
+
 def test_a_grid_of_all_points_is_counted_and_limited() -> None:
     (full,), (quick,) = load_parameters(["gray_grid"], "full"), load_parameters(["gray_grid"], "quick")
     assert full.stage["search_trials"] == 144

@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bakeoff.lab import files, statistics
+from bakeoff.lab.ranking import MINIMUM_SHOWN, is_cut
 
-# Training images shown, all epochs together, by which a limited run is long enough to rank: about the tenth part of a
-# pass over CIFAR-10. Images and not optimizer steps, which would rank networks by their batch size.
-MINIMUM_SHOWN = 5000
 SYNTHETIC = "shapes10"  # the synthetic data set, used where the one named cannot be had
 
 HISTORY = ("variant", "training", "epoch", "train_accuracy", "validation_accuracy")  # what curves need
@@ -129,7 +127,7 @@ def reasons_not_to_rank(row: pd.Series) -> list[str]:
 
 def _too_short(row: pd.Series) -> list[str]:
     """Why a training is too short to rank; a schedule that was kept whole never is, whatever its batch size."""
-    if not row["limited"]:
+    if not is_cut(row["limited"]):
         return []
     shown = row["train_images"] * row["epochs"]
     if np.isnan(shown):
@@ -141,7 +139,7 @@ def _too_short(row: pd.Series) -> list[str]:
 
 def _at_chance(row: pd.Series) -> list[str]:
     """Why a limited training shows nothing, however long; of a whole schedule, an accuracy at chance is a finding."""
-    if not row["limited"] or not row["accuracy_low"] <= row["baseline_accuracy"]:
+    if not is_cut(row["limited"]) or not row["accuracy_low"] <= row["baseline_accuracy"]:
         return []
     always = f"that of the most frequent class ({row['baseline_accuracy']:.3f})"
     return [f"its test accuracy ({row['test_accuracy']:.3f}) is not significantly above {always}"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
+from math import ceil, inf, prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from bakeoff import claims
 from bakeoff.errors import BakeoffError, ParameterError, RequestError, nearest, shown
+from bakeoff.lab.ranking import MINIMUM_SHOWN
 from bakeoff.params import own_network, rules, yaml_file
 from bakeoff.params.own_network import OwnNetwork
 from bakeoff.params.yaml_file import Entry
@@ -55,6 +56,27 @@ class Parameters:
     run: Mapping[str, Any]
     overrides: tuple[str, ...]  # of the published schedule, by profile or --set, in words
     network: OwnNetwork | None = None  # the builder's, where it is none of the package's
+    most_epochs: int = 0  # of the variant itself, where max_epochs cut them
+
+    def of_few_images(self, images: int) -> Parameters:
+        """These, where max_epochs would show too few of `images` training images to be ranked: with more epochs.
+
+        As many as that takes, at most the variant's own. 0 images: not known. Limits that would rank no variant on a
+        large data set either (profile smoke) stay.
+        """
+        most = self.stage["max_train_examples"] or inf
+        if not images or not self.most_epochs or self.stage["epochs"] * most < MINIMUM_SHOWN:
+            return self
+        shown = min(images, most) * (1 - self.stage["validation_split"] * (self.stage["validation"] == "split"))
+        epochs = min(max(self.stage["epochs"], ceil(MINIMUM_SHOWN / shown)), self.most_epochs)
+        others = tuple(each for each in self.overrides if not each.startswith("epochs "))
+        return replace(
+            self,
+            stage=MappingProxyType({**self.stage, "epochs": epochs}),
+            overrides=others
+            if epochs == self.most_epochs
+            else (*others, _override("epochs", epochs, self.most_epochs)),
+        )
 
 
 def variant_names(directory: Path = DIRECTORY) -> list[str]:
@@ -169,6 +191,7 @@ def _merge(
     _limit(capped)
     final = {**capped, **{key: entry.value for key, entry in _own_options(chosen).items()}}
     _check_model(name, final, {**variant, **chosen}, find)
+    cut = final["epochs"] == final["max_epochs"] and "epochs" not in chosen
     network = find(final["builder"]) if own_network.is_own(final["builder"]) else None
     final["builder"] = network.name if network else final["builder"]
     return Parameters(
@@ -177,6 +200,7 @@ def _merge(
         run=MappingProxyType({key: final[key] for key in base if _of_run(key, base)}),
         overrides=_overrides(catalogue, final, base),
         network=network,
+        most_epochs=catalogue["epochs"] if cut else 0,
     )
 
 
@@ -233,10 +257,12 @@ def _overrides(catalogue: Mapping[str, Any], final: Mapping[str, Any], base: Map
     if final["search"] == "none":
         skipped |= set(searches)
     return tuple(
-        f"{name} {_short(final[name])} (catalogue: {_short(uncut[name])})"
-        for name in base
-        if name not in skipped and final[name] != uncut[name]
+        _override(name, final[name], uncut[name]) for name in base if name not in skipped and final[name] != uncut[name]
     )
+
+
+def _override(name: str, value: Any, own: Any) -> str:
+    return f"{name} {_short(value)} (catalogue: {_short(own)})"
 
 
 def _short(value: Any) -> str:

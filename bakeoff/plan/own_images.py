@@ -17,7 +17,7 @@ from bakeoff.store.digests import DigestCache
 
 KINDS = ("folder", "npz", "csv", "hf")  # of images of one's own: "kind:path"
 TABLES = ("csv", "hf")  # of these the path is that of a table
-_CHECKED = "own-images-3"  # what is remembered of a file; another number when other things are checked
+_CHECKED = "own-images-4"  # what is remembered of a file; another number when other things are checked
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Own:
     parameter: str
     packages: tuple[str, ...]
     image_shape: tuple[int, ...]  # height, width, channels
+    train_images: int
 
 
 def hub_table(wanted: str, data_dir: Path) -> Path:
@@ -59,7 +60,8 @@ def find(wanted: str, digests: DigestCache, data_dir: Path, skip_broken: bool = 
     names = tuple(facts["class_names"])
     parameter = wanted if kind == "hf" else f"{kind}:{path.name}"
     shape = tuple(facts["image_shape"])
-    return Own(path, facts["name"], facts["version"], facts["digest"], names, parameter, packages, shape)
+    count = facts["train_images"]
+    return Own(path, facts["name"], facts["version"], facts["digest"], names, parameter, packages, shape, count)
 
 
 def _remembered(kind: str, path: Path, skip_broken: bool, digests: DigestCache) -> dict[str, Any]:
@@ -89,7 +91,8 @@ def _of_file(kind: str, skip_broken: bool, path: Path) -> dict[str, Any]:
 
 
 def _named(source: Any) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in ("name", "version", "class_names", "image_shape")}
+    named = {name: getattr(source, name) for name in ("name", "version", "class_names", "image_shape")}
+    return named | {"train_images": source.available["train"]}
 
 
 def _looking(folder: Path, digests: DigestCache) -> Callable[[str], dict[str, Any]]:

@@ -50,7 +50,7 @@ class Source:
     The other fields are of data sets. short: the name without a version, as tables have it; empty: the same.
     parameter: what the load notebook gets as `dataset`; empty: the short name. location: where own images lie.
     packages: those whose versions decide what is read. image_shape: (height, width, channels) of all loaded images, and
-    num_classes, where they are known before the images are loaded.
+    num_classes, where they are known before the images are loaded; train_images: of one's own images.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Source:
     packages: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
     num_classes: int = 0
+    train_images: int = 0
 
     @property
     def in_tables(self) -> str:
@@ -170,6 +171,7 @@ class Resolver:
             own.packages,
             own.image_shape,
             len(own.class_names),
+            own.train_images,
         )
 
     def refuse_unreachable(self, wanted: str) -> None:

@@ -318,6 +318,7 @@ class _Maker:
     def rows(self, parameters: Parameters) -> list[Row]:
         """A row for each replicate."""
         dataset = self.resolver.dataset(parameters.stage["dataset"], parameters.stage["skip_broken"])
+        parameters = parameters.of_few_images(dataset.train_images)
         wanted = parameters.stage["weights"] == "imagenet"
         file = self.resolver.weights(parameters.run["weights_file"]) if wanted else None
         weights = ("imagenet" if file else "random") if wanted else "none"

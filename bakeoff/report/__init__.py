@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bakeoff.claims.audit import Finding, to_csv
 from bakeoff.errors import RequestError
 from bakeoff.plan.machine import package_version
+from bakeoff.plan.own_images import KINDS
 from bakeoff.plan.steps import Name, Plan, Step
 from bakeoff.report import crate
 from bakeoff.report.facts import banner, facts, missing_images
@@ -130,7 +131,7 @@ class Report:
         return banner(self.table, missing_images(self.plan, store))
 
     def _title(self) -> str:
-        return f"Model bake-off: {', '.join(sorted({row.dataset.name for row in self.plan.rows}))}"
+        return f"Model bake-off: {', '.join(sorted({_plain(row.dataset.name) for row in self.plan.rows}))}"
 
     def _stamp(self) -> dict[str, Any]:
         """What an earlier call recorded: the key, digests of report.html, report.pdf and crate, what the page tells."""
@@ -164,6 +165,12 @@ class Report:
                 text = (Path(folder) / NOTEBOOK).read_text(encoding="utf-8")
                 masked = masked_notebook(text, store.root)
                 (target / name / f"{stage}.ipynb").write_text(masked, encoding="utf-8", newline="\n")
+
+
+def _plain(name: str) -> str:
+    """A data set's name; of images of one's own, without their kind."""
+    kind, colon, own = name.partition(":")
+    return own if colon and kind in KINDS else name
 
 
 def _code() -> list[Any]:

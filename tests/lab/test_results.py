@@ -5,6 +5,7 @@ import pytest
 
 from bakeoff.lab import files, pairs, results
 from bakeoff.lab.plots import comparison, verdict
+from bakeoff.lab.ranking import HELD_OUT
 
 Row = dict[str, object]
 
@@ -35,6 +36,11 @@ def test_ranks_by_accuracy_and_shares_a_rank(tmp_path: Path) -> None:
 def test_interval_is_computed_where_the_file_has_none(tmp_path: Path) -> None:
     best = read(tmp_path, row("a", 0.6)).ranked.iloc[0]
     assert (best["accuracy_low"], best["accuracy_high"]) == pytest.approx((0.5693, 0.6299), abs=1e-4)
+
+
+def test_a_held_out_test_set_cuts_no_training(tmp_path: Path) -> None:
+    found = read(tmp_path, row("a", 0.6, limited=HELD_OUT, train_images=120, epochs=10))
+    assert found.ranked["variant"].tolist() == ["a"] and found.unranked.empty
 
 
 @pytest.mark.parametrize(
