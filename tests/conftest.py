@@ -30,8 +30,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
 LONGEST = (
-    *("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_report.py", "test_models.py", "test_search.py"),
-    *("test_inspect.py", "test_training.py", "test_crate.py", "test_hosts.py", "test_trials.py", "test_hostile.py"),
+    *("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_report.py", "test_data_sets.py"),
+    *("test_interactive.py", "test_models.py", "test_search.py", "test_inspect.py", "test_training.py"),
+    *("test_crate.py", "test_hosts.py", "test_trials.py", "test_hostile.py"),
 )
 # The settings of `small_report`.
 SMALL = (

@@ -15,6 +15,7 @@ from bakeoff.lab import data
 from bakeoff.plan.prepared import find_prepared, read_metadata
 from tests.conftest import Workplace
 from tests.lab.cells import displayed, run_cells
+from tests.lab.test_data import write_prepared
 from tests.prepared_sets import IMAGE, LABEL, describe, image_rows, prepare
 
 GROUPS = np.arange(60) % 3
@@ -90,6 +91,19 @@ def test_a_class_that_the_data_lack_is_refused_before_a_kernel_starts(workplace:
     assert "positive_class 'Dog' is no class of made; did you mean 'dog'?" in done.stderr
     several = workplace.run("--variants", "simple_cnn,vgg16_dog_features", "--dry-run", "--profile", "smoke", *place)
     assert several.returncode == 0, several.stderr
+
+
+def test_another_data_set_works_by_name(prepared_workplace: Workplace) -> None:
+    """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
+    write_prepared(prepared_workplace.root / "data", "tiny", {"train": 200, "test": 60})
+    variants = ("gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
+    settings = ("dataset=tiny", "positive_class=two", "threads=1", "max_batch_size=16", "max_training_tflop=0.005")
+    chosen = ("--variants", ",".join(variants), "--profile", "smoke", *(f"--set={setting}" for setting in settings))
+    done = prepared_workplace.run(*chosen, "--no-pdf", "--data-dir", str(prepared_workplace.root / "data"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = prepared_workplace.results("smoke-selection")
+    assert {row["dataset"] for row in rows.values()} == {"tiny"}
+    assert sorted(rows) == sorted(variants)
 
 
 @pytest.fixture

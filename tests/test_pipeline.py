@@ -13,7 +13,6 @@ from bakeoff.params import load_parameters, variant_names
 from bakeoff.results import COLUMNS
 from bakeoff.store.last_made import LastMade
 from tests.conftest import Workplace
-from tests.lab.test_data import write_prepared
 
 # One thread a step, so that as many steps as there are cores run side by side.
 SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1")
@@ -141,19 +140,6 @@ def test_a_cold_kernel_gives_the_same_bits(made: Workplace, prepared_workplace: 
 
 def _predictions(place: Workplace) -> set[bytes]:
     return {path.read_bytes() for path in place.runs.glob("evaluate/*/predictions.npz")}
-
-
-def test_another_data_set_works_by_name(prepared_workplace: Workplace) -> None:
-    """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
-    write_prepared(prepared_workplace.root / "data", "tiny", {"train": 200, "test": 60})
-    variants = ("gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
-    chosen = ("--variants", ",".join(variants), "--profile", "smoke", "--set", "dataset=tiny")
-    chosen += ("--set", "positive_class=two")
-    done = prepared_workplace.run(*chosen, "--no-pdf", "--data-dir", str(prepared_workplace.root / "data"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = prepared_workplace.results("smoke-selection")
-    assert {row["dataset"] for row in rows.values()} == {"tiny"}
-    assert sorted(rows) == sorted(variants)
 
 
 @pytest.mark.parametrize(
