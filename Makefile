@@ -109,33 +109,33 @@ backends: setup
 			--no-pdf --runs-dir $(VENV)/$$backend/runs --reports-dir $(VENV)/$$backend/reports || exit 1; \
 	done
 
-EXPORT := $(VENV)/export
+# An environment beside .venv, which sees its packages and has some more: .venv stays as users have it.
+PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
+beside = @test "$$(cat $(1)/.installed 2>/dev/null)" = "$$(pwd -P) $(2)" || { \
+		echo "Installing $(2) into $(1)."; rm -rf $(1); \
+		$(BIN)/uv venv --quiet --python $(BIN)/python $(1) && \
+		printf 'import os, site; site.addsitedir("%s"); os.environ.setdefault("JUPYTER_PATH", "%s"); %s\n' \
+			"$$($(BIN)/python -c '$(PACKAGES)')" "$$(pwd -P)/$(VENV)/share/jupyter" \
+			'import sys; sys.modules.setdefault("rfc3987_syntax")' \
+			> "$$($(1)/bin/python -c '$(PACKAGES)')/beside.pth" && \
+		$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(1)/bin/python -c requirements.lock $(2) && \
+		echo "$$(pwd -P) $(2)" > $(1)/.installed; }
+
+EXPORT := .venv.export
 test-export: setup ## Export two variants in every format and compare with the evaluate stage
+	$(call beside,$(EXPORT),onnx==1.23.2 onnxruntime==1.32.0 tf2onnx==1.17.0)
 	@echo "Exporting in every format, in $(EXPORT)."
-	@test -x $(EXPORT)/bin/python || "$(PYTHON)" -m venv $(EXPORT)
-	@$(BIN)/uv pip install --quiet --system-certs --python $(EXPORT)/bin/python --constraint requirements.lock \
-		--constraint tests/backends.txt --requirement pyproject.toml --extra tensorflow --extra onnx pytest pytest-xdist
-	@$(EXPORT)/bin/python -m pytest -rP --numprocesses=0 tests/export_formats.py
+	@$(EXPORT)/bin/python -m pytest -rP -n 0 tests/export_formats.py
 
 test-faults: setup ## Kill runs, kernels, workers, fork servers at random moments and count what is lost or false
 	@echo "Killing the pipeline, its kernels, workers and fork servers at random moments (two hours)."
 	@$(BIN)/python -m tests.faults.kills --points $(or $(POINTS),200)
 
-# An environment beside .venv, which sees its packages and has those of the executors: .venv stays as users have it.
-# Ray gives the agents of a node 15 s to start. Of the 5 s that their imports took, 4 went into a grammar (see fast_imports).
+# Ray gives the agents of a node 15 s to start. Of the 5 s that their imports took, 4 went into a grammar (see fast_imports),
+# which `beside` leaves out.
 EXECUTORS := .venv.executors
-PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
-OF_EXECUTORS := ray==2.60.0 submitit==1.5.4
 executors: setup
-	@test "$$(cat $(EXECUTORS)/.installed 2>/dev/null)" = "$$(pwd -P) $(OF_EXECUTORS)" || { \
-		echo "Installing $(OF_EXECUTORS) into $(EXECUTORS)."; rm -rf $(EXECUTORS); \
-		$(BIN)/uv venv --quiet --python $(BIN)/python $(EXECUTORS) && \
-		printf 'import os, site; site.addsitedir("%s"); os.environ.setdefault("JUPYTER_PATH", "%s"); %s\n' \
-			"$$($(BIN)/python -c '$(PACKAGES)')" "$$(pwd -P)/$(VENV)/share/jupyter" \
-			'import sys; sys.modules.setdefault("rfc3987_syntax")' \
-			> "$$($(EXECUTORS)/bin/python -c '$(PACKAGES)')/beside.pth" && \
-		$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(EXECUTORS)/bin/python -c requirements.lock $(OF_EXECUTORS) && \
-		echo "$$(pwd -P) $(OF_EXECUTORS)" > $(EXECUTORS)/.installed; }
+	$(call beside,$(EXECUTORS),ray==2.60.0 submitit==1.5.4)
 
 test-ray: executors ## Run steps on a real Ray cluster of three nodes here, and kill some of it (minutes)
 	@echo "Running the tests of the executor ray."
