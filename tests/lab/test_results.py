@@ -217,6 +217,8 @@ def test_a_limited_run_names_its_leader_with_its_limits(tmp_path: Path) -> None:
     )
     text = answer(read(tmp_path, row("a", 0.9, **LONG, limited="epochs 3 (published: 10)"), row("b", 0.5)))
     assert text.startswith("**On cut schedules, `a` leads 2 ranked variants; whole schedules may differ**")
+    text = answer(read(tmp_path, row("a", 0.9, limited=HELD_OUT), row("b", 0.5, limited=HELD_OUT)))
+    assert text.startswith("**`a` leads 2 ranked variants**")
 
 
 def test_a_lead_is_the_difference_of_the_accuracies_as_printed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bakeoff.lab.plots.words import count, duration, listed, percent, points, text, whole
+from bakeoff.lab.ranking import is_cut
 from bakeoff.lab.results import SYNTHETIC, Results
 
 
@@ -47,7 +48,7 @@ def _leader(ranked: pd.DataFrame) -> str:
     first = ranked[ranked["rank"] == 1]
     who = listed(_name(row) for _, row in first.iterrows())
     leads = f"share the first place of {len(ranked)}" if len(first) > 1 else f"leads {len(ranked)}"
-    synthetic, cut = (ranked["dataset"] == SYNTHETIC).any(), (ranked["limited"] != "").any()
+    synthetic, cut = (ranked["dataset"] == SYNTHETIC).any(), ranked["limited"].map(is_cut).any()
     on = listed(["synthetic images"] * bool(synthetic) + ["cut schedules"] * bool(cut))
     doubt = "CIFAR-10 may differ" if synthetic else "whole schedules may differ"
     words = f"On {on}, {who} {leads} ranked variants; {doubt}" if on else f"{who} {leads} ranked variants"
