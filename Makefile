@@ -169,9 +169,9 @@ audit: ## Ask PyPI's vulnerability service about every locked version (needs the
 		{ tail -n 2 $(AUDIT)/log; echo "A version listed above has a known fault: take a newer one (make lock), or accept it with" \
 		"a date and a reason in docs/accepted-findings.txt. No list: the service could not be asked; try again later."; exit 1; }
 
-clean: ## Remove the environment and caches; runs/ and reports/ stay
-	@echo "Removing $(VENV) and caches."
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean: ## Remove the environments and caches; runs/ and reports/ stay
+	@echo "Removing $(VENV), $(EXPORT), $(EXECUTORS) and caches."
+	@rm -rf $(VENV) $(EXPORT) $(EXECUTORS) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .installed is written last and holds the folder that .venv works in (its scripts hold full paths): where it is not

@@ -13,7 +13,6 @@ import pytest
 
 from bakeoff.errors import RequestError
 from bakeoff.lab import data
-from bakeoff.lab.ranking import HELD_OUT
 from bakeoff.plan.own_images import Own, find
 from bakeoff.plan.resolve import NOT_HERE, Resolver
 from bakeoff.store import Store
@@ -124,7 +123,7 @@ def test_a_folder_of_uneven_images_to_a_report(prepared_workplace: Workplace) ->
     assert not any(str(place) in path.read_text(encoding="utf-8") for path in report.rglob("*.*") if _is_text(path))
     row = workplace.results("smoke-selection")["ann"]
     assert (row["dataset"], row["status"], row["test_images"]) == ("folder:leaf kinds", "ok", "30")
-    assert HELD_OUT in row["limited"]
+    assert "tested on a held-out fifth of the training images" in row["limited"]
     shutil.move(place, workplace.root / "moved")
     again = workplace.run(*asked, "--set", f"dataset=folder:{workplace.root}/moved/leaf kinds", "--dry-run")
     assert "0 to run" in again.stdout

@@ -69,14 +69,10 @@ class Parameters:
             return self
         shown = min(images, most) * (1 - self.stage["validation_split"] * (self.stage["validation"] == "split"))
         epochs = min(max(self.stage["epochs"], ceil(MINIMUM_SHOWN / shown)), self.most_epochs)
-        others = tuple(each for each in self.overrides if not each.startswith("epochs "))
-        return replace(
-            self,
-            stage=MappingProxyType({**self.stage, "epochs": epochs}),
-            overrides=others
-            if epochs == self.most_epochs
-            else (*others, _override("epochs", epochs, self.most_epochs)),
-        )
+        others = [each for each in self.overrides if not each.startswith("epochs ")]
+        cut = [_override("epochs", epochs, self.most_epochs)] if epochs < self.most_epochs else []
+        stage = MappingProxyType({**self.stage, "epochs": epochs})
+        return replace(self, stage=stage, overrides=(*others, *cut))
 
 
 def variant_names(directory: Path = DIRECTORY) -> list[str]:
