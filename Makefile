@@ -1,6 +1,6 @@
 # Each target says what it does; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup report screenshot record results parameters tensorboard colab colab-zip test test-jax test-backends test-colab backends test-export lint audit test-faults test-ray test-slurm executors bench lock clean
+.PHONY: help setup report screenshot record results parameters tensorboard colab colab-zip test test-variants test-jax test-backends test-colab backends test-export lint audit test-faults test-ray test-slurm executors bench lock clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -64,9 +64,15 @@ colab: ## Write the notebooks' cells for Google Colab, with badges once REPOSITO
 colab-zip: ## Write bakeoff.zip, the project as one file to upload to Colab
 	@"$(PYTHON)" -m docs.colab --zip
 
+# Bytecode is written, also where the environment says not to: the tests start Python a thousand times.
+test test-variants: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run the tests
 	@echo "Running the tests."
 	@$(BIN)/python -m pytest
+
+test-variants: setup ## Run every variant once, cut short, and test what that leaves
+	@echo "Running every variant on smoke."
+	@$(BIN)/python -m pytest -n 0 tests/every_variant.py
 
 lint: setup ## Check format, style and types
 	@echo "Checking format and style (ruff), then types (mypy)."

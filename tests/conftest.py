@@ -19,7 +19,7 @@ from bakeoff import fast_imports, warm
 from bakeoff.plan.resources import usable_cores
 from bakeoff.store.locks import alone
 from tests import environment
-from tests.stubs import StubProject, make_stub_project, make_template
+from tests.stubs import HALF_WRITTEN, StubProject, make_stub_project, make_template
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -30,14 +30,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
 LONGEST = (
-    *("test_pipeline.py", "test_faults.py", "test_cut_short.py", "test_report.py", "test_data_sets.py"),
+    *("test_faults.py", "test_cut_short.py", "test_report.py", "test_data_sets.py"),
     *("test_interactive.py", "test_models.py", "test_search.py", "test_inspect.py", "test_training.py"),
     *("test_crate.py", "test_hosts.py", "test_trials.py", "test_hostile.py"),
 )
 # The settings of `small_report`.
 SMALL = (
     *("dataset=shapes10", "threads=1", "max_train_examples=2600", "max_test_examples=300"),
-    *("max_epochs=2", "max_training_tflop=10"),
+    *("max_epochs=2", "max_training_tflop=10", "image_size=16"),
 )
 
 
@@ -175,7 +175,7 @@ def project_copy(tmp_path: Path) -> Callable[[], Path]:
     def copy() -> Path:
         target = tmp_path / "project"
         for name in ("bakeoff", "notebooks", "params"):
-            shutil.copytree(PROJECT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(PROJECT / name, target / name, ignore=HALF_WRITTEN)
         return target
 
     return copy

@@ -19,6 +19,7 @@ STAGES = ("1_load", "2_preprocess", "4_build", "5_train", "6_evaluate")
 SETTINGS = ("--profile", "smoke", "--set", "dataset=shapes10")
 # The fork server imports only what stubs need.
 LIGHT = {"BAKEOFF_WARM_IMPORTS": "ipykernel.kernelapp,ipykernel.ipkernel,threadpoolctl,numpy"}
+HALF_WRITTEN = shutil.ignore_patterns("*.pyc.*")  # bytecode, by a process beside this one
 # Each step proves what it was made from: the digest of its parents' proofs and its own name.
 _STUB = """import hashlib, shutil, time
 from pathlib import Path
@@ -97,7 +98,7 @@ def make_stub_project(
     """
     root = folder / "project"
     for name in ("bakeoff", "notebooks", "params"):
-        shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT / name, root / name, ignore=HALF_WRITTEN)
     shutil.copyfile(PROJECT / "pipeline.py", root / "pipeline.py")
     for stage in STAGES:
         _stub(root / "notebooks" / f"{stage}.ipynb", template / "runs" / stage.split("_")[1], seconds)

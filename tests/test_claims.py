@@ -994,7 +994,7 @@ def test_a_margin_is_part_of_the_claim(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_step_says_whether_other_steps_ran_beside_it(stub_template: Path, tmp_path: Path, jobs: int) -> None:
-    project = make_stub_project(tmp_path, stub_template, seconds=0.2)
+    project = make_stub_project(tmp_path, stub_template, seconds=0.1)
     code, said = project.run(tmp_path, ["stub_0", "stub_1"], "--no-pdf", "--jobs", str(jobs))
     assert code == 0, said
     trainings = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "train").glob("*/step.json")]

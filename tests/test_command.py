@@ -1,4 +1,4 @@
-"""The command at terminals of all kinds: other encodings, closed pipes, a closed terminal."""
+"""The command: wrong requests, and terminals of all kinds (other encodings, closed pipes, a closed terminal)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from bakeoff.params import variant_names
+from tests.conftest import PROJECT, Workplace
+
 PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -133,3 +135,31 @@ def test_a_report_says_why_where_every_notebook_failed(project: Path, tmp_path: 
     assert '"name": "A. <b>Student</b>"' in (tmp_path / "reports" / "smoke-selection" / "provenance.json").read_text()
     checked = command(project, ["--check-report", str(tmp_path / "reports" / "smoke-selection")])
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say what to run"),
+        (("--all", "--variants", "ann"), "say what to run"),
+        (("--variants", "annn"), "did you mean 'ann'?"),
+        (("--all", "--force", "trains"), "did you mean 'train'?"),
+        (("--all", "--report-name", "../x"), "no plain folder name"),
+        (("--all", "--profile", "quik"), "quik"),
+        (("--al",), "--al"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_exit_code_2(
+    workplace: Workplace, arguments: tuple[str, ...], words: str
+) -> None:
+    done = workplace.run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(workplace.root.glob("reports*"))
+
+
+def test_the_list_names_every_variant(workplace: Workplace) -> None:
+    done = workplace.run("--list")
+    assert done.returncode == 0
+    assert all(f"{name}: " in done.stdout for name in variant_names())

@@ -72,7 +72,7 @@ def test_a_reader_always_finds_a_whole_step_while_it_is_replaced(store: Store) -
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(100):
+    for number in range(30):
         store.publish(_staged(store, str(number)), "train", KEY, replace=True)
     over.set()
     reader.join()

@@ -22,7 +22,7 @@ from bakeoff.run.estimates import Estimate, estimate
 from bakeoff.run.runner import Runner
 from bakeoff.run.schedule import Running, Schedule
 from bakeoff.store import Store
-from tests.stubs import commit
+from tests.stubs import LIGHT, commit
 
 CPU = Machine("tensorflow", 2, {})
 GIB = 2**30
@@ -333,7 +333,11 @@ def test_seconds_of_an_earlier_run_are_scaled_by_the_work(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_kernels_see_the_gpu_that_was_leased_to_them_and_cpu_steps_see_none(tmp_path: Path, count: int) -> None:
+def test_kernels_see_the_gpu_that_was_leased_to_them_and_cpu_steps_see_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    for name, value in LIGHT.items():
+        monkeypatch.setenv(name, value)
     cells = [
         nbformat.v4.new_code_cell("inputs, output = {}, ''", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(

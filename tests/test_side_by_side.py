@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.stubs import make_stub_project
 
-VARIANTS = [f"stub_{number}" for number in range(6)]
+VARIANTS = [f"stub_{number}" for number in range(4)]
 
 
 def test_two_runs_at_once_share_the_steps_and_compare_once(tmp_path: Path, stub_template: Path) -> None:

@@ -104,6 +104,7 @@ def test_without_a_server_the_kernel_starts_cold(tmp_path: Path, monkeypatch: py
 
 
 def test_a_kernel_dies_with_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAKEOFF_WARM_IMPORTS", "json")
     server = Server({"KERAS_BACKEND": "tensorflow"}, tmp_path / "log")
     server.start(tmp_path)
     assert server.wait()

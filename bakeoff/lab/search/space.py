@@ -14,7 +14,7 @@ Values = dict[str, Any]  # name in the space -> value
 Space = Mapping[str, Sequence[Any]]  # name -> all the values that it may have
 
 OF_TRAINING = ("optimizer", "learning_rate")  # all other names in a space are options of the builder
-MOST_CORNERS = 64  # that are looked at one by one
+MOST_CORNERS = 16  # that are looked at one by one: each is a network to build
 
 
 def list_space(search_space: Mapping[str, Any]) -> dict[str, list[Any]]:

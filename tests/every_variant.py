@@ -1,4 +1,4 @@
-"""Whole runs of the command on `smoke`, as a user makes them."""
+"""Every variant, run once on `smoke` as a user runs it, and what that leaves: `make test-variants`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.params import load_parameters, variant_names
+from bakeoff.params import load_parameters
 from bakeoff.results import COLUMNS
 from bakeoff.store.last_made import LastMade
 from tests.conftest import Workplace
 
 # One thread a step, so that as many steps as there are cores run side by side.
-SMOKE = ("--profile", "smoke", "--set", "dataset=shapes10", "--set", "threads=1")
+SETTINGS = (
+    *("dataset=shapes10", "threads=1"),
+    *("max_train_examples=100", "max_test_examples=20", "max_training_tflop=0.01"),
+)
+SMOKE = ("--profile", "smoke", *(f"--set={setting}" for setting in SETTINGS))
 SEARCHED = {"gray_grid", "tuner_cnn_deep", "tuner_cnn_shallow"}
 
 
@@ -140,31 +144,3 @@ def test_a_cold_kernel_gives_the_same_bits(made: Workplace, prepared_workplace: 
 
 def _predictions(place: Workplace) -> set[bytes]:
     return {path.read_bytes() for path in place.runs.glob("evaluate/*/predictions.npz")}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), "say what to run"),
-        (("--all", "--variants", "ann"), "say what to run"),
-        (("--variants", "annn"), "did you mean 'ann'?"),
-        (("--all", "--force", "trains"), "did you mean 'train'?"),
-        (("--all", "--report-name", "../x"), "no plain folder name"),
-        (("--all", "--profile", "quik"), "quik"),
-        (("--al",), "--al"),
-    ],
-)
-def test_a_wrong_request_is_one_sentence_and_exit_code_2(
-    workplace: Workplace, arguments: tuple[str, ...], words: str
-) -> None:
-    done = workplace.run(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(workplace.root.glob("reports*"))
-
-
-def test_the_list_names_every_variant(workplace: Workplace) -> None:
-    done = workplace.run("--list")
-    assert done.returncode == 0
-    assert all(f"{name}: " in done.stdout for name in variant_names())
