@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup
 from bakeoff.claims import read_claims
 from bakeoff.claims.audit import Finding
 from bakeoff.claims.outcomes import NOT_TESTED, Outcome
+from bakeoff.lab.ranking import HELD_OUT
 from bakeoff.params import DIRECTORY, Parameters
 from bakeoff.plan.resolve import Source
 from bakeoff.plan.steps import Row
@@ -88,6 +89,11 @@ def test_with_fewer_than_two_ranked_there_is_no_winner() -> None:
     )
     assert "No winner" in text and "leads" not in text and "Take" not in text
     assert "2 of 2 trainings with overrides" in text and "2 on random weights" in text
+
+
+def test_a_test_set_held_out_of_the_training_images_cuts_no_training() -> None:
+    text = _text(Standing(RANKED), _rows("a", "b", "c", limited=HELD_OUT))
+    assert "Take <code>a</code>" in text and "with overrides" not in text
 
 
 def test_synthetic_images_stand_in_the_first_sentence() -> None:

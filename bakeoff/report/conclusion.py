@@ -10,6 +10,7 @@ from typing import Any
 from nbformat.notebooknode import NotebookNode
 
 from bakeoff.claims.audit import Finding
+from bakeoff.lab.ranking import is_cut
 from bakeoff.plan.resolve import SYNTHETIC
 from bakeoff.report import cells
 from bakeoff.report.standing import Standing
@@ -114,7 +115,7 @@ def _fallen(findings: Sequence[Finding]) -> Iterator[str]:
 def _limits(table: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     finished = [row for row in table if row["status"] == "ok"]
     random = sum(row["weights"] == "random" for row in finished)
-    limited = sum(bool(row["limited"]) for row in finished)
+    limited = sum(is_cut(row["limited"]) for row in finished)
     single = all(int(row["replicate"] or 0) == 0 for row in table)
     limits = [
         f"{limited} of {len(finished)} trainings with overrides of the published schedule" if limited else "",
@@ -127,7 +128,7 @@ def _limits(table: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _advice(standing: Standing, table: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if len(standing.ranked) < 2 or any(row["limited"] for row in table):
+    if len(standing.ranked) < 2 or any(is_cut(row["limited"]) for row in table):
         yield "Run the profile <code>full</code>, with at least three seeds, before choosing a network by this table."
         return
     yield f"Take {_code(next(iter(standing.ranked)))}, or the cheapest variant of its group where cost matters."
