@@ -15,6 +15,11 @@ import pytest
 from bakeoff import warm
 from bakeoff.warm import install
 
+TINY = {
+    "builder": "conv_pool_network",
+    "builder_options": {"filters": [2, 2], "kernel_size": 3, "padding": "valid", "dense_units": 4},
+}
+
 
 def _run_all(
     project: Path, name: str, monkeypatch: pytest.MonkeyPatch, kernel: str = "python3", **parameters: object
@@ -33,8 +38,7 @@ def _run_all(
 @pytest.mark.usefixtures("fork_server")
 def test_train_finds_or_makes_what_it_needs(project_copy: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     project = project_copy()
-    tiny = {"filters": [2, 2], "kernel_size": 3, "padding": "valid", "dense_units": 4}
-    small = {"epochs": 1, "batch_size": 250, "builder": "conv_pool_network", "builder_options": tiny}
+    small = {"epochs": 1, "batch_size": 250, **TINY}
     printed = "\n".join(_run_all(project, "5_train", monkeypatch, **small))
     assert "Data: shapes10, synthetic images, in place of cifar10." in printed
     assert "Making load first" in printed and "Making build first" in printed
@@ -156,7 +160,8 @@ def test_by_hand_every_change_in_a_training_has_its_result(
     failing = f"try:\n{indent(broken, '    ')}\nexcept TypeError:\n    print('it failed')"
     add("after an error", failing, cells["fit"], cells["save"])
     nbformat.write(notebook, path)
-    printed = "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, epochs=1, max_training_tflop=0.001))
+    small = {"epochs": 1, "max_training_tflop": 0.0001, **TINY}
+    printed = "\n".join(_run_all(project, "5_train", monkeypatch, warm.KERNEL, **small))
     found = {label: json.loads(said) for label, said in re.findall(r"^([a-z ]+): ({.*})$", printed, re.MULTILINE)}
     assert {label: each["epochs"] for label, each in found.items()} == {
         "first": 1, "epochs": 2, "epochs in fit": 1, "network": 2, "optimizer": 2, "fit again": 2, "after an error": 2

@@ -16,7 +16,7 @@ from tests.lab.test_training import train as train_by
 ARGUMENTS: dict[str, Any] = {
     "trainer": "airbench",
     "builder": "speedrun_cnn",
-    "builder_options": {},
+    "builder_options": {"widths": [8, 16, 16]},
     "trainer_options": {"last_epoch_share": 0.5},
     "label_smoothing": 0.2,
     "learning_rate": 11.5,
