@@ -95,7 +95,7 @@ def test_a_class_that_the_data_lack_is_refused_before_a_kernel_starts(workplace:
 
 def test_another_data_set_works_by_name(prepared_workplace: Workplace) -> None:
     """28 by 28, one channel, three classes: nothing may count on CIFAR-10's shape."""
-    write_prepared(prepared_workplace.root / "data", "tiny", {"train": 200, "test": 60})
+    write_prepared(prepared_workplace.root / "data", "tiny", {"train": 60, "test": 20})
     variants = ("gray_cnn", "vgg16_dog_features", "augmented_cnn", "tuner_cnn_shallow")
     settings = ("dataset=tiny", "positive_class=two", "threads=1", "max_batch_size=16", "max_training_tflop=0.005")
     chosen = ("--variants", ",".join(variants), "--profile", "smoke", *(f"--set={setting}" for setting in settings))
