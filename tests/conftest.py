@@ -28,11 +28,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The files of tests that take longest: begun first, so that no process of pytest waits for another in the end.
+# The files of tests that take longest: begun first, so that no process of pytest waits for another in the end. The
+# first makes what stubs copy, and the two after it do without that.
 LONGEST = (
-    *("test_faults.py", "test_cut_short.py", "test_report.py", "test_data_sets.py"),
-    *("test_interactive.py", "test_models.py", "test_search.py", "test_inspect.py", "test_training.py"),
-    *("test_crate.py", "test_hosts.py", "test_trials.py", "test_hostile.py"),
+    *("test_faults.py", "test_models.py", "test_search.py", "test_cut_short.py", "test_report.py"),
+    *("test_interactive.py", "test_data_sets.py", "test_inspect.py", "test_trials.py", "test_plan.py"),
+    *("test_report_browser.py", "test_publish.py", "test_training.py", "test_crate.py", "test_side_by_side.py"),
 )
 # The settings of `small_report`.
 SMALL = (
