@@ -70,9 +70,9 @@ test: setup ## Run the tests
 	@echo "Running the tests."
 	@$(BIN)/python -m pytest
 
-test-variants: setup ## Run every variant once, cut short, and test what that leaves
-	@echo "Running every variant on smoke."
-	@$(BIN)/python -m pytest -n 0 tests/every_variant.py
+test-variants: setup ## Run every variant once, on few images; kill a real training and a real search, and go on
+	@echo "Running every variant on smoke, and what is killed and goes on."
+	@$(BIN)/python -m pytest -n 0 tests/every_variant.py tests/faults/cut_short.py
 
 lint: setup ## Check format, style and types
 	@echo "Checking format and style (ruff), then types (mypy)."

@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # The files of tests that take longest: begun first, so that no process of pytest waits for another in the end. The
 # first makes what stubs copy, and the two after it do without that.
 LONGEST = (
-    *("test_faults.py", "test_models.py", "test_search.py", "test_cut_short.py", "test_report.py"),
+    *("test_faults.py", "test_models.py", "test_search.py", "test_report.py"),
     *("test_interactive.py", "test_data_sets.py", "test_inspect.py", "test_trials.py", "test_plan.py"),
     *("test_report_browser.py", "test_publish.py", "test_training.py", "test_crate.py", "test_side_by_side.py"),
 )

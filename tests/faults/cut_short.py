@@ -1,4 +1,7 @@
-"""Real trainings and searches whose kernel is killed: the same command goes on where it stopped, with the same bits."""
+"""Real trainings and searches whose kernel is killed: the same command goes on where it stopped, with the same bits.
+
+`make test-variants` runs it.
+"""
 
 from __future__ import annotations
 
