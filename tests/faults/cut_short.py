@@ -29,7 +29,7 @@ SPACE = (
     "{conv1_filters: [2, 4, 6, 8], conv2_filters: [2, 4]}"  # small networks: a trial is a kernel's start and a graph
 )
 SETTINGS = {  # epochs of many steps: time to be killed in, on few images
-    TRAINED: (*COMMON, "epochs=6", "max_epochs=6", "batch_size=2"),
+    TRAINED: (*COMMON, "epochs=10", "max_epochs=10", "batch_size=1"),
     SEARCHED: (*COMMON, "max_trials=4", f"search_space={SPACE}"),
 }
 
@@ -116,7 +116,7 @@ def begun(undisturbed: Path, tmp_path: Path) -> Path:
 
 def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, begun: Path) -> None:
     process = _start(begun, TRAINED)
-    said = _kill_kernel_when(process, begun, "train", lambda: len(_rows(begun, "history.csv")) >= 2)
+    said = _kill_kernel_when(process, begun, "train", lambda: len(_rows(begun, "history.csv")) >= 3)
     assert process.returncode == 1
     assert "train simple_cnn FAILED: train, code cell" in said and "the kernel died" in said, said
     before = _rows(begun, "history.csv")
@@ -127,7 +127,7 @@ def test_a_training_goes_on_after_its_last_epoch(undisturbed: Path, begun: Path)
     _check_nothing_is_left(begun)
     after = _rows(begun, "history.csv")
     # What was saved is there with its seconds, which a second training would not repeat.
-    assert len(after) == 6 and after[: len(before) - 1] == before[:-1]
+    assert len(after) == 10 and after[: len(before) - 1] == before[:-1]
     for name, values in _predictions(undisturbed, TRAINED).items():
         np.testing.assert_array_equal(values, _predictions(begun, TRAINED)[name])
 
